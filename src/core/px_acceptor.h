@@ -1,0 +1,137 @@
+/*
+ * px_acceptor.h
+ *	  The acceptor (protocol.md §§ 3.3, 4) and what a node knows to be chosen.
+ *
+ * A px_acceptor is a value.  Each function takes the present state, changes a
+ * *copy* the caller made and says what must become durable; the caller makes
+ * it durable, publishes the copy, and only then answers:
+ *
+ *		copy = *shared;
+ *		px_acceptor_accept(&copy, &msg, now, &todo, &reply);
+ *		write the log entries of todo, flush;
+ *		*shared = copy;
+ *		answer reply;
+ *
+ * If making durable fails, the copy is thrown away and nothing is answered.
+ * The log itself is not in here: entries are read and written by the caller,
+ * under the one acceptor lock that it holds from before the copy until after
+ * publication.
+ *
+ * Also in here, because it moves with the stream: the node's *chosen
+ * watermark*.  Knowledge of chosen that comes with a stream is trusted only
+ * for slots received in that stream; below its first slot there may be a gap
+ * that the learner fills by Fetch.
+ */
+#ifndef PX_ACCEPTOR_H
+#define PX_ACCEPTOR_H
+
+#include "px_message.h"
+
+typedef struct px_acceptor
+{
+	/* durable: loaded at start, written before an answer that depends on it */
+	px_ballot	promised;
+	px_slot		truncated;		/* every slot up to it is not in the log */
+	px_usec		longest_lease_us;	/* longest readable lease ever granted */
+
+	/* volatile: the stream */
+	bool		open;			/* is a stream open?  If so, its ballot == promised */
+	uint64_t	stream;			/* highest stream number seen in 'promised' */
+	uint64_t	owner;			/* connection that opened it; the caller's numbering,
+								 * never used twice */
+	bool		positioned;		/* has an Accept set first and next? */
+	px_slot		opened_w;		/* w of the Prepare that opened the stream */
+	px_slot		first;			/* first slot received in the stream */
+	px_slot		next;			/* slot expected next */
+	px_slot		told_chosen;	/* highest chosen watermark told in this stream, or
+								 * by the leader to its own node */
+
+	/* volatile: the lease */
+	px_ballot	lease_ballot;	/* 0: none granted */
+	px_usec		lease_until;
+	bool		lease_readable;
+
+	/* volatile: what this node knows and when it heard it */
+	px_slot		chosen;			/* every slot up to it is known chosen, and in the
+								 * log unless truncated or applied */
+	px_usec		started_at;
+	px_usec		heard_at;		/* last Accept taken; 0: none */
+	px_usec		lost_at;		/* when the open stream's connection closed; 0: it did
+								 * not, or another has opened since */
+	px_ballot	handover;		/* a hand-over to this node was received from this
+								 * ballot's leader and not used up yet; 0: none */
+	px_read_answer read;		/* newest read-index answer received */
+	px_slot		truncatable;	/* newest received */
+} px_acceptor;
+
+/*
+ * State after a start of the server: promised, truncated and longest_lease_us
+ * as loaded, chosen = the applied watermark found in the tables.
+ */
+extern void px_acceptor_init(px_acceptor *a, px_ballot promised, px_slot truncated,
+							 px_usec longest_lease_us, px_slot applied, px_usec now);
+
+/* What to make durable before publishing. */
+typedef struct px_acceptor_todo
+{
+	bool		persist_state;	/* promised / longest_lease_us changed */
+	uint16_t	skip;			/* Accept: values[0 .. skip) lie at or below truncated
+								 * or chosen-and-stored and are not written */
+	uint16_t	store;			/* Accept: then write this many, as entries
+								 * (slot, ballot, not chosen), replacing what stands
+								 * there.  An entry marked chosen is never replaced
+								 * (its value is the same) */
+} px_acceptor_todo;
+
+/* Answers from the present state; changes nothing; no lock needed beyond a
+ * consistent copy. */
+extern void px_acceptor_prevote(const px_acceptor *a, const px_prevote *m, px_usec now,
+								px_prevote_reply *reply);
+
+/*
+ * Fills every field of 'reply' except last and entries, which the caller reads
+ * from the log when the refusal is PX_REFUSED_NOT.  owner: the connection.
+ */
+extern void px_acceptor_prepare(px_acceptor *a, const px_prepare *m, uint64_t owner,
+								px_usec now, px_acceptor_todo *todo, px_promise *reply);
+
+/* applied, durable: this node's, for the answer. */
+extern void px_acceptor_accept(px_acceptor *a, const px_accept *m, uint64_t owner,
+							   px_usec now, px_slot applied, px_slot durable,
+							   px_acceptor_todo *todo, px_accepted *reply);
+
+/* True if taken: the sender's ballot is the one promised and of the open stream. */
+extern bool px_acceptor_handover(px_acceptor *a, const px_handover *m, px_node self,
+								 px_usec now);
+
+/*
+ * A connection ended.  If the open stream is its own, the stream closes and a
+ * lease not granted as readable ends; a readable one runs out by itself.
+ */
+extern void px_acceptor_closed(px_acceptor *a, uint64_t owner, px_usec now);
+
+/*
+ * This node's own proposer, leading in 'ballot', knows every slot up to
+ * 'chosen' to be chosen.  Trusted for what this acceptor received in that
+ * ballot's open stream.
+ */
+extern void px_acceptor_learn(px_acceptor *a, px_ballot ballot, px_slot chosen);
+
+/*
+ * Entries first .. last have been fetched from a member that knows them chosen
+ * and written, marked chosen (or they were loaded with a snapshot: then
+ * truncated = last as well).  first <= chosen + 1.
+ */
+extern void px_acceptor_fetched(px_acceptor *a, px_slot first, px_slot last);
+extern void px_acceptor_truncate(px_acceptor *a, px_slot truncated);
+
+/*
+ * The slots to fetch before the stream's knowledge can be used: *from .. *to,
+ * false when there is no gap.
+ */
+extern bool px_acceptor_gap(const px_acceptor *a, px_slot *from, px_slot *to);
+
+/* Is a lease of another leader than 'ballot' alive? */
+extern bool px_acceptor_leased(const px_acceptor *a, px_ballot ballot, px_usec now);
+
+#endif							/* PX_ACCEPTOR_H */

@@ -1,0 +1,152 @@
+/*
+ * paxos_command.h
+ *	  The commands that travel in origin batches, and their results: structs,
+ *	  encoding, decoding.  Versioned, bounds-checked, independent of the
+ *	  machine and of the PostgreSQL version; columns travel as attribute
+ *	  numbers and text (type output under the fixed settings of
+ *	  paxos_fix_worker_settings), NULL as length -1.
+ *
+ * Decoders trust nothing and return false on malformed bytes.
+ */
+#ifndef PAXOS_COMMAND_H
+#define PAXOS_COMMAND_H
+
+#include "access/attnum.h"
+
+#include "paxos_ext.h"
+
+typedef enum PaxosCommandKind
+{
+	PAXOS_COMMAND_KEYED = 1,
+	PAXOS_COMMAND_DDL = 2
+} PaxosCommandKind;
+
+/*
+ * What a keyed operation does with the row its key names:
+ *
+ *	verb		row absent				row present
+ *	INSERT		insert 'row'			not applied
+ *	UPDATE		not applied				if all conditions hold: apply 'sets'
+ *	DELETE		not applied				if all conditions hold: delete
+ *	UPSERT		insert 'row'			apply 'sets'
+ */
+typedef enum PaxosVerb
+{
+	PAXOS_VERB_INSERT = 1,
+	PAXOS_VERB_UPDATE,
+	PAXOS_VERB_DELETE,
+	PAXOS_VERB_UPSERT
+} PaxosVerb;
+
+/* EQ and NE treat NULL as a value (IS [NOT] DISTINCT FROM); the others are false
+ * when either side is NULL.  Comparison by the default btree operator class of
+ * the column's type under the column's collation. */
+typedef enum PaxosConditionOp
+{
+	PAXOS_COND_EQ = 1,
+	PAXOS_COND_NE,
+	PAXOS_COND_LT,
+	PAXOS_COND_LE,
+	PAXOS_COND_GT,
+	PAXOS_COND_GE
+} PaxosConditionOp;
+
+/* ASSIGN takes the value; ADD and SUBTRACT use the type's own + and - (pg_catalog,
+ * both arguments and result of the column's type). */
+typedef enum PaxosSetOp
+{
+	PAXOS_SET_ASSIGN = 1,
+	PAXOS_SET_ADD,
+	PAXOS_SET_SUBTRACT
+} PaxosSetOp;
+
+typedef struct PaxosColumn
+{
+	AttrNumber	attnum;
+	uint8		op;				/* PaxosConditionOp or PaxosSetOp; 0 in keys and rows */
+	bool		isnull;
+	char	   *text;			/* NUL-terminated; "" when isnull */
+} PaxosColumn;
+
+typedef struct PaxosKeyedOp
+{
+	int64		table_id;
+	PaxosVerb	verb;
+	int			n_key;			/* the primary key's columns */
+	PaxosColumn *key;
+	int			n_row;			/* every column to insert, key included */
+	PaxosColumn *row;
+	int			n_sets;
+	PaxosColumn *sets;
+	int			n_conditions;
+	PaxosColumn *conditions;
+} PaxosKeyedOp;
+
+typedef enum PaxosDdlKind
+{
+	PAXOS_DDL_CREATE_TABLE = 1,
+	PAXOS_DDL_DROP_TABLE,
+	PAXOS_DDL_CREATE_INDEX,
+	PAXOS_DDL_DROP_INDEX
+} PaxosDdlKind;
+
+typedef struct PaxosDdlOp
+{
+	PaxosDdlKind kind;
+	char	   *sql;			/* one statement, as it is run on every node */
+	char	   *schema;			/* search_path for it */
+	char	   *owner;			/* role it runs as */
+	int			n_tables;		/* consensus tables it touches, by id */
+	int64	   *table_ids;		/* (none for CREATE TABLE) */
+} PaxosDdlOp;
+
+typedef struct PaxosCommand
+{
+	PaxosCommandKind kind;
+	bool		has_request_id;
+	pg_uuid_t	request_id;
+	uint64		request_retention_us;	/* in log time, from the origin's setting */
+	union
+	{
+		PaxosKeyedOp keyed;
+		PaxosDdlOp	ddl;
+	}			u;
+} PaxosCommand;
+
+/* palloc'd; *len in bytes. */
+extern char *paxos_command_encode(const PaxosCommand *command, Size *len);
+
+/* Strings and arrays palloc'd in the current context. */
+extern bool paxos_command_decode(const char *bytes, Size len, PaxosCommand *command);
+
+/* ---- results ---- */
+
+typedef struct PaxosCommandResult
+{
+	bool		failed;			/* the command itself failed: error fields say how */
+	bool		applied;
+	bool		existed;		/* a row with the key existed before the command */
+	px_slot		decided_at;		/* the slot */
+	int64		table_id;		/* 0 for DDL */
+	bool		replayed;		/* remembered under a request id, not executed now */
+	char	   *previous;		/* row before as JSON text, NULL if none */
+	char	   *current;		/* row after as JSON text, NULL if none */
+	/* failed: */
+	int			sqlstate;		/* ERRCODE_... */
+	char	   *message;		/* the rest may be NULL */
+	char	   *detail;
+	char	   *hint;
+	char	   *schema_name;
+	char	   *table_name;
+	char	   *column_name;
+	char	   *datatype_name;
+	char	   *constraint_name;
+} PaxosCommandResult;
+
+extern char *paxos_result_encode(const PaxosCommandResult *result, Size *len);
+extern bool paxos_result_decode(const char *bytes, Size len, PaxosCommandResult *result);
+
+/* Raise the error a failed result describes; never returns. */
+extern void paxos_result_raise(const PaxosCommandResult *result) pg_attribute_noreturn();
+
+#endif							/* PAXOS_COMMAND_H */

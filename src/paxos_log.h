@@ -1,0 +1,42 @@
+/*
+ * paxos_log.h
+ *	  The log table paxos.log_entry(slot, ballot, chosen, value): append, read,
+ *	  fetch.  Also the acceptor's row.
+ *
+ * Writers hold the acceptor lock (paxos_acceptor_lock_acquire) and read under a
+ * snapshot taken after they hold it.  The learner reads without the lock what
+ * it knows to be chosen: such an entry never changes.
+ */
+#ifndef PAXOS_LOG_H
+#define PAXOS_LOG_H
+
+#include "paxos_ext.h"
+
+/* The transaction-long acceptor lock; released after the commit record is
+ * flushed.  Ends a holder that keeps it beyond a bound. */
+extern void paxos_acceptor_lock_acquire(void);
+
+/* Needs the lock.  Replaces what stands in the slot (never an entry marked chosen). */
+extern void paxos_log_put(const px_entry *entry);
+
+/*
+ * Reads one entry under the active snapshot; false if the slot is not in the
+ * log.  value is palloc'd in the current context.
+ */
+extern bool paxos_log_get(px_slot position, px_entry *entry);
+
+/* Entries above w, at most max of them and none above w + max; *last: the
+ * highest slot in the log, 0 if empty.  Bytes palloc'd in the current context. */
+extern int	paxos_log_above(px_slot w, int max, px_entry *entries, px_slot *last);
+
+/*
+ * Store fetched entries, known chosen, first .. first + n - 1, in a transaction of
+ * its own, flushed, and publish px_acceptor_fetched().  Called by the learner
+ * outside a transaction.  Every value has been checked with px_value_open.
+ */
+extern void paxos_log_store_fetched(const px_entry *entries, int n);
+
+/* A copy of the published acceptor state. */
+extern px_acceptor paxos_acceptor_look(void);
+
+#endif							/* PAXOS_LOG_H */

@@ -1,0 +1,38 @@
+/*
+ * paxos_node.h
+ *	  Who this node is: the tables paxos.node and paxos.configuration, the
+ *	  incarnation, the identity guard, and the conninfo of members.
+ */
+#ifndef PAXOS_NODE_H
+#define PAXOS_NODE_H
+
+#include "nodes/pg_list.h"
+
+#include "paxos_ext.h"
+
+/* One member with its address. */
+typedef struct PaxosMember
+{
+	px_node		node;
+	bool		voter;
+	char		name[PX_MAX_NAME];
+	char		conninfo[PX_MAX_CONNINFO];
+} PaxosMember;
+
+/*
+ * Load identity, configuration and acceptor state from the tables into shared
+ * memory (idempotent; the first worker after a start does it), and judge
+ * whether this server is still the node it was (protocol.md § 10: system
+ * identifier, timeline; fsync and full_page_writes).  Inside a transaction.
+ * Returns the membership.
+ */
+extern PaxosMembership paxos_node_load(void);
+
+/* Members of the governing configuration; List of PaxosMember *.  In a transaction. */
+extern List *paxos_node_members(void);
+extern bool paxos_node_member(px_node node, PaxosMember *member);
+
+/* Raise the incarnation, flushed, and return it.  Outside a transaction. */
+extern uint64 paxos_node_new_incarnation(void);
+
+#endif							/* PAXOS_NODE_H */

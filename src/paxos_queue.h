@@ -1,0 +1,118 @@
+/*
+ * paxos_queue.h
+ *	  Sessions waiting for the log: commands on their way to the proposer,
+ *	  results on their way back, and requests for a read index.
+ *
+ * One cell per backend (indexed by its number in ProcGlobal), guarded by
+ * paxos_queue_lock; command and result bytes live in a bounded dsa area inside
+ * the main shared memory segment.  The life of a cell:
+ *
+ *	FREE -> QUEUED		session: command in the queue, proposer's latch set
+ *	QUEUED -> FREE		session: withdrawn by cancel or time-out; a definite
+ *						"never sent", because numbering and leaving the queue
+ *						are one locked step
+ *	QUEUED -> NUMBERED	proposer: in origin batch (incarnation, sequence, index)
+ *	NUMBERED -> DONE	learner: result, never-took-effect, or unknown
+ *	NUMBERED -> FREE	session gave up (cancel, time-out, exit): outcome unknown;
+ *						the generation moves on, so a late result is dropped
+ *	DONE -> FREE		session took it
+ */
+#ifndef PAXOS_QUEUE_H
+#define PAXOS_QUEUE_H
+
+#include "paxos_ext.h"
+
+typedef enum PaxosReplyKind
+{
+	PAXOS_REPLY_RESULT,			/* result bytes, see paxos_command.h */
+	PAXOS_REPLY_NEVER,			/* the command never took effect and never will */
+	PAXOS_REPLY_UNKNOWN			/* decided, perhaps, but the result is lost */
+} PaxosReplyKind;
+
+/* ---- session side ---- */
+
+/*
+ * Queue an encoded command and wait for its outcome.  Returns the result bytes,
+ * palloc'd in the current context, with the deciding slot in *decided_at.
+ * Raises (architecture.md § 7):
+ *	57P03	not decided within paxos.statement_timeout and never numbered
+ *	57014	cancelled while still in the queue (definitely not sent)
+ *	40003	numbered, and no result came back: time-out, cancel, termination,
+ *			restart of a worker; DETAIL gives request_id when not NULL
+ *	53400	queue memory full;	54000 larger than PX_MAX_COMMAND_BYTES
+ *	55000	not preloaded, no cluster, fenced
+ * The caller holds no lock on a consensus table.
+ */
+extern char *paxos_submit(const char *command, Size len, const pg_uuid_t *request_id,
+						  Size *result_len, px_slot *decided_at);
+
+/*
+ * Wait until this node has applied every write acknowledged anywhere before
+ * the call; returns the slot.  The caller takes its snapshot afterwards.
+ * Errors as above (a read is never "unknown": 57P03 on time-out).
+ */
+extern px_slot paxos_wait_read_index(void);
+
+/* Wait until this node has applied 'upto'; 57P03 on time-out. */
+extern void paxos_wait_applied(px_slot upto);
+
+/* ---- learner side, after its transaction has committed ---- */
+
+/*
+ * The result of the command that (cell, generation) submitted and that stands
+ * at (incarnation, sequence, index).  Ignored when the cell has moved on.
+ */
+extern void paxos_queue_deliver(uint32 cell, uint64 generation, uint64 incarnation,
+								uint64 sequence, uint32 index, px_slot decided_at,
+								const char *result, Size len);
+
+/*
+ * Cells numbered (incarnation, <= last) that still wait will get no result any
+ * more (the learner restarted between its transaction and the delivery, or a
+ * batch of theirs was executed elsewhere): their outcome is unknown.
+ */
+extern void paxos_queue_lost(uint64 incarnation, uint64 last);
+
+/*
+ * A new incarnation's first batch has been applied; before it the state of this
+ * origin was (old_incarnation, old_last).  Waiting cells of incarnations below
+ * new_incarnation: numbered at or below old_last of old_incarnation -> unknown;
+ * all others -> never took effect.
+ */
+extern void paxos_queue_settle(uint64 old_incarnation, uint64 old_last,
+							   uint64 new_incarnation);
+
+/* Wake sessions that wait for an applied watermark or a read index.  After every
+ * publication of paxos_shared->applied. */
+extern void paxos_queue_applied(px_slot applied);
+
+/* ---- proposer side ---- */
+
+/*
+ * Move queued commands into the batch being written, oldest first, as long as
+ * they fit, numbering each (incarnation, sequence, index) in the same locked
+ * step.  Returns how many.  A command larger than the batch has room for ends
+ * the batch, except as its first.
+ */
+extern int	paxos_queue_drain(px_batch_writer *w, uint64 incarnation, uint64 sequence,
+							  uint32 soft_max_bytes);
+extern bool paxos_queue_pending(void);
+
+/* Read-index requests: is one waiting that no request sent covers? */
+extern bool paxos_queue_read_wanted(void);
+extern void paxos_queue_read_sent(uint64 read_seq);
+extern void paxos_queue_read_done(uint64 read_seq, px_slot index);
+
+/*
+ * Forwarded batches from other nodes, put here by paxos.forward() and taken by
+ * the proposer.  False: full.
+ */
+extern bool paxos_queue_put_forward(const px_forward *f);
+
+/* Takes the oldest; bytes are palloc'd in the current context. */
+extern bool paxos_queue_take_forward(px_forward *f);
+
+extern Size paxos_queue_shmem_size(void);
+extern void paxos_queue_shmem_init(bool found);
+
+#endif							/* PAXOS_QUEUE_H */

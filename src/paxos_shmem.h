@@ -1,0 +1,168 @@
+/*
+ * paxos_shmem.h
+ *	  What the processes of one server share: the acceptor's state, what the
+ *	  proposer and the learner publish, and counters.  The queue of waiting
+ *	  sessions is beside it (paxos_queue.h).
+ *
+ * No pointer lives in shared memory; processes are named by their number in
+ * ProcGlobal->allProcs.  A crash of any server process makes the postmaster
+ * reinitialise all of it: everything here is volatile by design, and what must
+ * survive is in tables (paxos_node.c, paxos_log.c, paxos_learner.c).
+ */
+#ifndef PAXOS_SHMEM_H
+#define PAXOS_SHMEM_H
+
+#include "port/atomics.h"
+#include "storage/lwlock.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "core/px_acceptor.h"
+#include "core/px_proposer.h"
+
+#define PAXOS_PROTOCOL_VERSION	1
+#define PAXOS_ERROR_TEXT		256
+
+/* This node's standing in a cluster; the word is shown in paxos.status. */
+typedef enum PaxosMembership
+{
+	PAXOS_NO_DATABASE,			/* workers have not connected yet */
+	PAXOS_NO_EXTENSION,
+	PAXOS_NO_CLUSTER,
+	PAXOS_FORMING,				/* configuration recorded, not begun */
+	PAXOS_MEMBER,
+	PAXOS_FENCED				/* identity in doubt or fsync off: see why_fenced */
+} PaxosMembership;
+
+/* Latency and size counters: sum and count, and a histogram of powers of two. */
+#define PAXOS_HISTOGRAM_BUCKETS 32
+typedef struct PaxosHistogram
+{
+	pg_atomic_uint64 count;
+	pg_atomic_uint64 sum;
+	pg_atomic_uint64 bucket[PAXOS_HISTOGRAM_BUCKETS];	/* [i]: 2^(i-1) <= v < 2^i */
+} PaxosHistogram;
+
+/* Per member as this node's proposer sees it; published by the proposer. */
+typedef struct PaxosPeerStatus
+{
+	px_node		node;
+	bool		voter;
+	bool		connected;
+	bool		open;
+	px_slot		next;
+	px_slot		applied;
+	px_slot		durable;
+	TimestampTz last_contact;	/* 0: never */
+	px_usec		rtt_us;
+	char		last_error[PAXOS_ERROR_TEXT];	/* of the connection, "" if none */
+} PaxosPeerStatus;
+
+typedef struct PaxosShared
+{
+	/*
+	 * identity_lock: who this node is.  Written when workers start and when a
+	 * cluster is formed, read by everything.
+	 */
+	PaxosMembership membership;
+	char		why_fenced[PAXOS_ERROR_TEXT];
+	pg_uuid_t	cluster_id;
+	px_node		node_id;
+	Oid			database_oid;
+	px_config	config;			/* governs now */
+	uint64		identity_generation;	/* raised at each change */
+
+	/*
+	 * acceptor_lock: protects 'acceptor' as a value.  Transitions that write
+	 * anything durable additionally hold the transaction-long acceptor lock
+	 * (paxos_acceptor.c) from before they copy until after they publish.
+	 */
+	px_acceptor acceptor;
+	bool		acceptor_loaded;
+	uint64		next_owner;		/* numbers acceptor connections */
+
+	/* A backend is inside an Accept of the open stream (flushing perhaps) since
+	 * this CLOCK_BOOTTIME time in us; 0: none.  Single writer: that backend. */
+	pg_atomic_uint64 accept_busy_since_us;
+
+	/* proposer_lock: published by the proposer only. */
+	int			proposer_procno;	/* -1: not running */
+	px_role		role;
+	px_ballot	ballot;
+	px_node		leader;
+	px_slot		leader_chosen;
+	bool		ready;
+	uint64		incarnation;
+	uint64		elections_started;
+	uint64		elections_won;
+	uint64		batches_resent;
+	int			n_peers;
+	PaxosPeerStatus peers[PX_MAX_MEMBERS];
+
+	/* learner_lock: published by the learner only, after its transaction. */
+	int			learner_procno; /* -1: not running */
+	px_slot		applied;
+	px_slot		durable;		/* applied and flushed */
+	uint64		digest;
+	uint64		log_time_us;	/* stamp of the last applied value */
+	px_origins	origins;
+	uint64		gaps_seen;		/* own batches skipped as PX_GAP */
+	bool		stuck;
+	char		stuck_why[PAXOS_ERROR_TEXT];
+	px_slot		stuck_slot;
+
+	/* What the proposer asks of the learner (PX_DO_FETCH), learner_lock. */
+	px_slot		fetch_to;
+	px_node		fetch_from;
+
+	/* Workers hold back from the database while a DROP DATABASE runs. */
+	bool		hold_off;		/* identity_lock */
+
+	/* counters, lock-free */
+	pg_atomic_uint64 n_proposals;	/* slots proposed by this node as leader */
+	pg_atomic_uint64 n_chosen;	/* of those, chosen */
+	pg_atomic_uint64 n_applied_slots;
+	pg_atomic_uint64 n_applied_commands;
+	pg_atomic_uint64 n_conditions_not_met;
+	pg_atomic_uint64 n_command_errors;
+	pg_atomic_uint64 n_unknown_outcomes;
+	pg_atomic_uint64 n_read_indexes;
+	pg_atomic_uint64 n_apply_retries;
+	pg_atomic_uint64 n_fetched_entries;
+	PaxosHistogram accept_us;	/* leader: Accept sent to answer, per peer message */
+	PaxosHistogram flush_us;	/* acceptor: making one Accept durable */
+	PaxosHistogram apply_us;	/* learner: one apply transaction */
+	PaxosHistogram commit_us;	/* sessions: queued to result */
+	PaxosHistogram batch_commands;	/* commands per value proposed */
+} PaxosShared;
+
+/* NULL when the library is not in shared_preload_libraries. */
+extern PaxosShared *paxos_shared;
+
+/* The locks, from one named tranche. */
+extern LWLock *paxos_identity_lock;
+extern LWLock *paxos_acceptor_lock;
+extern LWLock *paxos_proposer_lock;
+extern LWLock *paxos_learner_lock;
+extern LWLock *paxos_queue_lock;
+
+/* Error 55000 with the line to add, if the library is not preloaded. */
+extern void paxos_require_preload(void);
+
+/* Error 55000 saying what is missing, unless this node is a member. */
+extern void paxos_require_member(void);
+
+/* CLOCK_BOOTTIME in microseconds: every px_usec of this server. */
+extern px_usec paxos_now_us(void);
+
+extern void paxos_histogram_add(PaxosHistogram *h, uint64 v);
+
+/* Wake a worker by setting its latch; harmless when it does not run. */
+extern void paxos_wake_proposer(void);
+extern void paxos_wake_learner(void);
+
+/* Request and startup hooks' work; called from paxos_ext.c. */
+extern void paxos_shmem_request(void);
+extern void paxos_shmem_startup(void);
+
+#endif							/* PAXOS_SHMEM_H */
