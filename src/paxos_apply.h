@@ -39,6 +39,35 @@ extern bool paxos_lock_for_apply(Oid relid, LOCKMODE mode);
  */
 extern void paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index);
 
+/*
+ * Inside an ereport() of SQLSTATE class 42 in paxos_ddl_apply: the replicated
+ * catalogue (paxos.tables at this slot) itself decided this, as when the name is
+ * that of another consensus table; so every node gets the same error and it is
+ * the command's result.  Without it an error of class 42 is of the surroundings
+ * (a local table in the way, a role missing here): the slot is tried again.
+ * Always returns 0.
+ */
+extern int	paxos_err_decided(void);
+
+/*
+ * Learner only: one keyed operation, executed as its table's owner.  The
+ * relations it needs are kept open in an apply context until
+ * paxos_apply_end() (before DDL, and before the transaction commits); after an
+ * error the context is forgotten with paxos_apply_forget().  Errors are thrown;
+ * what the replicated catalogue decides by itself (no such table) comes back as
+ * a failed result.  Texts of the result are palloc'd in the current context;
+ * 'want_previous' false leaves out result->previous where the row survives.
+ */
+typedef struct PaxosApply PaxosApply;
+
+extern PaxosApply *paxos_apply_begin(void);
+extern void paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op,
+							  bool want_previous, PaxosCommandResult *result);
+extern void paxos_apply_end(PaxosApply *apply);
+
+/* After any error: whatever was cached from a moment before it is built anew. */
+extern void paxos_apply_forget(void);
+
 /* The backstop on a consensus table: internal BEFORE triggers, ENABLE ALWAYS. */
 extern void paxos_backstop_create(Oid relid);
 

@@ -1,0 +1,54 @@
+-- 30-learner.sql
+--    What the learner keeps beside the consensus tables themselves: everything
+--    here is replicated state, changed only by applying the log, in the same
+--    transaction as the tables it speaks of (protocol.md section 6).
+
+-- One row.  It has no index, so that every update of it can stay on its page.
+CREATE TABLE paxos.replicated (
+    applied       bigint NOT NULL,
+    digest        bigint NOT NULL,
+    log_time_us   bigint NOT NULL,
+    origins       bigint[] NOT NULL,
+    requests      bigint NOT NULL,
+    request_bytes bigint NOT NULL
+) WITH (fillfactor = 10);
+REVOKE ALL ON paxos.replicated FROM PUBLIC;
+COMMENT ON TABLE paxos.replicated IS 'how far this node has applied the log, and what follows from that; one row, written by the learner only';
+COMMENT ON COLUMN paxos.replicated.applied IS 'every slot up to this one has changed the tables of this node';
+COMMENT ON COLUMN paxos.replicated.digest IS 'running digest of effects and results; equal on all nodes at equal applied';
+COMMENT ON COLUMN paxos.replicated.log_time_us IS 'highest time stamp of a value applied, microseconds since 1970 by the clock of the leader that proposed it';
+COMMENT ON COLUMN paxos.replicated.origins IS 'per origin three numbers: node, incarnation, sequence of the last origin batch executed';
+COMMENT ON COLUMN paxos.replicated.requests IS 'number of rows in paxos.request';
+COMMENT ON COLUMN paxos.replicated.request_bytes IS 'bytes of row images remembered in paxos.request';
+INSERT INTO paxos.replicated VALUES (0, 0, 0, '{}', 0, 0);
+
+CREATE TABLE paxos.tables (
+    table_id bigint PRIMARY KEY,
+    relid    regclass NOT NULL CONSTRAINT tables_relid_key UNIQUE
+);
+REVOKE ALL ON paxos.tables FROM PUBLIC;
+GRANT SELECT ON paxos.tables TO PUBLIC;
+COMMENT ON TABLE paxos.tables IS 'consensus tables: the number a table has on every node, and the local relation';
+COMMENT ON COLUMN paxos.tables.table_id IS 'slot in which the table was created * 65536 + position in the slot; 1 is paxos.kv';
+COMMENT ON COLUMN paxos.tables.relid IS 'the relation of this node';
+
+CREATE TABLE paxos.request (
+    request_id  uuid PRIMARY KEY,
+    slot        bigint NOT NULL,
+    position    int NOT NULL,
+    log_time_us bigint NOT NULL,
+    expires_us  bigint NOT NULL,
+    bytes       bigint NOT NULL,
+    result      bytea NOT NULL,
+    CONSTRAINT request_order UNIQUE (slot, position)
+);
+REVOKE ALL ON paxos.request FROM PUBLIC;
+COMMENT ON TABLE paxos.request IS 'results remembered for commands that carried a request id';
+COMMENT ON COLUMN paxos.request.request_id IS 'chosen by the caller';
+COMMENT ON COLUMN paxos.request.slot IS 'slot in which the command was decided';
+COMMENT ON COLUMN paxos.request.position IS 'position of the command in the slot';
+COMMENT ON COLUMN paxos.request.log_time_us IS 'log time when it was decided';
+COMMENT ON COLUMN paxos.request.expires_us IS 'forgotten when log time has passed this';
+COMMENT ON COLUMN paxos.request.bytes IS 'bytes of row images in the result, as counted for the bound';
+COMMENT ON COLUMN paxos.request.result IS 'the encoded result';
+
