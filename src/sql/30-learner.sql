@@ -11,7 +11,7 @@ CREATE TABLE paxos.replicated (
     origins       bigint[] NOT NULL,
     requests      bigint NOT NULL,
     request_bytes bigint NOT NULL
-) WITH (fillfactor = 10);
+);
 REVOKE ALL ON paxos.replicated FROM PUBLIC;
 COMMENT ON TABLE paxos.replicated IS 'how far this node has applied the log, and what follows from that; one row, written by the learner only';
 COMMENT ON COLUMN paxos.replicated.applied IS 'every slot up to this one has changed the tables of this node';

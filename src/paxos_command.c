@@ -1,0 +1,431 @@
+/*
+ * paxos_command.c
+ *	  Encoding of commands and results: what travels in origin batches, what a
+ *	  learner hands to a waiting session, and what is remembered under a request
+ *	  id (protocol.md §§ 5, 6).
+ *
+ * Everything is written byte by byte, little-endian, so that servers of
+ * different machines and PostgreSQL versions read each other.  Layout, format
+ * version 1 (str: i32 length, -1 for none, then bytes without NUL):
+ *
+ *	command:	u8 version | u8 kind | u8 has request id
+ *				| [16 bytes uuid | u64 retention_us] | body
+ *	keyed:		i64 table id | u8 verb | 4 lists: key, row, sets, conditions
+ *	list:		u16 count | count * (i16 attnum | u8 op | str)
+ *	ddl:		u8 kind | str sql | str schema | str owner
+ *				| u16 count | count * i64 table id
+ *	result:		u8 version | u8 flags | u64 slot | i64 table id
+ *				| str previous | str current
+ *				| [u32 sqlstate | str message, detail, hint, schema, table,
+ *				   column, datatype, constraint]
+ *
+ * The decoders take bytes that a faulty or hostile member may have made: they
+ * never read outside them, allocate no more than the bytes can back, and insist
+ * on ranges, on text valid in the database's encoding, and on nothing being
+ * left over.  A command that does not decode is the same bytes on every node,
+ * and so fails in the same way on every node (paxos_learner.c).
+ *
+ * Not here: what a command means (paxos_apply.c, paxos_ddl.c), and its place in
+ * a batch (core/px_value.c).  No state; a crash loses nothing.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "utils/memutils.h"
+
+#include "paxos_command.h"
+
+#define COMMAND_VERSION		1
+#define RESULT_VERSION		1
+
+#define RESULT_FAILED		0x01
+#define RESULT_APPLIED		0x02
+#define RESULT_EXISTED		0x04
+#define RESULT_REPLAYED		0x08
+#define RESULT_ALL_FLAGS	0x0f
+
+/* attnum, op and the length of the text: the least a column can take */
+#define COLUMN_MIN_BYTES	(2 + 1 + 4)
+
+/*
+ * ---- writing ----
+ */
+
+static void
+put_uint(StringInfo buf, uint64 v, int bytes)
+{
+	char		out[8];
+
+	for (int i = 0; i < bytes; i++)
+	{
+		out[i] = (char) (v & 0xff);
+		v >>= 8;
+	}
+	appendBinaryStringInfo(buf, out, bytes);
+}
+
+static void
+put_string(StringInfo buf, const char *s)
+{
+	if (s == NULL)
+		put_uint(buf, UINT32_MAX, 4);
+	else
+	{
+		Size		len = strlen(s);
+
+		put_uint(buf, len, 4);
+		appendBinaryStringInfo(buf, s, (int) len);
+	}
+}
+
+static void
+put_columns(StringInfo buf, int n, const PaxosColumn *columns)
+{
+	Assert(n >= 0 && n <= MaxHeapAttributeNumber);
+	put_uint(buf, n, 2);
+	for (int i = 0; i < n; i++)
+	{
+		put_uint(buf, (uint16) columns[i].attnum, 2);
+		put_uint(buf, columns[i].op, 1);
+		put_string(buf, columns[i].isnull ? NULL : columns[i].text);
+	}
+}
+
+/*
+ * ---- reading: after the first fault every further read gives zeros ----
+ */
+
+typedef struct Reader
+{
+	const unsigned char *at;
+	Size		left;
+	bool		bad;
+} Reader;
+
+static uint64
+get_uint(Reader *r, int bytes)
+{
+	uint64		v = 0;
+
+	if (r->bad || r->left < (Size) bytes)
+	{
+		r->bad = true;
+		return 0;
+	}
+	for (int i = bytes - 1; i >= 0; i--)
+		v = v << 8 | r->at[i];
+	r->at += bytes;
+	r->left -= bytes;
+	return v;
+}
+
+/*
+ * A string, or NULL for none.  Type input functions walk text by its encoding's
+ * character lengths: an invalid sequence at the end would lead them beyond it.
+ */
+static char *
+get_string(Reader *r)
+{
+	uint32		len = (uint32) get_uint(r, 4);
+	char	   *s;
+
+	if (r->bad || len == UINT32_MAX)
+		return NULL;
+	if (len > r->left || len >= MaxAllocSize ||
+		memchr(r->at, '\0', len) != NULL ||
+		!pg_verify_mbstr(GetDatabaseEncoding(), (const char *) r->at, (int) len, true))
+	{
+		r->bad = true;
+		return NULL;
+	}
+	s = pnstrdup((const char *) r->at, len);
+	r->at += len;
+	r->left -= len;
+	return s;
+}
+
+static char *
+get_string_required(Reader *r)
+{
+	char	   *s = get_string(r);
+
+	if (s == NULL)
+		r->bad = true;
+	return s;
+}
+
+static PaxosColumn *
+get_columns(Reader *r, int *n, uint8 min_op, uint8 max_op)
+{
+	int			count = (int) get_uint(r, 2);
+	PaxosColumn *columns;
+
+	*n = 0;
+	if (r->bad || count == 0)
+		return NULL;
+
+	/* a count is believed only as far as the bytes can back it */
+	if (count > MaxHeapAttributeNumber || r->left / COLUMN_MIN_BYTES < (Size) count)
+	{
+		r->bad = true;
+		return NULL;
+	}
+	columns = palloc0(sizeof(PaxosColumn) * count);
+	for (int i = 0; i < count && !r->bad; i++)
+	{
+		char	   *text;
+
+		columns[i].attnum = (AttrNumber) (int16) get_uint(r, 2);
+		columns[i].op = (uint8) get_uint(r, 1);
+		text = get_string(r);
+		columns[i].isnull = (text == NULL);
+		columns[i].text = text != NULL ? text : pstrdup("");
+		if (columns[i].attnum <= 0 || columns[i].attnum > MaxHeapAttributeNumber ||
+			columns[i].op < min_op || columns[i].op > max_op)
+			r->bad = true;
+	}
+	*n = count;
+	return columns;
+}
+
+/*
+ * ---- commands ----
+ */
+
+char *
+paxos_command_encode(const PaxosCommand *command, Size *len)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	put_uint(&buf, COMMAND_VERSION, 1);
+	put_uint(&buf, command->kind, 1);
+	put_uint(&buf, command->has_request_id ? 1 : 0, 1);
+	if (command->has_request_id)
+	{
+		appendBinaryStringInfo(&buf, (const char *) command->request_id.data, UUID_LEN);
+		put_uint(&buf, command->request_retention_us, 8);
+	}
+
+	switch (command->kind)
+	{
+		case PAXOS_COMMAND_KEYED:
+			{
+				const PaxosKeyedOp *op = &command->u.keyed;
+
+				put_uint(&buf, (uint64) op->table_id, 8);
+				put_uint(&buf, op->verb, 1);
+				put_columns(&buf, op->n_key, op->key);
+				put_columns(&buf, op->n_row, op->row);
+				put_columns(&buf, op->n_sets, op->sets);
+				put_columns(&buf, op->n_conditions, op->conditions);
+				break;
+			}
+		case PAXOS_COMMAND_DDL:
+			{
+				const PaxosDdlOp *op = &command->u.ddl;
+
+				Assert(op->n_tables >= 0 && op->n_tables <= PG_UINT16_MAX);
+				put_uint(&buf, op->kind, 1);
+				put_string(&buf, op->sql);
+				put_string(&buf, op->schema);
+				put_string(&buf, op->owner);
+				put_uint(&buf, op->n_tables, 2);
+				for (int i = 0; i < op->n_tables; i++)
+					put_uint(&buf, (uint64) op->table_ids[i], 8);
+				break;
+			}
+	}
+	*len = buf.len;
+	return buf.data;
+}
+
+static void
+get_keyed(Reader *r, PaxosKeyedOp *op)
+{
+	uint8		verb;
+
+	op->table_id = (int64) get_uint(r, 8);
+	verb = (uint8) get_uint(r, 1);
+	if (verb < PAXOS_VERB_INSERT || verb > PAXOS_VERB_UPSERT)
+	{
+		r->bad = true;
+		return;
+	}
+	op->verb = (PaxosVerb) verb;
+	op->key = get_columns(r, &op->n_key, 0, 0);
+	op->row = get_columns(r, &op->n_row, 0, 0);
+	op->sets = get_columns(r, &op->n_sets, PAXOS_SET_ASSIGN, PAXOS_SET_SUBTRACT);
+	op->conditions = get_columns(r, &op->n_conditions, PAXOS_COND_EQ, PAXOS_COND_GE);
+	if (op->n_key == 0)
+		r->bad = true;
+}
+
+static void
+get_ddl(Reader *r, PaxosDdlOp *op)
+{
+	uint8		kind = (uint8) get_uint(r, 1);
+	int			count;
+
+	if (kind < PAXOS_DDL_CREATE_TABLE || kind > PAXOS_DDL_DROP_INDEX)
+	{
+		r->bad = true;
+		return;
+	}
+	op->kind = (PaxosDdlKind) kind;
+	op->sql = get_string_required(r);
+	op->schema = get_string_required(r);
+	op->owner = get_string_required(r);
+	count = (int) get_uint(r, 2);
+	if (r->bad || r->left / 8 < (Size) count)
+	{
+		r->bad = true;
+		return;
+	}
+	op->n_tables = count;
+	if (count > 0)
+		op->table_ids = palloc(sizeof(int64) * count);
+	for (int i = 0; i < count; i++)
+		op->table_ids[i] = (int64) get_uint(r, 8);
+}
+
+bool
+paxos_command_decode(const char *bytes, Size len, PaxosCommand *command)
+{
+	Reader		r = {(const unsigned char *) bytes, len, false};
+	uint8		kind;
+	uint8		has_request_id;
+
+	memset(command, 0, sizeof(*command));
+	if (get_uint(&r, 1) != COMMAND_VERSION)
+		return false;
+	kind = (uint8) get_uint(&r, 1);
+	has_request_id = (uint8) get_uint(&r, 1);
+	if (r.bad || has_request_id > 1)
+		return false;
+	if (has_request_id)
+	{
+		if (r.left < UUID_LEN)
+			return false;
+		command->has_request_id = true;
+		memcpy(command->request_id.data, r.at, UUID_LEN);
+		r.at += UUID_LEN;
+		r.left -= UUID_LEN;
+		command->request_retention_us = get_uint(&r, 8);
+	}
+
+	switch (kind)
+	{
+		case PAXOS_COMMAND_KEYED:
+			command->kind = PAXOS_COMMAND_KEYED;
+			get_keyed(&r, &command->u.keyed);
+			break;
+		case PAXOS_COMMAND_DDL:
+			command->kind = PAXOS_COMMAND_DDL;
+			get_ddl(&r, &command->u.ddl);
+			break;
+		default:
+			return false;
+	}
+	return !r.bad && r.left == 0;
+}
+
+/*
+ * ---- results ----
+ */
+
+char *
+paxos_result_encode(const PaxosCommandResult *result, Size *len)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	put_uint(&buf, RESULT_VERSION, 1);
+	put_uint(&buf,
+			 (result->failed ? RESULT_FAILED : 0) |
+			 (result->applied ? RESULT_APPLIED : 0) |
+			 (result->existed ? RESULT_EXISTED : 0) |
+			 (result->replayed ? RESULT_REPLAYED : 0), 1);
+	put_uint(&buf, result->decided_at, 8);
+	put_uint(&buf, (uint64) result->table_id, 8);
+	put_string(&buf, result->previous);
+	put_string(&buf, result->current);
+	if (result->failed)
+	{
+		put_uint(&buf, (uint32) result->sqlstate, 4);
+		put_string(&buf, result->message);
+		put_string(&buf, result->detail);
+		put_string(&buf, result->hint);
+		put_string(&buf, result->schema_name);
+		put_string(&buf, result->table_name);
+		put_string(&buf, result->column_name);
+		put_string(&buf, result->datatype_name);
+		put_string(&buf, result->constraint_name);
+	}
+	*len = buf.len;
+	return buf.data;
+}
+
+bool
+paxos_result_decode(const char *bytes, Size len, PaxosCommandResult *result)
+{
+	Reader		r = {(const unsigned char *) bytes, len, false};
+	uint8		flags;
+
+	memset(result, 0, sizeof(*result));
+	if (get_uint(&r, 1) != RESULT_VERSION)
+		return false;
+	flags = (uint8) get_uint(&r, 1);
+	if (r.bad || (flags & ~RESULT_ALL_FLAGS) != 0)
+		return false;
+	result->failed = (flags & RESULT_FAILED) != 0;
+	result->applied = (flags & RESULT_APPLIED) != 0;
+	result->existed = (flags & RESULT_EXISTED) != 0;
+	result->replayed = (flags & RESULT_REPLAYED) != 0;
+	result->decided_at = get_uint(&r, 8);
+	result->table_id = (int64) get_uint(&r, 8);
+	result->previous = get_string(&r);
+	result->current = get_string(&r);
+	if (result->failed)
+	{
+		result->sqlstate = (int) get_uint(&r, 4);
+		result->message = get_string_required(&r);
+		result->detail = get_string(&r);
+		result->hint = get_string(&r);
+		result->schema_name = get_string(&r);
+		result->table_name = get_string(&r);
+		result->column_name = get_string(&r);
+		result->datatype_name = get_string(&r);
+		result->constraint_name = get_string(&r);
+	}
+	return !r.bad && r.left == 0;
+}
+
+/*
+ * The session raises what the learner met at the slot, as if it had met it
+ * itself: the same SQLSTATE and the same fields a program may look at.
+ */
+void
+paxos_result_raise(const PaxosCommandResult *result)
+{
+	Assert(result->failed);
+	ereport(ERROR,
+			(errcode(result->sqlstate),
+			 errmsg_internal("%s", result->message != NULL ? result->message :
+							 "command failed at its slot"),
+			 result->detail != NULL ? errdetail_internal("%s", result->detail) : 0,
+			 result->hint != NULL ? errhint("%s", result->hint) : 0,
+			 result->schema_name != NULL ?
+			 err_generic_string(PG_DIAG_SCHEMA_NAME, result->schema_name) : 0,
+			 result->table_name != NULL ?
+			 err_generic_string(PG_DIAG_TABLE_NAME, result->table_name) : 0,
+			 result->column_name != NULL ?
+			 err_generic_string(PG_DIAG_COLUMN_NAME, result->column_name) : 0,
+			 result->datatype_name != NULL ?
+			 err_generic_string(PG_DIAG_DATATYPE_NAME, result->datatype_name) : 0,
+			 result->constraint_name != NULL ?
+			 err_generic_string(PG_DIAG_CONSTRAINT_NAME, result->constraint_name) : 0));
+	pg_unreachable();
+}
