@@ -1,24 +1,65 @@
-# paxos_ext: PGXS build.  See README.md; `make test` and `make demo` are the two commands.
+# paxos_ext: consensus-backed tables.  The two commands are `make demo` and
+# `make test`; README.md says what they do.
+#
+# Two halves.  The targets of the first half are scripts: they must work before
+# anything is installed, so they are reached without PGXS (which would end
+# make at once where pg_config is missing) and call make again for the second
+# half.  The second half is an ordinary PGXS build: all, install, clean.
+
+SCRIPT_TARGETS = test demo demo-stop bench lint format format-check deps stage
+
+.DEFAULT_GOAL := all
+
+.PHONY: $(SCRIPT_TARGETS)
+
+ifneq ($(filter $(SCRIPT_TARGETS),$(MAKECMDGOALS)),)
+
+deps:
+	scripts/install-deps test
+test:
+	scripts/test
+demo:
+	scripts/demo start
+demo-stop:
+	scripts/demo stop
+bench:
+	bench/run
+lint:
+	scripts/lint
+format:
+	scripts/format
+format-check:
+	scripts/format --check
+stage:
+	scripts/stage
+
+else
+
 EXTENSION = paxos_ext
 MODULE_big = paxos_ext
-VERSION = 1.0
+EXTVERSION = 1.0
 
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/core/*.c)))
-DATA_built = paxos_ext--$(VERSION).sql
+DATA_built = paxos_ext--$(EXTVERSION).sql
 PGFILEDESC = "paxos_ext - consensus-backed tables"
 
 PG_CPPFLAGS = -I$(srcdir)/src -I$(libpq_srcdir) -I$(shell $(PG_CONFIG) --includedir)
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -Wno-clobbered -Werror
 SHLIB_LINK = $(libpq) -lpq
-EXTRA_CLEAN = paxos_ext--$(VERSION).sql
+EXTRA_CLEAN = paxos_ext--$(EXTVERSION).sql
 
 PG_CONFIG ?= pg_config
-PGXS := $(shell $(PG_CONFIG) --pgxs)
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifeq ($(wildcard $(PGXS)),)
+$(error PostgreSQL's server headers are missing; run "make deps" to install what is needed (as root, or with sudo))
+endif
 include $(PGXS)
 
 $(OBJS): $(wildcard src/*.h src/core/*.h)
 
 # The extension script is its parts, in the order of their names.
 SQL_PARTS = $(sort $(wildcard src/sql/*.sql))
-paxos_ext--$(VERSION).sql: $(SQL_PARTS)
-	{ echo '\echo Use "CREATE EXTENSION paxos_ext" to load this file. \quit'; cat $(SQL_PARTS); } > $@
+paxos_ext--$(EXTVERSION).sql: $(SQL_PARTS)
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION paxos_ext" to load this file. \quit'; cat $(SQL_PARTS); } > $@
+
+endif

@@ -1,0 +1,54 @@
+# Sourced by the scripts: where things are, who we are, and how to become
+# somebody PostgreSQL accepts (it refuses to run as root).
+#
+# Servers of the tests, the demo and the benchmark never run from the system's
+# PostgreSQL.  They run from a *stage*: a private tree with copies of the
+# server's programs and links to everything else, plus this extension.  A
+# PostgreSQL program finds its libraries and share files relative to where it
+# itself is, so a stage needs no privileges and leaves the system untouched.
+
+set -euo pipefail
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+PG_CONFIG=${PG_CONFIG:-pg_config}
+JOBS=${JOBS:-$(nproc)}
+
+say() { printf '%s\n' "$*"; }
+die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
+
+# The user that servers run as: ourselves, or somebody else if we are root.
+server_user() {
+	if [ "$(id -u)" != 0 ]; then
+		id -un
+	elif id postgres >/dev/null 2>&1; then
+		echo postgres
+	else
+		echo nobody
+	fi
+}
+
+# as_server_user command...: run it as that user.
+as_server_user() {
+	if [ "$(id -u)" != 0 ]; then
+		"$@"
+	else
+		setpriv --reuid="$(server_user)" --regid="$(id -g "$(server_user)")" --init-groups -- "$@"
+	fi
+}
+
+# A fresh directory that the server user owns and everybody may enter.
+make_work_dir() {		# name
+	local d
+	d=$(mktemp -d "${TMPDIR:-/tmp}/$1.XXXXXX")
+	chmod 755 "$d"
+	[ "$(id -u)" != 0 ] || chown "$(server_user):" "$d"
+	echo "$d"
+}
+
+# Build the extension in the tree, unless it is up to date.
+build_extension() {
+	make -s -C "$TOP" -j"$JOBS" PG_CONFIG="$PG_CONFIG" all
+}
+
+# stage_bindir STAGE: where its programs are.
+stage_bindir() { echo "$1$("$PG_CONFIG" --bindir)"; }
