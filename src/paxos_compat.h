@@ -8,7 +8,10 @@
 
 #include "postgres.h"
 
+#include "storage/latch.h"
 #include "storage/proc.h"
+#include "utils/memutils.h"
+#include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
 #error "paxos_ext needs PostgreSQL 15 or newer"
@@ -18,6 +21,50 @@
 #define PaxosMyProcNumber()		((int) MyProcNumber)
 #else
 #define PaxosMyProcNumber()		(MyProc->pgprocno)
+#endif
+
+/* The process with this number: its latch. */
+#if PG_VERSION_NUM >= 170000
+#define PaxosProcLatch(number)	(&GetPGProcByNumber(number)->procLatch)
+#else
+#define PaxosProcLatch(number)	(&ProcGlobal->allProcs[number].procLatch)
+#endif
+
+/* A wait event set that lives until it is freed. */
+#if PG_VERSION_NUM >= 170000
+#define PaxosCreateWaitEventSet(n_events)	CreateWaitEventSet(NULL, (n_events))
+#else
+#define PaxosCreateWaitEventSet(n_events)	CreateWaitEventSet(TopMemoryContext, (n_events))
+#endif
+
+/*
+ * A wait event with a name of our own where the server has such (17 and later);
+ * 'cache' is a static uint32 of the caller, 0 at first.
+ */
+static inline uint32
+paxos_wait_event(uint32 *cache, const char *name)
+{
+	if (*cache == 0)
+	{
+#if PG_VERSION_NUM >= 170000
+		*cache = WaitEventExtensionNew(name);
+#else
+		*cache = PG_WAIT_EXTENSION;
+#endif
+	}
+	return *cache;
+}
+
+/* Settings a worker must not inherit (paxos_ext.c) that came or changed name. */
+#if PG_VERSION_NUM >= 170000
+#define PAXOS_SETTINGS_OF_VERSION	{"transaction_timeout", "0", true},
+#else
+#define PAXOS_SETTINGS_OF_VERSION
+#endif
+#if PG_VERSION_NUM >= 160000
+#define PAXOS_FORCE_PARALLEL	"debug_parallel_query"
+#else
+#define PAXOS_FORCE_PARALLEL	"force_parallel_mode"
 #endif
 
 #endif							/* PAXOS_COMPAT_H */

@@ -67,17 +67,18 @@ extern void paxos_queue_deliver(uint32 cell, uint64 generation, uint64 incarnati
 								const char *result, Size len);
 
 /*
- * Cells numbered (incarnation, <= last) that still wait will get no result any
- * more (the learner restarted between its transaction and the delivery, or a
- * batch of theirs was executed elsewhere): their outcome is unknown.
+ * Cells numbered (incarnation, <= last), or in an older incarnation, that still
+ * wait will get no result any more (the learner restarted between its
+ * transaction and the delivery, or a batch of theirs was executed elsewhere):
+ * their outcome is unknown.
  */
 extern void paxos_queue_lost(uint64 incarnation, uint64 last);
 
 /*
  * A new incarnation's first batch has been applied; before it the state of this
  * origin was (old_incarnation, old_last).  Waiting cells of incarnations below
- * new_incarnation: numbered at or below old_last of old_incarnation -> unknown;
- * all others -> never took effect.
+ * new_incarnation: numbered at or below old_last of old_incarnation, or in an
+ * incarnation before it -> unknown; all others -> never took effect.
  */
 extern void paxos_queue_settle(uint64 old_incarnation, uint64 old_last,
 							   uint64 new_incarnation);
@@ -87,6 +88,10 @@ extern void paxos_queue_settle(uint64 old_incarnation, uint64 old_last,
 extern void paxos_queue_applied(px_slot applied);
 
 /* ---- proposer side ---- */
+
+/* A new proposer process: read requests its predecessor had sent are to be sent
+ * again, and what was forwarded to that one is dropped (its origin sends again). */
+extern void paxos_queue_proposer_started(void);
 
 /*
  * Move queued commands into the batch being written, oldest first, as long as
