@@ -52,6 +52,7 @@
 #include "storage/proc.h"
 #include "storage/procsignal.h"
 #include "storage/shmem.h"
+#include "utils/builtins.h"
 #include "utils/dsa.h"
 #include "utils/memutils.h"
 #include "utils/uuid.h"
