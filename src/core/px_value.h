@@ -10,7 +10,8 @@
  *
  * All numbers are little-endian.  Layout, format version 1:
  *
- *	value:	u8 version | u8 kind | u16 count | u32 crc32c of all that follows
+ *	value:	u8 version | u8 kind | u16 count
+ *			| u32 crc32c of the four bytes before it and of all that follows
  *			| u64 log_time_us | count parts
  *	batch part:		u32 bytes of the rest of this part | u16 origin node
  *					| u16 count | u64 incarnation | u64 sequence

@@ -1,0 +1,691 @@
+/*
+ * px_stream.c
+ *	  Streams to the members: opening, recovery of what may be chosen,
+ *	  proposing, counting what is chosen, and Accepts (protocol.md §§ 3.3, 3.4,
+ *	  4, and the barrier of § 7 when a configuration is recovered).
+ *
+ * Owns: everything a ballot does between its first Prepare and its end.  Not
+ * its business: when to stand or to stop (px_election.c), what values hold
+ * (px_intake.c packs them).
+ *
+ * A ballot's life is a sequence of *rounds* of recovery and then the steady
+ * state.  A round asks every member with Prepare(ballot, next stream number, w
+ * = chosen), merges the promises of a majority, and proposes w + 1 .. end: the
+ * value of the highest ballot reported, one reported as chosen before all, a
+ * no-op for a hole.  A promise carries at most PX_MAX_WINDOW entries, so when
+ * some log goes on beyond, another round follows once these are chosen; so it
+ * does behind a recovered configuration, whose successor slots belong to
+ * another set of voters.  Nothing is proposed above the highest slot reported
+ * before all of it is covered: else a value that some majority has already
+ * accepted there could be lost.
+ *
+ * Why p->chosen never takes over local.chosen while in a ballot: the own node
+ * may have learnt of a slot from a newer leader.  Telling that to followers in
+ * the old ballot's streams would make them believe that the old ballot's value
+ * in that slot is the chosen one.
+ *
+ * Invariants 3, 4 and 5 of protocol.md § 11 are made here and asserted:
+ * propose() is the one place where a slot gets a value, in order, once.
+ */
+#include <string.h>
+
+#include "px_proposer_int.h"
+
+static uint8_t *
+window_buffer(const px_proposer *p, px_slot slot)
+{
+	return p->window_bytes + (size_t) (slot % PX_MAX_WINDOW) * p->params.max_value_bytes;
+}
+
+static px_window_entry *
+window_entry(px_proposer *p, px_slot slot)
+{
+	return &p->window[slot % PX_MAX_WINDOW];
+}
+
+/* Forget the stream; its number is remembered, so that no answer to it counts. */
+void
+px_stream_reset(px_proposer *p, px_peer *peer)
+{
+	(void) p;
+	peer->want_prepare = false;
+	peer->reopen_at = 0;
+	peer->preparing = false;
+	peer->open = false;
+	peer->sent_first = 0;
+	peer->send_next = 0;
+	peer->first = 0;
+	peer->next = 0;
+	peer->reported = 0;
+	peer->told_chosen = 0;
+	peer->last_sent_at = 0;
+}
+
+/* Ask all members again, for what lies above chosen. */
+static void
+begin_round(px_proposer *p)
+{
+	PX_ASSERT(p->chosen == p->proposed);
+	p->collecting = true;
+	p->round_w = p->chosen;
+	p->reported_last = 0;
+	p->round_end = p->chosen;
+	p->round_more = false;
+	memset(p->window, 0, sizeof(p->window));
+	for (int i = 0; i < p->config.n_members; i++)
+	{
+		px_peer    *peer = &p->peers[i];
+
+		px_stream_reset(p, peer);
+		peer->promised = false;
+		peer->refused = false;
+		peer->want_prepare = peer->up;
+	}
+}
+
+void
+px_stream_begin_ballot(px_proposer *p)
+{
+	PX_ASSERT(p->role == PX_CANDIDATE);
+	p->chosen = p->local.chosen;
+	p->proposed = p->chosen;
+	p->streams = 0;
+	p->ready_slot = 0;
+	px_intake_clear(p);
+	px_read_begin_ballot(p);
+	for (int i = 0; i < p->config.n_members; i++)
+	{
+		p->peers[i].stream = 0;
+		p->peers[i].acked_sent_at = 0;
+		p->peers[i].answered_at = 0;
+	}
+	begin_round(p);
+}
+
+/* A member answered that a higher ballot stands: this one is over. */
+static bool
+overtaken(px_proposer *p, px_ballot promised)
+{
+	px_see_ballot(p, promised);
+	if (!px_in_ballot(p) || promised <= p->ballot)
+		return false;
+	px_become_follower(p, "a higher ballot was promised", p->role == PX_CANDIDATE);
+	return true;
+}
+
+/* What the peer answers makes no sense: start over with a new connection. */
+static void
+cut(px_proposer *p, px_peer *peer, const char *reason)
+{
+	px_stream_reset(p, peer);
+	peer->refused = true;
+	peer->up = false;
+	px_action_add(p, PX_DO_RESET_PEER, peer->node);
+	p->reason = reason;
+	px_elect_refused(p);
+}
+
+/*
+ * ---- promises ----
+ */
+
+/* Are the entries what a promise may carry, and values this node can hold? */
+static bool
+promise_valid(const px_proposer *p, const px_promise *m, bool merge)
+{
+	px_value_view view;
+	px_slot		below = m->w;
+
+	if (m->promised != m->ballot || m->n_entries > PX_MAX_WINDOW)
+		return false;
+	for (int i = 0; i < m->n_entries; i++)
+	{
+		const px_entry *e = &m->entries[i];
+
+		if (e->slot <= below || e->slot > m->w + PX_MAX_WINDOW || e->slot > m->last)
+			return false;
+		below = e->slot;
+		if (merge && (e->value.len > p->params.max_value_bytes ||
+					  !px_value_open(e->value, &view)))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Keep the better of two reports of one slot: known chosen before all, then
+ * the higher ballot.  Never the one that more members report: a value is safe
+ * because of its ballot (the trace of pg_paxos, test/unit/recovery.c).
+ */
+static void
+merge_entry(px_proposer *p, const px_entry *e)
+{
+	px_window_entry *w = window_entry(p, e->slot);
+	px_value_view view;
+
+	PX_ASSERT(w->slot == 0 || w->slot == e->slot);
+	if (w->slot == e->slot &&
+		(w->chosen || (!e->chosen && e->ballot <= w->ballot)))
+		return;
+	w->slot = e->slot;
+	w->ballot = e->ballot;
+	w->chosen = e->chosen;
+	w->len = e->value.len;
+	memcpy(window_buffer(p, e->slot), e->value.data, e->value.len);
+	if (px_value_open(e->value, &view))
+		p->log_time_us = px_max64(p->log_time_us, view.log_time_us);
+}
+
+/*
+ * ---- proposing ----
+ */
+
+/*
+ * The value in the window buffer of the next slot becomes this ballot's value
+ * for it.  Invariant 3: slots in order, each once, and never into a buffer
+ * whose value is not yet known chosen.
+ */
+static void
+propose(px_proposer *p, uint32_t len)
+{
+	px_slot		slot = p->proposed + 1;
+	px_window_entry *w = window_entry(p, slot);
+
+	PX_ASSERT(px_leads(p) && !p->collecting);
+	PX_ASSERT(p->proposed - p->chosen < PX_MAX_WINDOW);
+	PX_ASSERT(len >= PX_VALUE_HEADER_BYTES && len <= p->params.max_value_bytes);
+	w->slot = slot;
+	w->ballot = p->ballot;
+	w->chosen = false;
+	w->len = len;
+	p->proposed = slot;
+}
+
+/* The stamp of a new value: the wall clock, but never back (protocol.md § 5). */
+static uint64_t
+next_log_time(px_proposer *p)
+{
+	p->log_time_us = px_max64(p->log_time_us, p->wall_us);
+	return p->log_time_us;
+}
+
+static void
+propose_noop(px_proposer *p)
+{
+	px_slot		slot = p->proposed + 1;
+	px_value_writer w;
+
+	px_value_begin(&w, window_buffer(p, slot), p->params.max_value_bytes,
+				   PX_VALUE_NOOP, next_log_time(p));
+	propose(p, px_value_end(&w).len);
+}
+
+static void
+propose_batches(px_proposer *p)
+{
+	px_slot		slot = p->proposed + 1;
+	px_value_writer w;
+
+	px_value_begin(&w, window_buffer(p, slot), p->params.max_value_bytes,
+				   PX_VALUE_BATCHES, next_log_time(p));
+	if (px_intake_pack(p, &w))
+		propose(p, px_value_end(&w).len);
+}
+
+/*
+ * A majority has promised in this round: propose what it reported.  Invariant
+ * 4: for each slot the best report, which window holds, or a no-op, which is
+ * free because no member of that majority can have accepted anything there.
+ */
+static void
+win_round(px_proposer *p)
+{
+	px_slot		last = px_min64(p->reported_last, p->round_w + PX_MAX_WINDOW);
+
+	if (p->role == PX_CANDIDATE)
+		px_set_role(p, PX_RECOVERING, "a majority promised");
+	p->collecting = false;
+	p->deadline = 0;
+	p->round_more = p->reported_last > p->round_w + PX_MAX_WINDOW;
+	PX_ASSERT(p->proposed == p->round_w && p->chosen == p->round_w);
+	while (p->proposed < last)
+	{
+		px_slot		slot = p->proposed + 1;
+		px_window_entry *w = window_entry(p, slot);
+		px_value_view view;
+		bool		readable;
+
+		if (w->slot != slot)
+		{
+			propose_noop(p);
+			continue;
+		}
+		propose(p, w->len);
+		readable = px_value_open(px_proposer_value(p, slot), &view);
+		PX_ASSERT(readable);
+		if (view.kind == PX_VALUE_CONFIG)
+		{
+			/*
+			 * The barrier of § 7: nothing above it until it is chosen under
+			 * the old configuration, then promises of the new.  Promises from
+			 * before do not count for what lies above: they may predate values
+			 * that the new configuration accepted there.
+			 */
+			p->round_more = true;
+			break;
+		}
+	}
+	p->round_end = p->proposed;
+}
+
+static void
+count_promises(px_proposer *p)
+{
+	bool		yes[PX_MAX_MEMBERS] = {false};
+	bool		no[PX_MAX_MEMBERS] = {false};
+	const px_peer *own = px_peer_find(p, p->params.self);
+
+	for (int i = 0; i < p->config.n_members; i++)
+		yes[i] = p->peers[i].promised;
+	if (px_quorum_tally(&p->config, yes, no) != PX_TALLY_WON)
+		return;
+	if (p->role == PX_CANDIDATE && (own == NULL || !own->promised))
+		return;
+	win_round(p);
+}
+
+void
+px_stream_promise(px_proposer *p, px_peer *peer, const px_promise *m)
+{
+	bool		merge;
+
+	if (overtaken(p, m->promised))
+		return;
+	if (!px_in_ballot(p) || m->ballot != p->ballot || m->stream != peer->stream ||
+		!peer->preparing)
+	{
+		p->reason = "ignored: promise of an old ballot or stream";
+		return;
+	}
+	peer->preparing = false;
+	if (m->refusal != PX_REFUSED_NOT)
+	{
+		peer->refused = true;
+		peer->reopen_at = p->now + (m->refusal == PX_REFUSED_STREAM ?
+									p->params.heartbeat_us :
+									p->params.election_timeout_us / 4);
+		p->reason = px_refusal_name(m->refusal);
+		px_elect_refused(p);
+		return;
+	}
+
+	merge = p->collecting && m->w == p->round_w;
+	if (m->w != peer->w || !promise_valid(p, m, merge))
+	{
+		cut(p, peer, "cut: malformed promise");
+		return;
+	}
+	peer->open = true;
+	peer->refused = false;
+	peer->answered_at = p->now;
+	peer->reported = 0;
+	for (int i = 0; i < m->n_entries; i++)
+	{
+		if (m->entries[i].ballot == p->ballot)
+			peer->reported |= UINT64_C(1) << (m->entries[i].slot - m->w - 1);
+	}
+
+	/*
+	 * After the round is won a promise only opens the stream.  What it reports
+	 * in lower ballots cannot be chosen: the majority that promised before it
+	 * would have reported it too, or will never accept it.
+	 */
+	if (!merge)
+		return;
+	for (int i = 0; i < m->n_entries; i++)
+		merge_entry(p, &m->entries[i]);
+	p->reported_last = px_max64(p->reported_last, m->last);
+	peer->promised = true;
+	if (p->role == PX_CANDIDATE && peer->node == p->params.self)
+	{
+		/*
+		 * The ballot is durable here: a proposer that crashes now cannot use
+		 * it again, so others may hear of it.
+		 */
+		for (int i = 0; i < p->config.n_members; i++)
+		{
+			if (&p->peers[i] != peer)
+				p->peers[i].want_prepare = p->peers[i].up;
+		}
+	}
+	count_promises(p);
+}
+
+void
+px_stream_send_prepares(px_proposer *p)
+{
+	const px_peer *own = px_peer_find(p, p->params.self);
+	bool		durable;
+
+	if (!px_in_ballot(p))
+		return;
+	durable = p->role != PX_CANDIDATE || (own != NULL && own->promised);
+	for (int i = 0; i < p->config.n_members; i++)
+	{
+		px_peer    *peer = &p->peers[i];
+		px_action  *a;
+
+		if (!peer->want_prepare || !peer->up || (!durable && peer != own))
+			continue;
+		px_stream_reset(p, peer);
+		peer->preparing = true;
+		peer->stream = ++p->streams;
+		peer->w = p->chosen;
+		a = px_action_add(p, PX_DO_SEND_PREPARE, peer->node);
+		a->u.prepare.from = p->params.self;
+		a->u.prepare.ballot = p->ballot;
+		a->u.prepare.stream = peer->stream;
+		a->u.prepare.w = peer->w;
+		a->u.prepare.handover = p->handover;
+	}
+}
+
+/*
+ * ---- counting ----
+ */
+
+/*
+ * Has this peer accepted 'slot' in the present ballot?  In its open stream
+ * that is first <= slot < next: a stream that began above the slot says
+ * nothing about it, however far next has gone.
+ */
+bool
+px_stream_counts(const px_proposer *p, const px_peer *peer, px_slot slot)
+{
+	(void) p;
+	if (!peer->open)
+		return false;
+	if (peer->first != 0 && peer->first <= slot && slot < peer->next)
+		return true;
+	return slot > peer->w && slot <= peer->w + PX_MAX_WINDOW &&
+		(peer->reported >> (slot - peer->w - 1) & 1) != 0;
+}
+
+static void
+count_chosen(px_proposer *p)
+{
+	while (p->chosen < p->proposed)
+	{
+		bool		yes[PX_MAX_MEMBERS] = {false};
+		bool		no[PX_MAX_MEMBERS] = {false};
+
+		for (int i = 0; i < p->config.n_members; i++)
+			yes[i] = px_stream_counts(p, &p->peers[i], p->chosen + 1);
+		if (px_quorum_tally(&p->config, yes, no) != PX_TALLY_WON)
+			break;
+		p->chosen++;
+	}
+}
+
+/*
+ * Everything the round proposed is chosen, and more must follow.
+ */
+static void
+next_round(px_proposer *p)
+{
+	const px_window_entry *w = window_entry(p, p->round_end);
+	px_value_view view;
+	px_config	config;
+
+	if (w->slot == p->round_end &&
+		px_value_open(px_proposer_value(p, p->round_end), &view) &&
+		px_value_config(&view, p->round_end, &config) &&
+		config.slot > p->config.slot)
+		px_adopt_config(p, &config);
+	if (!px_config_is_voter(&p->config, p->params.self))
+	{
+		px_become_follower(p, "no longer a voter", false);
+		return;
+	}
+	begin_round(p);
+}
+
+/* Bring the ballot on as far as what is known allows. */
+void
+px_stream_progress(px_proposer *p)
+{
+	if (!px_leads(p) || p->collecting)
+		return;
+	count_chosen(p);
+	if (p->role == PX_RECOVERING)
+	{
+		if (p->round_more)
+		{
+			if (p->chosen == p->round_end)
+				next_round(p);
+			return;
+		}
+		if (p->ready_slot == 0 && p->proposed - p->chosen < PX_MAX_WINDOW)
+		{
+			propose_noop(p);
+			p->ready_slot = p->proposed;
+		}
+		if (p->ready_slot == 0 || p->chosen < p->ready_slot)
+			return;
+		px_set_role(p, PX_LEADER, "the own no-op is chosen");
+		p->elections_won++;
+		p->failures = 0;
+		px_read_register(p);
+	}
+	if (p->role == PX_LEADER)
+	{
+		while (p->intake_n > 0 && p->proposed - p->chosen < p->params.pipeline_depth)
+			propose_batches(p);
+	}
+}
+
+/*
+ * ---- Accepts ----
+ */
+
+/*
+ * Durably applied on every member that is with us; who is away is served from
+ * what the nodes keep beyond this (protocol.md § 8).
+ */
+static px_slot
+truncatable(const px_proposer *p)
+{
+	px_slot		lowest = p->chosen;
+
+	for (int i = 0; i < p->config.n_members; i++)
+	{
+		if (p->peers[i].open)
+			lowest = px_min64(lowest, p->peers[i].durable);
+	}
+	return lowest;
+}
+
+static void
+send_accept(px_proposer *p, px_peer *peer, uint16_t n_values)
+{
+	px_action  *a = px_action_add(p, PX_DO_SEND_ACCEPT, peer->node);
+	px_accept  *m = &a->u.accept;
+
+	if (peer->send_next == 0)
+	{
+		/*
+		 * The first Accept begins at the first slot whose value is still kept,
+		 * wherever w was: chosen has moved on since.
+		 */
+		peer->send_next = p->chosen + 1;
+		peer->sent_first = peer->send_next;
+		PX_ASSERT(peer->sent_first > peer->w);
+	}
+	p->last_sent_at = px_max64(p->now, p->last_sent_at + 1);
+	m->from = p->params.self;
+	m->ballot = p->ballot;
+	m->stream = peer->stream;
+	m->first = peer->send_next;
+	m->n_values = n_values;
+	m->chosen = p->chosen;
+	m->sent_at = p->last_sent_at;
+
+	/* once withdrawn, no lease is asked for again in this ballot */
+	if (p->role != PX_HANDING_OVER)
+	{
+		m->lease_us = p->params.lease_us;
+		m->lease_readable = p->params.lease_readable;
+	}
+	m->truncatable = truncatable(p);
+	m->read = peer->answer;
+
+	peer->send_next += n_values;
+	peer->told_chosen = p->chosen;
+	peer->last_sent_at = p->last_sent_at;
+	peer->answer_new = false;
+}
+
+/* How many values from 'slot' on go into one message. */
+static uint16_t
+chunk(px_proposer *p, px_slot slot)
+{
+	uint32_t	bytes = 0;
+	uint16_t	n = 0;
+
+	while (slot + n <= p->proposed && (n == 0 || bytes < PX_CHUNK_BYTES))
+	{
+		bytes += window_entry(p, slot + n)->len;
+		n++;
+	}
+	return n;
+}
+
+static void
+send_to(px_proposer *p, px_peer *peer)
+{
+	px_slot		from = peer->send_next != 0 ? peer->send_next : p->chosen + 1;
+	int			chunks = 0;
+	bool		own = peer->node == p->params.self;
+
+	if (from <= p->proposed && window_entry(p, from)->slot != from)
+	{
+		/* it fell behind what is kept: begin again at chosen + 1 */
+		px_stream_reset(p, peer);
+		peer->want_prepare = true;
+		p->again = true;
+		return;
+	}
+	while (from <= p->proposed && chunks < PX_CHUNKS_PER_STEP)
+	{
+		send_accept(p, peer, chunk(p, from));
+		from = peer->send_next;
+		chunks++;
+	}
+	if (from <= p->proposed)
+		p->again = true;
+
+	/*
+	 * Without values it goes out when the peer does not know its position or
+	 * what is chosen (the own node was told by PX_DO_PUBLISH), when an answer
+	 * or a confirmation is waited for, and as heartbeat.
+	 */
+	if (chunks == 0 &&
+		(peer->send_next == 0 || p->beat || peer->answer_new ||
+		 (peer->told_chosen < p->chosen && !own) ||
+		 p->now >= peer->last_sent_at + p->params.heartbeat_us))
+		send_accept(p, peer, 0);
+}
+
+void
+px_stream_send_accepts(px_proposer *p)
+{
+	if (!px_leads(p) || p->collecting)
+		return;
+	for (int i = 0; i < p->config.n_members; i++)
+	{
+		if (p->peers[i].open)
+			send_to(p, &p->peers[i]);
+	}
+}
+
+void
+px_stream_accepted(px_proposer *p, px_peer *peer, const px_accepted *m)
+{
+	if (overtaken(p, m->promised))
+		return;
+	if (!px_leads(p) || m->ballot != p->ballot || m->stream != peer->stream ||
+		!peer->open)
+	{
+		p->reason = "ignored: answer of an old ballot or stream";
+		return;
+	}
+	if (m->refusal != PX_REFUSED_NOT)
+	{
+		px_stream_reset(p, peer);
+		if (m->refusal == PX_REFUSED_STREAM || m->refusal == PX_REFUSED_POSITION)
+			peer->want_prepare = true;
+		else
+			peer->reopen_at = p->now + p->params.election_timeout_us / 4;
+		p->reason = px_refusal_name(m->refusal);
+		return;
+	}
+	if (peer->sent_first == 0 || m->first != peer->sent_first || m->next < peer->next ||
+		m->next < m->first || m->next > peer->send_next || m->sent_at > peer->last_sent_at)
+	{
+		cut(p, peer, "cut: malformed answer");
+		return;
+	}
+	peer->first = m->first;
+	peer->next = m->next;
+	peer->applied = m->applied;
+	peer->durable = m->durable;
+	peer->answered_at = p->now;
+	peer->acked_sent_at = px_max64(peer->acked_sent_at, m->sent_at);
+	peer->rtt_us = p->now > m->sent_at ? p->now - m->sent_at : 0;
+	px_read_confirm(p);
+}
+
+px_usec
+px_stream_quorum_answered_at(const px_proposer *p)
+{
+	uint64_t	at[PX_MAX_MEMBERS] = {0};
+
+	for (int i = 0; i < p->config.n_members; i++)
+		at[i] = p->peers[i].answered_at;
+	return px_quorum_watermark(&p->config, at);
+}
+
+void
+px_stream_timers(px_proposer *p)
+{
+	if (!px_in_ballot(p))
+		return;
+	for (int i = 0; i < p->config.n_members; i++)
+	{
+		px_peer    *peer = &p->peers[i];
+
+		if (peer->reopen_at != 0 && p->now >= peer->reopen_at)
+		{
+			peer->reopen_at = 0;
+			peer->want_prepare = true;
+		}
+	}
+}
+
+px_usec
+px_stream_wake(const px_proposer *p)
+{
+	px_usec		at = 0;
+
+	if (!px_in_ballot(p))
+		return 0;
+	for (int i = 0; i < p->config.n_members; i++)
+	{
+		const px_peer *peer = &p->peers[i];
+
+		at = px_earlier(at, peer->reopen_at);
+		if (px_leads(p) && !p->collecting && peer->open && peer->last_sent_at != 0)
+			at = px_earlier(at, peer->last_sent_at + p->params.heartbeat_us);
+	}
+	return at;
+}
