@@ -781,6 +781,35 @@ sub fails
 	return $r;
 }
 
+=pod
+
+session: a psql that stays connected.  ask(sql) sends and does not wait;
+answer waits for everything asked so far and returns what came since the last
+answer, standard error included; pid is its backend's.
+
+=cut
+
+sub session
+{
+	my ($self, %opt) = @_;
+	my $base = sprintf("%s/session%d", $self->{dir}, ++$self->{psqls});
+	my $db = $opt{database} // $self->{cluster}{database};
+	my $user = $opt{user} // 'postgres';
+	my $pid = open(my $to, '|-') // die "fork: $!\n";
+	if ($pid == 0)
+	{
+		open STDOUT, '>', "$base.out";
+		open STDERR, '>&', \*STDOUT;
+		exec "$PaxosCluster::BINDIR/psql", '-XAtq', '-v', 'VERBOSITY=verbose',
+		  '-d', "host=127.0.0.1 port=$self->{port} dbname=$db user=$user connect_timeout=10"
+		  or POSIX::_exit(127);
+	}
+	$to->autoflush(1);
+	my $s = bless { to => $to, out => "$base.out", seen => 0, marks => 0, psql => $pid }, 'PaxosCluster::Session';
+	$s->{pid} = $s->query("SELECT pg_backend_pid()");
+	return $s;
+}
+
 sub poll_sql
 {
 	my ($self, $sql, $wanted, $seconds) = @_;
@@ -817,5 +846,47 @@ sub log_since
 	close $f;
 	return $s;
 }
+
+# ---------------------------------------------------------------------------
+package PaxosCluster::Session;
+
+use strict;
+use warnings;
+
+sub ask
+{
+	my ($self, $sql) = @_;
+	local $SIG{PIPE} = 'IGNORE';
+	my $to = $self->{to};
+	$self->{marks}++;
+	print $to "$sql;\n\\echo mark $self->{marks}\n";
+}
+
+sub answer
+{
+	my ($self, $seconds) = @_;
+	my $text;
+	PaxosCluster::poll('an answer in a session', sub {
+		$text = substr(PaxosCluster::Node::slurp($self->{out}) . "\n", $self->{seen});
+		return $text =~ /^mark $self->{marks}$/m || !$self->alive;
+	}, $seconds);
+	$self->{seen} += length $text;
+	$text =~ s/^mark \d+\n//mg;
+	$text =~ s/\n+\z//;
+	return $text;
+}
+
+sub answered
+{
+	my ($self) = @_;
+	my $text = PaxosCluster::Node::slurp($self->{out}) . "\n";
+	return $text =~ /^mark $self->{marks}$/m;
+}
+
+sub query { my ($self, $sql) = @_; $self->ask($sql); return $self->answer; }
+
+sub alive { my ($self) = @_; return waitpid($self->{psql}, POSIX::WNOHANG()) == 0; }
+
+sub close { my ($self) = @_; local $SIG{PIPE} = 'IGNORE'; close $self->{to}; }
 
 1;
