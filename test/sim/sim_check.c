@@ -1,0 +1,401 @@
+/*
+ * sim_check.c
+ *	  The all-knowing observer: one canonical history, and the facts of
+ *	  protocol.md § 11 that no single node can see.
+ *
+ * It watches what becomes durable on every disk.  A value is chosen for a slot
+ * when a majority of voters ever held it durably at one ballot (entries later
+ * replaced count: being chosen does not end).  From then on anything else
+ * anywhere is a violation.  It does not wait for damage: every first proposal
+ * of (ballot, slot) must be *safe* in Lamport's sense, whether or not something
+ * was chosen already.
+ */
+#include "sim.h"
+
+static sim_canon *
+canon(px_slot slot)
+{
+	if (slot == 0 || slot > 1000000)
+		sim_fail("slot %llu is out of bounds", (unsigned long long) slot);
+	if (slot >= W->cap_canon)
+	{
+		px_slot		cap = W->cap_canon ? W->cap_canon * 2 : 1024;
+
+		while (cap <= slot)
+			cap *= 2;
+		W->canon = realloc(W->canon, cap * sizeof(sim_canon));
+		if (W->canon == NULL)
+			abort();
+		memset(W->canon + W->cap_canon, 0, (cap - W->cap_canon) * sizeof(sim_canon));
+		W->cap_canon = cap;
+	}
+	return &W->canon[slot];
+}
+
+static int
+bits(uint32_t m)
+{
+	int			n = 0;
+
+	for (; m != 0; m &= m - 1)
+		n++;
+	return n;
+}
+
+static const char *
+bal(px_ballot b)
+{
+	static char buf[4][32];
+	static int	i;
+
+	i = (i + 1) % 4;
+	return px_trace_ballot(buf[i], sizeof(buf[i]), b);
+}
+
+sim_command *
+check_command(uint64_t id)
+{
+	if (id == 0 || id > W->n_commands)
+		sim_fail("command %llu was never issued", (unsigned long long) id);
+	return &W->commands[id];
+}
+
+/*
+ * Is it safe to propose 'value' at (ballot, slot)?  There must be a majority
+ * that has promised the ballot (or more) and a ballot c below it such that
+ * none of them accepted anything between c and the ballot, and the value is
+ * the one of c, or nobody of them accepted anything at all below.
+ */
+static bool
+safe_at(px_ballot ballot, const sim_canon *c, const sim_blob *value)
+{
+	const sim_vote *base = NULL;
+
+	if (c->chosen == value)
+		return true;
+	for (;;)
+	{
+		px_ballot	low = base == NULL ? 0 : base->ballot;
+		int			good = 0;
+
+		if (base == NULL || (base->value == value && low < ballot))
+		{
+			for (int i = 1; i <= W->n_voters; i++)
+			{
+				bool		clean = W->nodes[i].max_promised >= ballot;
+
+				for (const sim_vote *v = c->votes; v != NULL && clean; v = v->next)
+					if (v->ballot > low && v->ballot < ballot &&
+						(v->accepted & (1u << i)) != 0)
+						clean = false;
+				if (clean)
+					good++;
+			}
+			if (good > W->n_voters / 2)
+				return true;
+		}
+		base = base == NULL ? c->votes : base->next;
+		if (base == NULL)
+			return false;
+	}
+}
+
+void
+check_proposed(sim_node *n, px_ballot ballot, px_slot slot, sim_blob *value)
+{
+	sim_canon  *c = canon(slot);
+	sim_vote   *v;
+	px_value_view view;
+
+	if (px_ballot_node(ballot) != n->id)
+		sim_fail("node %u proposes in ballot %s, which is not its own", n->id, bal(ballot));
+	for (v = c->votes; v != NULL; v = v->next)
+		if (v->ballot == ballot)
+		{
+			if (v->value != value)
+				sim_fail("two values proposed for (ballot %s, slot %llu) (§ 11.3)",
+						 bal(ballot), (unsigned long long) slot);
+			return;
+		}
+	if (!px_value_open(value->bytes, &view))
+		sim_fail("node %u proposes a malformed value for slot %llu", n->id,
+				 (unsigned long long) slot);
+	if (c->chosen != NULL && ballot > c->chosen_ballot && c->chosen != value)
+		sim_fail("ballot %s proposes value v%u for slot %llu, where v%u was chosen in ballot %s (§ 11.1)",
+				 bal(ballot), value->id, (unsigned long long) slot, c->chosen->id,
+				 bal(c->chosen_ballot));
+	if (!safe_at(ballot, c, value))
+		sim_fail("ballot %s proposes value v%u for slot %llu, which no majority of promises allows (§ 11.4)",
+				 bal(ballot), value->id, (unsigned long long) slot);
+	for (sim_vote *o = c->votes; o != NULL; o = o->next)
+		if (o->value == value && o->ballot < ballot)
+		{
+			cover(cov_recovered);
+			break;
+		}
+	v = sim_alloc(sizeof(sim_vote));
+	v->ballot = ballot;
+	v->value = value;
+	v->next = c->votes;
+	c->votes = v;
+}
+
+static void
+canon_sink(void *arg, const sim_outcome *o)
+{
+	sim_command *c;
+
+	(void) arg;
+	if (o->settle)
+		return;
+	if (o->cell == UINT32_MAX)
+	{
+		switch ((px_verdict) o->command)
+		{
+			case PX_DUPLICATE:
+				cover(cov_duplicate);
+				break;
+			case PX_GAP:
+				cover(cov_gap_skip);
+				break;
+			case PX_STALE:
+				cover(cov_stale_incarnation);
+				break;
+			case PX_EXECUTE:
+				break;
+		}
+		return;
+	}
+	c = check_command(o->command);
+	if (c->executed_at != 0)
+		sim_fail("command %llu took effect twice, at slots %llu and %llu (§ 11.7)",
+				 (unsigned long long) o->command, (unsigned long long) c->executed_at,
+				 (unsigned long long) o->slot);
+	if (c->told == TOLD_NEVER)
+		sim_fail("command %llu was told never, but took effect at slot %llu (§ 11.7)",
+				 (unsigned long long) o->command, (unsigned long long) o->slot);
+	if (c->incarnation != o->incarnation || c->sequence != o->sequence)
+		sim_fail("command %llu took effect under another number than its own",
+				 (unsigned long long) o->command);
+	c->executed_at = o->slot;
+	c->result = o->result;
+}
+
+static void
+chosen(px_slot slot, sim_vote *v)
+{
+	sim_canon  *c = canon(slot);
+
+	if (c->chosen != NULL && c->chosen != v->value)
+		sim_fail("two values chosen for slot %llu: v%u in ballot %s and v%u in ballot %s (§ 11.1)",
+				 (unsigned long long) slot, c->chosen->id, bal(c->chosen_ballot),
+				 v->value->id, bal(v->ballot));
+	if (c->chosen == NULL || v->ballot < c->chosen_ballot)
+	{
+		c->chosen = v->value;
+		c->chosen_ballot = v->ballot;
+		for (sim_vote *o = c->votes; o != NULL; o = o->next)
+			if (o->ballot > v->ballot && o->value != v->value)
+				sim_fail("slot %llu: v%u chosen in ballot %s, but ballot %s proposed v%u (§ 11.1)",
+						 (unsigned long long) slot, v->value->id, bal(v->ballot),
+						 bal(o->ballot), o->value->id);
+	}
+	while (canon(W->prefix + 1)->chosen != NULL)
+	{
+		W->prefix++;
+		client_apply(&W->tables, W->prefix, W->canon[W->prefix].chosen, canon_sink, NULL);
+		W->canon[W->prefix].digest = W->tables.digest;
+	}
+}
+
+/* An entry became durable on a node as a vote. */
+void
+check_accepted(sim_node *n, px_slot slot, px_ballot ballot, sim_blob *value)
+{
+	sim_canon  *c = canon(slot);
+	sim_vote   *v;
+
+	for (v = c->votes; v != NULL && v->ballot != ballot; v = v->next)
+		;
+	if (v == NULL || v->value != value)
+		sim_fail("node %u accepted v%u for (ballot %s, slot %llu), which nobody proposed",
+				 n->id, value->id, bal(ballot), (unsigned long long) slot);
+	if (n->max_promised > ballot)
+		sim_fail("node %u accepted slot %llu in ballot %s after it had promised %s",
+				 n->id, (unsigned long long) slot, bal(ballot), bal(n->max_promised));
+	if (n->id > W->n_voters)
+		return;
+	if ((v->accepted & (1u << n->id)) != 0)
+		return;
+	for (sim_vote *o = c->votes; o != NULL; o = o->next)
+		if (o->ballot < ballot && o->value != value && (o->accepted & (1u << n->id)) != 0)
+			cover(cov_replaced);
+	v->accepted |= 1u << n->id;
+	if (bits(v->accepted) > W->n_voters / 2)
+		chosen(slot, v);
+}
+
+/* After every change of a durable image. */
+void
+check_durable(sim_node *n)
+{
+	if (n->durable.promised < n->max_promised)
+		sim_fail("node %u: promised fell from %s to %s (§ 11.2)", n->id,
+				 bal(n->max_promised), bal(n->durable.promised));
+	n->max_promised = n->durable.promised;
+	if (n->durable.truncated > n->durable.tables.applied)
+		sim_fail("node %u: truncated %llu is above durably applied %llu (§ 11.6)", n->id,
+				 (unsigned long long) n->durable.truncated,
+				 (unsigned long long) n->durable.tables.applied);
+}
+
+/* Node n now holds from .. to to be known chosen. */
+void
+check_known(sim_node *n, px_slot from, px_slot to)
+{
+	for (px_slot s = from; s <= to; s++)
+	{
+		sim_canon  *c = canon(s);
+		sim_cell   *cell = disk_cell(&n->visible, s);
+
+		if (c->chosen == NULL)
+			sim_fail("node %u takes slot %llu for chosen, which is not", n->id,
+					 (unsigned long long) s);
+		if (s <= n->visible.truncated || s <= n->visible.tables.applied)
+			continue;
+		if (cell->value == NULL)
+			sim_fail("node %u takes slot %llu for chosen, but its log lacks it", n->id,
+					 (unsigned long long) s);
+		if (cell->value != c->chosen)
+			sim_fail("node %u takes v%u (ballot %s) for chosen at slot %llu, chosen was v%u",
+					 n->id, cell->value->id, bal(cell->ballot),
+					 (unsigned long long) s, c->chosen->id);
+	}
+}
+
+/* A learner applied the value, giving these tables. */
+void
+check_applied(sim_node *n, px_slot slot, sim_blob *value, const sim_tables *after)
+{
+	sim_canon  *c = canon(slot);
+
+	if (c->chosen != value)
+		sim_fail("node %u applied v%u at slot %llu, chosen was %s%u (§ 11.1)", n->id,
+				 value->id, (unsigned long long) slot, c->chosen ? "v" : "nothing ",
+				 c->chosen ? c->chosen->id : 0);
+	if (slot > W->prefix)
+		sim_fail("node %u applied slot %llu above the canonical history's end", n->id,
+				 (unsigned long long) slot);
+	check_tables(n, after);
+}
+
+void
+check_tables(sim_node *n, const sim_tables *t)
+{
+	if (t->applied == 0)
+		return;
+	if (t->applied > W->prefix || canon(t->applied)->digest != t->digest)
+		sim_fail("node %u has another state digest than the canonical one at slot %llu (§ 11.9)",
+				 n->id, (unsigned long long) t->applied);
+}
+
+static void
+lead(sim_node *n, px_ballot ballot, const char *how)
+{
+	for (int i = 0; i < W->n_leads; i++)
+		if (W->leads[i].ballot == ballot)
+		{
+			if (W->leads[i].node != n->id || W->leads[i].life != n->life)
+				sim_fail("ballot %s is %s by two lives (§ 11.3)", bal(ballot), how);
+			return;
+		}
+	if (W->n_leads == W->cap_leads)
+	{
+		W->cap_leads = W->cap_leads ? W->cap_leads * 2 : 256;
+		W->leads = realloc(W->leads, (size_t) W->cap_leads * sizeof(sim_lead));
+		if (W->leads == NULL)
+			abort();
+	}
+	W->leads[W->n_leads].ballot = ballot;
+	W->leads[W->n_leads].node = n->id;
+	W->leads[W->n_leads].life = n->life;
+	W->n_leads++;
+}
+
+/* A Prepare leaves the node. */
+void
+check_prepare(sim_node *n, px_ballot ballot, px_node to)
+{
+	if (px_ballot_node(ballot) != n->id)
+		sim_fail("node %u prepares ballot %s, which is not its own", n->id, bal(ballot));
+	if (to == n->id)
+		return;
+	if (n->durable.promised < ballot)
+		sim_fail("node %u sent Prepare %s to node %u before its own acceptor had promised it durably",
+				 n->id, bal(ballot), to);
+	lead(n, ballot, "prepared");
+}
+
+void
+check_leads(sim_node *n, px_ballot ballot)
+{
+	lead(n, ballot, "led");
+}
+
+/* An answer leaves node n: is all that it says durable? */
+void
+check_promise(sim_node *n, const px_promise *r)
+{
+	if (r->promised > n->durable.promised)
+		sim_fail("node %u answers promised %s before it is durable (§ 11.2)", n->id,
+				 bal(r->promised));
+	if (r->refusal == PX_REFUSED_NOT && r->promised != r->ballot)
+		sim_fail("node %u promises %s but says promised %s", n->id, bal(r->ballot),
+				 bal(r->promised));
+}
+
+void
+check_answer(sim_node *n, const px_accepted *r)
+{
+	if (r->promised > n->durable.promised)
+		sim_fail("node %u answers promised %s before it is durable (§ 11.2)", n->id,
+				 bal(r->promised));
+	if (r->refusal != PX_REFUSED_NOT)
+		return;
+	for (px_slot s = r->first; s < r->next; s++)
+	{
+		sim_cell   *cell;
+
+		if (s <= n->durable.truncated)
+			continue;
+		cell = disk_cell(&n->durable, s);
+		if (cell->value == NULL ||
+			(cell->ballot < r->ballot && canon(s)->chosen != cell->value))
+			sim_fail("node %u answers that slot %llu is accepted in ballot %s, but it is not durable (§ 11.2)",
+					 n->id, (unsigned long long) s, bal(r->ballot));
+	}
+}
+
+/* The shared acceptor changed from *before to what it is now. */
+void
+check_acceptor(sim_node *n, const px_acceptor *before)
+{
+	const px_acceptor *a = &n->acceptor;
+	const char *fact = px_check_acceptor(a);
+
+	if (fact != NULL)
+		sim_fail("node %u: acceptor: %s", n->id, fact);
+	fact = px_check_acceptor_step(before, a);
+	if (fact != NULL)
+		sim_fail("node %u: acceptor, two successive states: %s", n->id, fact);
+	if (a->promised > n->durable.promised || a->longest_lease_us > n->durable.longest_lease_us)
+		sim_fail("node %u: shared acceptor state is ahead of the disk (§ 11.2)", n->id);
+	if (a->truncated != n->visible.truncated)
+		sim_fail("node %u: acceptor's truncated is not the log's", n->id);
+	if (a->chosen > before->chosen)
+		check_known(n, before->chosen + 1, a->chosen);
+	if (a->chosen < n->visible.tables.applied)
+		sim_fail("node %u: applied %llu is above chosen %llu (§ 11.6)", n->id,
+				 (unsigned long long) n->visible.tables.applied,
+				 (unsigned long long) a->chosen);
+}

@@ -1,0 +1,433 @@
+/*
+ * sim_client.c
+ *	  The commands, the small state machine they change, and the sessions that
+ *	  wait for outcomes.
+ *
+ * A session does what a backend does on a server (architecture.md § 2): it
+ * puts a command on its node's queue, waits for the learner's result, and gives
+ * up after a while: "never" if the command was still in the queue, "unknown"
+ * if it had been numbered.  What it is told is checked against the canonical
+ * history, now and for ever: a command told never must never be executed.
+ */
+#include "sim.h"
+
+#define COMMAND_BYTES 32
+
+enum
+{
+	OP_CAS, OP_INSERT, OP_APPEND, OP_INCREMENT, OP_DELETE, N_OPS
+};
+
+/* ---- commands as bytes ---- */
+
+static void
+put64(uint8_t *p, uint64_t v)
+{
+	for (int i = 0; i < 8; i++)
+		p[i] = (uint8_t) (v >> (8 * i));
+}
+
+static uint64_t
+get64(const uint8_t *p)
+{
+	uint64_t	v = 0;
+
+	for (int i = 0; i < 8; i++)
+		v |= (uint64_t) p[i] << (8 * i);
+	return v;
+}
+
+static uint64_t
+mix(uint64_t h, uint64_t v)
+{
+	uint64_t	state = h ^ (v * UINT64_C(0x9E3779B97F4A7C15));
+
+	return px_random(&state);
+}
+
+/* ---- the state machine ---- */
+
+static sim_result
+execute(sim_tables *t, uint64_t id, uint8_t op, uint8_t key, uint64_t a1, uint64_t a2)
+{
+	sim_row    *r = &t->rows[key % SIM_KEYS];
+	sim_result	res = {true, 0};
+
+	switch (op)
+	{
+		case OP_CAS:
+			res.value = r->reg;
+			if (r->reg % 4 == a1)
+				r->reg = a2;
+			else
+				res.applied = false;
+			break;
+		case OP_INSERT:
+			if (r->owner == 0)
+				r->owner = id;
+			else
+				res.applied = false;
+			res.value = r->owner;
+			break;
+		case OP_APPEND:
+			r->list_hash = mix(r->list_hash, id);
+			r->list_len++;
+			res.value = r->list_len;
+			break;
+		case OP_INCREMENT:
+			r->counter += a1;
+			res.value = r->counter;
+			break;
+		case OP_DELETE:
+			res.value = r->owner;
+			res.applied = r->owner != 0;
+			r->owner = 0;
+			break;
+		default:
+			sim_fail("a command of an unknown kind was applied");
+	}
+	return res;
+}
+
+/*
+ * Apply one slot.  Every command executed, and every beginning of a new
+ * incarnation, is told to the sink.
+ */
+void
+client_apply(sim_tables *t, px_slot slot, sim_blob *value, sim_sink sink, void *arg)
+{
+	px_value_view v;
+	px_batch_view b;
+	uint32_t	pos = 0;
+
+	if (slot != t->applied + 1)
+		sim_fail("slot %llu applied after slot %llu",
+				 (unsigned long long) slot, (unsigned long long) t->applied);
+	if (!px_value_open(value->bytes, &v))
+		sim_fail("slot %llu holds a malformed value", (unsigned long long) slot);
+	t->digest = mix(t->digest, slot);
+	if (v.kind == PX_VALUE_BATCHES)
+		while (px_value_next_batch(&v, &pos, &b))
+		{
+			px_origin	old = px_origins_get(&t->origins, b.origin);
+			px_verdict	verdict = px_origins_judge(&t->origins, b.origin,
+												   b.incarnation, b.sequence);
+			px_command_view c;
+			uint32_t	at = 0;
+			uint16_t	index = 0;
+			sim_outcome o;
+
+			t->digest = mix(t->digest, (uint64_t) verdict);
+			memset(&o, 0, sizeof(o));
+			o.origin = b.origin;
+			o.slot = slot;
+			if (px_origins_get(&t->origins, b.origin).incarnation > old.incarnation)
+			{
+				/*
+				 * Told even when the batch itself is skipped as a gap: the
+				 * old incarnation is over either way.
+				 */
+				o.settle = true;
+				o.incarnation = old.incarnation;
+				o.sequence = old.last;
+				o.new_incarnation = b.incarnation;
+				sink(arg, &o);
+			}
+			o.settle = false;
+			o.incarnation = b.incarnation;
+			o.sequence = b.sequence;
+			o.command = (uint64_t) verdict;
+			if (verdict != PX_EXECUTE)
+			{
+				/* cell UINT32_MAX: a skipped batch, for counting */
+				o.cell = UINT32_MAX;
+				sink(arg, &o);
+				continue;
+			}
+			while (px_batch_next_command(&b, &at, &c))
+			{
+				if (c.bytes.len < COMMAND_BYTES)
+					sim_fail("slot %llu holds a truncated command", (unsigned long long) slot);
+				o.index = index++;
+				o.cell = c.cell;
+				o.generation = c.generation;
+				o.command = get64(c.bytes.data);
+				o.result = execute(t, o.command, c.bytes.data[8], c.bytes.data[9],
+								   get64(c.bytes.data + 16), get64(c.bytes.data + 24));
+				t->digest = mix(t->digest, o.command);
+				t->digest = mix(t->digest, o.result.value * 2 + o.result.applied);
+				sink(arg, &o);
+			}
+		}
+	for (int k = 0; k < SIM_KEYS; k++)
+	{
+		t->digest = mix(t->digest, t->rows[k].reg ^ t->rows[k].owner << 1);
+		t->digest = mix(t->digest, t->rows[k].list_hash + t->rows[k].counter);
+	}
+	t->applied = slot;
+}
+
+/* ---- sessions ---- */
+
+void
+client_schedule(sim_node *n, sim_session *s, px_usec after)
+{
+	sim_event  *e = sim_at(W->now + after, E_SESSION, P_SERVER, n->id);
+
+	e->a = (uint64_t) (s - n->sessions);
+	e->b = s->generation;
+	e->life = n->boot;
+}
+
+static void
+finish(sim_node *n, sim_session *s)
+{
+	s->state = S_IDLE;
+	s->command = 0;
+	s->generation++;
+	client_schedule(n, s, W->think_us == 0 ? 0 : rnd_below(2 * W->think_us));
+}
+
+static void
+tell(sim_node *n, sim_session *s, sim_told told, const sim_result *result)
+{
+	sim_command *c = check_command(s->command);
+
+	TRACE(n, "node %u session %d command %llu: %s", n->id, (int) (s - n->sessions),
+		  (unsigned long long) s->command,
+		  told == TOLD_RESULT ? "result" : told == TOLD_NEVER ? "never" : "unknown");
+	if (c->told != TOLD_NOTHING)
+		sim_fail("command %llu was told twice", (unsigned long long) s->command);
+	c->told = told;
+	if (told == TOLD_NEVER && c->executed_at != 0)
+		sim_fail("command %llu was told never, but took effect at slot %llu (§ 11.7)",
+				 (unsigned long long) s->command, (unsigned long long) c->executed_at);
+	if (told == TOLD_RESULT)
+	{
+		if (c->executed_at == 0)
+			sim_fail("command %llu was told a result, but took no effect (§ 11.7)",
+					 (unsigned long long) s->command);
+		if (c->result.applied != result->applied || c->result.value != result->value)
+			sim_fail("command %llu was told another result than the canonical one at slot %llu",
+					 (unsigned long long) s->command, (unsigned long long) c->executed_at);
+		W->acknowledged = px_max64(W->acknowledged, c->executed_at);
+		W->n_acknowledged++;
+		if (s->final_todo > 0)
+			s->final_todo--;
+	}
+	finish(n, s);
+}
+
+/* The session's turn: begin something. */
+void
+client_session(sim_node *n, sim_session *s)
+{
+	bool		read;
+	px_usec		patience = rnd_log(W->timeout_us / 4 + 1, W->timeout_us * 2);
+	sim_event  *e;
+
+	if (s->state != S_IDLE)
+		return;
+	if (W->phase == PHASE_END)
+	{
+		if (s->final_todo == 0)
+		{
+			s->finished = true;
+			return;
+		}
+		read = s->final_todo == 1;
+	}
+	else
+		read = chance(W->read_permille);
+	s->generation++;
+	if (read)
+	{
+		s->state = S_READ_WANTED;
+		s->must_see = W->acknowledged;
+		node_read(n);
+	}
+	else
+	{
+		uint64_t	id = ++W->n_commands;
+
+		if (id >= W->cap_commands)
+		{
+			W->cap_commands = W->cap_commands ? W->cap_commands * 2 : 1024;
+			W->commands = realloc(W->commands, W->cap_commands * sizeof(sim_command));
+			if (W->commands == NULL)
+				abort();
+		}
+		memset(&W->commands[id], 0, sizeof(sim_command));
+		W->commands[id].origin = n->id;
+		s->command = id;
+		s->op = (uint8_t) rnd_below(N_OPS);
+		s->key = (uint8_t) rnd_below(SIM_KEYS);
+		s->arg1 = s->op == OP_CAS ? rnd_below(4) : rnd_between(1, 9);
+		s->arg2 = s->op == OP_CAS ? id * 4 + rnd_below(4) : 0;
+		s->pad = (uint16_t) rnd_below((uint64_t) W->max_pad + 1);
+		s->queued_at = ++W->order;
+		s->state = S_QUEUED;
+		node_wake(n);
+	}
+	if (W->phase == PHASE_CHAOS)
+	{
+		e = sim_at(W->now + patience, E_TIMEOUT, P_SERVER, n->id);
+		e->a = (uint64_t) (s - n->sessions);
+		e->b = s->generation;
+		e->life = n->boot;
+	}
+}
+
+void
+client_timeout(sim_node *n, sim_session *s)
+{
+	if (W->phase == PHASE_END)
+		return;					/* everything must finish by itself now */
+	switch (s->state)
+	{
+		case S_IDLE:
+			break;
+		case S_QUEUED:
+			cover(cov_timeout_never);
+			tell(n, s, TOLD_NEVER, NULL);
+			break;
+		case S_NUMBERED:
+			cover(cov_timeout_unknown);
+			tell(n, s, TOLD_UNKNOWN, NULL);
+			break;
+		case S_READ_WANTED:
+		case S_READ_SENT:
+		case S_READ_APPLY:
+			finish(n, s);
+			break;
+	}
+}
+
+bool
+client_queued(const sim_node *n)
+{
+	for (int i = 0; i < W->n_sessions; i++)
+		if (n->sessions[i].state == S_QUEUED)
+			return true;
+	return false;
+}
+
+/*
+ * Drain the queue into a batch: a command leaves the queue in the same step
+ * that numbers it (§ 5).  False when nothing was put in.
+ */
+bool
+client_fill(sim_node *n, px_batch_writer *w, uint64_t incarnation, uint64_t sequence)
+{
+	uint16_t	index = 0;
+	int			most = chance(500) ? 1 : SIM_MAX_SESSIONS;
+
+	while (index < most)
+	{
+		sim_session *s = NULL;
+		uint8_t		bytes[COMMAND_BYTES + 1024];
+
+		for (int i = 0; i < W->n_sessions; i++)
+			if (n->sessions[i].state == S_QUEUED &&
+				(s == NULL || n->sessions[i].queued_at < s->queued_at))
+				s = &n->sessions[i];
+		if (s == NULL)
+			break;
+		memset(bytes, 0, sizeof(bytes));
+		put64(bytes, s->command);
+		bytes[8] = s->op;
+		bytes[9] = s->key;
+		put64(bytes + 16, s->arg1);
+		put64(bytes + 24, s->arg2);
+		if (!px_batch_add(w, (uint32_t) (s - n->sessions), s->generation,
+						  bytes, (uint32_t) COMMAND_BYTES + s->pad))
+		{
+			if (index == 0)
+				sim_fail("a command of %u bytes does not fit an empty batch",
+						 (unsigned) COMMAND_BYTES + s->pad);
+			break;
+		}
+		if (check_command(s->command)->sequence != 0)
+			sim_fail("command %llu was numbered twice", (unsigned long long) s->command);
+		check_command(s->command)->incarnation = incarnation;
+		check_command(s->command)->sequence = sequence;
+		s->state = S_NUMBERED;
+		s->incarnation = incarnation;
+		s->sequence = sequence;
+		s->index = index++;
+	}
+	return index > 0;
+}
+
+/* What the learner of this node tells its sessions, after its transaction. */
+void
+client_outcome(sim_node *n, const sim_outcome *o)
+{
+	if (o->settle)
+	{
+		for (int i = 0; i < W->n_sessions; i++)
+		{
+			sim_session *s = &n->sessions[i];
+
+			if (s->state != S_NUMBERED || s->incarnation >= o->new_incarnation)
+				continue;
+			if (s->incarnation > o->incarnation ||
+				(s->incarnation == o->incarnation && s->sequence > o->sequence))
+			{
+				cover(cov_settled_never);
+				tell(n, s, TOLD_NEVER, NULL);
+			}
+			else
+				client_lost(n, s);
+		}
+		return;
+	}
+	if (o->cell < (uint32_t) W->n_sessions)
+	{
+		sim_session *s = &n->sessions[o->cell];
+
+		if (s->state == S_NUMBERED && s->generation == o->generation &&
+			s->incarnation == o->incarnation && s->sequence == o->sequence &&
+			s->index == o->index)
+		{
+			if (s->command != o->command)
+				sim_fail("a session of node %u was handed the result of another command", n->id);
+			tell(n, s, TOLD_RESULT, &o->result);
+		}
+	}
+}
+
+/* The result is gone (learner restarted, or a snapshot jumped over it). */
+void
+client_lost(sim_node *n, sim_session *s)
+{
+	cover(cov_settled_unknown);
+	tell(n, s, TOLD_UNKNOWN, NULL);
+}
+
+/* Reads whose index is applied here take their snapshot now. */
+void
+client_reads_ready(sim_node *n)
+{
+	for (int i = 0; i < W->n_sessions; i++)
+	{
+		sim_session *s = &n->sessions[i];
+
+		if (s->state != S_READ_APPLY || n->visible.tables.applied < s->read_index)
+			continue;
+		if (n->visible.tables.applied < s->must_see)
+			sim_fail("node %u: a linearizable read at slot %llu (read index %llu) misses slot %llu, "
+					 "acknowledged before it began (§ 11.8)", n->id,
+					 (unsigned long long) n->visible.tables.applied,
+					 (unsigned long long) s->read_index, (unsigned long long) s->must_see);
+		/* what a read has shown, a later one must show too */
+		W->acknowledged = px_max64(W->acknowledged, n->visible.tables.applied);
+		W->n_reads++;
+		cover(n->role == PX_LEADER ? cov_read_leader : cov_read_follower);
+		TRACE(n, "node %u session %d read at %llu", n->id, i,
+			  (unsigned long long) n->visible.tables.applied);
+		if (s->final_todo > 0)
+			s->final_todo--;
+		finish(n, s);
+	}
+}

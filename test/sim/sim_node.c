@@ -1,0 +1,1589 @@
+/*
+ * sim_node.c
+ *	  One server: what the glue does on PostgreSQL, on simulated disk and net.
+ *
+ * The glue's rules, kept here to the letter, because it is they and the core
+ * together that are tested:
+ *
+ *	- acceptor: under the one acceptor lock copy, change the copy, commit and
+ *	  flush, publish, and only then answer; what others change in the shared
+ *	  state meanwhile (learn, closed, hand-over) is done to it and again to the
+ *	  copy that replaces it;
+ *	- a backend works its connection's messages off in order, also those that
+ *	  had arrived before the connection broke;
+ *	- proposer: one event at a time, actions in their order, incarnation raised
+ *	  and flushed before anything else, first batch at once even if empty;
+ *	- learner: applies up to acceptor.chosen in slot order, commits without
+ *	  waiting for a flush, hands out results afterwards.
+ *
+ * A crash of the server takes everything but what sim_disk.c keeps.
+ */
+#include "sim.h"
+
+static void lock_request(sim_node *n, sim_job_kind kind, sim_conn *c, sim_msg *m);
+static void prop_event(sim_node *n, px_event *ev);
+
+
+/* ---- times ---- */
+
+static px_usec
+flush_time(sim_node *n)
+{
+	px_usec		t = rnd_between(n->flush_us / 2 + 1, n->flush_us * 2);
+
+	if (n->slow_disk_until > W->now)
+		t *= 40;
+	return t;
+}
+
+/* ---- waking ---- */
+
+void
+node_wake(sim_node *n)
+{
+	if (!n->proposer_up || n->wake_scheduled)
+		return;
+	n->wake_scheduled = true;
+	sim_at(W->now + rnd_below(300), E_WAKE, P_PROPOSER, n->id)->life = n->life;
+}
+
+void
+node_wake_learner(sim_node *n)
+{
+	if (!n->up || n->learn_scheduled)
+		return;
+	n->learn_scheduled = true;
+	sim_at(W->now + rnd_below(300), E_LEARN, P_LEARNER, n->id)->life = n->learner_life;
+}
+
+void
+node_read(sim_node *n)
+{
+	n->read_signal = true;
+	node_wake(n);
+}
+
+static void
+ask_read(sim_node *n)
+{
+	px_event	ev;
+
+	if (!n->read_signal)
+		return;
+	n->read_signal = false;
+	memset(&ev, 0, sizeof(ev));
+	ev.kind = PX_EV_READ;
+	prop_event(n, &ev);
+}
+
+sim_node *
+node_leader(void)
+{
+	sim_node   *best = NULL;
+
+	for (int i = 1; i <= W->n_nodes; i++)
+	{
+		sim_node   *n = &W->nodes[i];
+
+		if (n->up && n->proposer_up && n->role == PX_LEADER &&
+			(best == NULL || n->ballot > best->ballot))
+			best = n;
+	}
+	return best;
+}
+
+/* ---- the shared acceptor ---- */
+
+static void
+apply_note(sim_node *n, const sim_note *note)
+{
+	switch (note->kind)
+	{
+		case NOTE_LEARN:
+			px_acceptor_learn(&n->acceptor, note->a, note->b);
+			break;
+		case NOTE_CLOSED:
+			px_acceptor_closed(&n->acceptor, note->a, note->now);
+			break;
+		case NOTE_HANDOVER:
+			px_acceptor_handover(&n->acceptor, &note->handover, n->id, note->now);
+			break;
+		case NOTE_HANDOVER_USED:
+			n->acceptor.handover = 0;
+			break;
+	}
+}
+
+static void
+acceptor_changed(sim_node *n, const px_acceptor *before)
+{
+	check_acceptor(n, before);
+	node_wake(n);
+	if (n->acceptor.chosen > n->visible.tables.applied ||
+		n->acceptor.told_chosen > n->acceptor.chosen)
+		node_wake_learner(n);
+}
+
+static void
+acceptor_note(sim_node *n, sim_note *note)
+{
+	px_acceptor before = n->acceptor;
+
+	note->now = sim_clock(n);
+	apply_note(n, note);
+	if (n->lock_held)
+	{
+		cover(cov_note_in_flush);
+		if (n->n_notes == SIM_MAX_NOTES)
+			sim_fail("simulator: too many notes");
+		n->notes[n->n_notes++] = *note;
+	}
+	acceptor_changed(n, &before);
+}
+
+static void
+publish(sim_node *n)
+{
+	px_acceptor before = n->acceptor;
+
+	n->acceptor = n->job_copy;
+	for (int i = 0; i < n->n_notes; i++)
+		apply_note(n, &n->notes[i]);
+	n->n_notes = 0;
+	acceptor_changed(n, &before);
+}
+
+static void
+lock_release(sim_node *n)
+{
+	sim_waiter	next;
+	int			i;
+
+	n->lock_held = false;
+	n->job = J_NONE;
+	if (n->n_waiters == 0)
+		return;
+	i = (int) rnd_below((uint64_t) n->n_waiters);
+	next = n->waiters[i];
+	n->waiters[i] = n->waiters[--n->n_waiters];
+	lock_request(n, next.kind, next.conn, next.msg);
+}
+
+/* The transaction is over: publish, let the lock go, answer. */
+static void
+job_done(sim_node *n)
+{
+	sim_conn   *c = n->job_conn;
+	sim_job_kind kind = n->job;
+
+	publish(n);
+	if (kind == J_STREAM)
+	{
+		sim_event  *e = sim_at(W->now + rnd_below(100), E_ANSWER, P_SERVER, n->id);
+
+		e->conn = c;
+		e->life = n->boot;
+	}
+	if (kind == J_TRUNCATE)
+		n->truncate_waiting = false;
+	if (kind == J_SNAPSHOT)
+	{
+		px_origin	o = px_origins_get(&n->visible.tables.origins, n->id);
+
+		for (int i = 0; i < W->n_sessions; i++)
+		{
+			sim_session *s = &n->sessions[i];
+
+			if (s->state == S_NUMBERED &&
+				(s->incarnation < o.incarnation ||
+				 (s->incarnation == o.incarnation && s->sequence <= o.last)))
+				client_lost(n, s);
+		}
+		client_reads_ready(n);
+	}
+	if (kind == J_FETCHED || kind == J_SNAPSHOT)
+		n->fetch_request = 0;
+	n->job_conn = NULL;
+	n->job_msg = NULL;
+	n->job_accept = false;
+	lock_release(n);
+	node_wake_learner(n);
+}
+
+static void
+job_commit(sim_node *n, sim_wal *w)
+{
+	sim_event  *e;
+
+	w->held = true;
+	n->job_wal = w;
+	n->job_lsn = disk_commit(n, w);
+	e = sim_at(W->now + flush_time(n), E_FLUSHED, P_SERVER, n->id);
+	e->life = n->boot;
+	e->a = n->job_lsn;
+}
+
+/* A fetched or accepted entry onto the record, unless what stands there is
+ * marked chosen. */
+static void
+put_cell(sim_node *n, sim_wal *w, uint16_t i, px_ballot ballot, sim_blob *value, bool is_chosen)
+{
+	px_slot		slot = w->first + i;
+	sim_cell   *old = disk_cell(&n->visible, slot);
+
+	if (old->value != NULL && old->chosen)
+	{
+		if (old->value != value)
+			sim_fail("node %u is given v%u for slot %llu, where v%u is marked chosen",
+					 n->id, value->id, (unsigned long long) slot, old->value->id);
+		return;
+	}
+	if (is_chosen && old->value != NULL && old->value != value)
+		cover(cov_fetch_replaced);
+	w->cells[i].ballot = ballot;
+	w->cells[i].value = value;
+	w->cells[i].chosen = is_chosen;
+}
+
+static void
+run_prepare(sim_node *n, sim_conn *c, sim_msg *m)
+{
+	px_acceptor_todo todo;
+	sim_msg    *answer = net_msg(M_PROMISE);
+	px_promise *r = &answer->u.promise;
+
+	memset(&todo, 0, sizeof(todo));
+	px_acceptor_prepare(&n->job_copy, &m->u.prepare, c->id, sim_clock(n), &todo, r);
+	if (r->refusal == PX_REFUSED_NOT)
+	{
+		px_slot		w = m->u.prepare.w;
+		px_ballot	seen = 0;
+
+		answer->entries = sim_alloc(PX_MAX_WINDOW * sizeof(px_entry));
+		r->entries = answer->entries;
+		r->n_entries = 0;
+		r->last = n->visible.last;
+		for (px_slot s = w + 1; s <= n->visible.last && s <= w + PX_MAX_WINDOW; s++)
+		{
+			sim_cell   *cell = disk_cell(&n->visible, s);
+			px_entry   *e = &answer->entries[r->n_entries];
+
+			if (cell->value == NULL)
+				continue;
+			if (seen != 0 && seen != cell->ballot)
+				cover(cov_promise_ballots);
+			seen = cell->ballot;
+			if (cell->chosen)
+				cover(cov_promise_chosen);
+			e->slot = s;
+			e->ballot = cell->ballot;
+			e->chosen = cell->chosen;
+			e->value = cell->value->bytes;
+			r->n_entries++;
+		}
+		if (n->visible.last > w + PX_MAX_WINDOW)
+			cover(cov_paged);
+		if (m->u.prepare.handover != 0)
+			cover(cov_handover_used);
+	}
+	else if (r->refusal == PX_REFUSED_BALLOT)
+		cover(cov_refused_ballot);
+	else if (r->refusal == PX_REFUSED_LEASE)
+		cover(cov_refused_lease);
+	else if (r->refusal == PX_REFUSED_RESTART)
+		cover(cov_refused_restart);
+	c->answer = answer;
+	if (todo.persist_state)
+	{
+		sim_wal    *w = disk_begin(0);
+
+		w->has_state = true;
+		w->promised = n->job_copy.promised;
+		w->longest_lease_us = n->job_copy.longest_lease_us;
+		job_commit(n, w);
+	}
+	else
+		job_done(n);
+}
+
+static void
+run_accept(sim_node *n, sim_conn *c, sim_msg *m)
+{
+	px_acceptor_todo todo;
+	sim_msg    *answer = net_msg(M_ACCEPTED);
+	px_accepted *r = &answer->u.accepted;
+	bool		was_readable = n->job_copy.lease_readable;
+
+	memset(&todo, 0, sizeof(todo));
+	px_acceptor_accept(&n->job_copy, &m->u.accept, c->id, sim_clock(n),
+					   n->visible.tables.applied, n->durable.tables.applied, &todo, r);
+	if (r->refusal == PX_REFUSED_BALLOT)
+		cover(cov_accept_ballot);
+	else if (r->refusal == PX_REFUSED_STREAM)
+		cover(cov_accept_stream);
+	if (n->job_copy.lease_readable && !was_readable)
+		cover(cov_lease_readable);
+	if ((uint32_t) todo.skip + todo.store > m->u.accept.n_values)
+		sim_fail("node %u: told to store more values than the Accept carries", n->id);
+	c->answer = answer;
+	if (todo.store > 0 || todo.persist_state)
+	{
+		sim_wal    *w = disk_begin(todo.store);
+
+		w->vote = true;
+		w->first = m->u.accept.first + todo.skip;
+		for (uint16_t i = 0; i < todo.store; i++)
+			put_cell(n, w, i, m->u.accept.ballot, m->blobs[todo.skip + i], false);
+		if (todo.persist_state)
+		{
+			w->has_state = true;
+			w->promised = n->job_copy.promised;
+			w->longest_lease_us = n->job_copy.longest_lease_us;
+		}
+		n->job_accept = true;
+		job_commit(n, w);
+	}
+	else
+		job_done(n);
+}
+
+static void
+run_fetched(sim_node *n, sim_msg *m)
+{
+	px_slot		first = px_max64(m->u.fetch.first, n->job_copy.chosen + 1);
+	px_slot		last = m->u.fetch.first + m->n - 1;
+	sim_wal    *w;
+
+	if (m->n == 0 || first > last || m->u.fetch.first > n->job_copy.chosen + 1)
+	{
+		job_done(n);
+		return;
+	}
+	w = disk_begin((uint16_t) (last - first + 1));
+	w->first = first;
+	for (px_slot s = first; s <= last; s++)
+	{
+		px_slot		i = s - m->u.fetch.first;
+
+		put_cell(n, w, (uint16_t) (s - first), m->entries[i].ballot, m->blobs[i], true);
+	}
+	cover(cov_gap_filled);
+	px_acceptor_fetched(&n->job_copy, first, last);
+	job_commit(n, w);
+}
+
+static void
+run_snapshot(sim_node *n, sim_msg *m)
+{
+	px_slot		last = m->tables->applied;
+	sim_wal    *w;
+
+	if (last <= n->visible.tables.applied)
+	{
+		job_done(n);
+		return;
+	}
+	w = disk_begin(0);
+	w->tables = malloc(sizeof(sim_tables));
+	if (w->tables == NULL)
+		abort();
+	*w->tables = *m->tables;
+	w->truncate = last;
+	if (last > n->job_copy.chosen)
+		px_acceptor_fetched(&n->job_copy, n->job_copy.chosen + 1, last);
+	px_acceptor_truncate(&n->job_copy, last);
+	cover(cov_snapshot);
+	job_commit(n, w);
+}
+
+static void
+run_truncate(sim_node *n)
+{
+	px_slot		t = px_min64(n->acceptor.truncatable, n->durable.tables.applied);
+	sim_wal    *w;
+
+	if (t > 0)
+		t = rnd_between(n->acceptor.truncated, px_max64(t, n->acceptor.truncated));
+	if (t <= n->acceptor.truncated)
+	{
+		job_done(n);
+		return;
+	}
+	w = disk_begin(0);
+	w->truncate = t;
+	px_acceptor_truncate(&n->job_copy, t);
+	cover(cov_truncated);
+	job_commit(n, w);
+}
+
+static void
+lock_request(sim_node *n, sim_job_kind kind, sim_conn *c, sim_msg *m)
+{
+	if (n->lock_held)
+	{
+		if (n->n_waiters == SIM_MAX_WAITERS)
+			sim_fail("simulator: too many waiters for the acceptor lock");
+		n->waiters[n->n_waiters].kind = kind;
+		n->waiters[n->n_waiters].conn = c;
+		n->waiters[n->n_waiters].msg = m;
+		n->n_waiters++;
+		return;
+	}
+	n->lock_held = true;
+	n->job = kind;
+	n->job_conn = c;
+	n->job_msg = m;
+	n->job_copy = n->acceptor;
+	n->n_notes = 0;
+	switch (kind)
+	{
+		case J_STREAM:
+			if (m->kind == M_PREPARE)
+				run_prepare(n, c, m);
+			else
+				run_accept(n, c, m);
+			break;
+		case J_FETCHED:
+			run_fetched(n, m);
+			break;
+		case J_SNAPSHOT:
+			run_snapshot(n, m);
+			break;
+		case J_TRUNCATE:
+			run_truncate(n);
+			break;
+		case J_NONE:
+			break;
+	}
+}
+
+/* ---- backends ---- */
+
+static void
+close_far(sim_node *n, sim_conn *c)
+{
+	sim_note	note;
+	bool		was_open = n->acceptor.open;
+
+	c->far_open = false;
+	if (c->forward)
+		return;
+	memset(&note, 0, sizeof(note));
+	note.kind = NOTE_CLOSED;
+	note.a = c->id;
+	TRACE(n, "node %u connection %llu from %u closed", n->id, (unsigned long long) c->id, c->near);
+	acceptor_note(n, &note);
+	if (was_open && !n->acceptor.open)
+		cover(cov_stream_closed);
+	else if (was_open)
+		cover(cov_stale_closed);
+}
+
+static void
+backend(sim_node *n, sim_conn *c)
+{
+	char		text[256];
+
+	while (c->far_open && !c->busy)
+	{
+		sim_msg    *m = c->inbox.head;
+
+		if (m == NULL)
+		{
+			if (c->closing)
+				close_far(n, c);
+			return;
+		}
+		c->inbox.head = m->next;
+		if (c->inbox.head == NULL)
+			c->inbox.tail = NULL;
+		c->inbox.n--;
+		TRACE(n, "node %u backend <- %u: %s", n->id, c->near, net_describe(m, text, sizeof(text)));
+		switch (m->kind)
+		{
+			case M_PREVOTE:
+				{
+					sim_msg    *answer = net_msg(M_PREVOTE_REPLY);
+
+					px_acceptor_prevote(&n->acceptor, &m->u.prevote, sim_clock(n),
+										&answer->u.prevote_reply);
+					if (answer->u.prevote_reply.refusal == PX_REFUSED_LEASE)
+						cover(cov_prevote_lease);
+					if (answer->u.prevote_reply.refusal == PX_REFUSED_TRUNCATED)
+						cover(cov_prevote_truncated);
+					net_reply(c, answer);
+					break;
+				}
+			case M_HANDOVER:
+				{
+					sim_note	note;
+
+					memset(&note, 0, sizeof(note));
+					note.kind = NOTE_HANDOVER;
+					note.handover = m->u.handover;
+					acceptor_note(n, &note);
+					break;
+				}
+			case M_PREPARE:
+			case M_ACCEPT:
+				c->busy = true;
+				lock_request(n, J_STREAM, c, m);
+				break;
+			case M_FORWARD:
+				{
+					sim_msg    *answer = net_msg(M_FORWARD_REPLY);
+					sim_event  *e;
+
+					answer->u.forward_reply.leads =
+						n->role == PX_RECOVERING || n->role == PX_LEADER;
+					e = sim_at(W->now + 30, E_FORWARD, P_PROPOSER, n->id);
+					e->msg = m;
+					e->life = n->boot;
+					net_reply(c, answer);
+					break;
+				}
+			default:
+				sim_fail("simulator: unexpected message at a backend");
+		}
+	}
+}
+
+static void
+answered(sim_node *n, sim_conn *c)
+{
+	char		text[256];
+
+	if (!c->far_open)
+		return;
+	c->busy = false;
+	if (c->answer != NULL)
+	{
+		TRACE(n, "node %u backend -> %u: %s", n->id, c->near,
+			  net_describe(c->answer, text, sizeof(text)));
+		if (c->answer->kind == M_PROMISE)
+			check_promise(n, &c->answer->u.promise);
+		else
+			check_answer(n, &c->answer->u.accepted);
+		net_reply(c, c->answer);
+		c->answer = NULL;
+	}
+	backend(n, c);
+}
+
+/* ---- the proposer process ---- */
+
+static void
+send_forward(sim_node *n, const px_action *a)
+{
+	sim_msg    *m = net_msg(M_FORWARD);
+	const px_forward *f = &a->u.fwd.forward;
+	sim_conn   *c = n->fwd;
+
+	m->u.forward = *f;
+	m->n = f->n_batches;
+	m->bytes = sim_alloc(sizeof(px_bytes) * (m->n + 1u));
+	for (uint16_t i = 0; i < m->n; i++)
+		m->bytes[i] = sim_blob_of(px_proposer_batch_bytes(n->proposer, a->u.fwd.first_seq + i))->bytes;
+	m->u.forward.batches = m->bytes;
+	if (f->resend)
+		cover(cov_resend);
+	if (a->to == 0 || a->to > W->n_nodes)
+		sim_fail("node %u forwards to node %u, which does not exist", n->id, a->to);
+	if (c != NULL && c->far != a->to)
+	{
+		net_cut(c, 0, rnd_below(5 * SIM_MS));
+		c->near_open = false;
+		n->fwd = c = NULL;
+	}
+	if (c == NULL)
+	{
+		if (!net_reachable(n->id, a->to))
+			return;
+		c = n->fwd = net_connect(n, &W->nodes[a->to], true);
+		c->out.last_arrival = W->now + 2 * W->latency_us;
+	}
+	net_send(c, m);
+}
+
+static void
+send_stream(sim_node *n, px_node to, sim_msg *m)
+{
+	sim_conn   *c = to >= 1 && to <= W->n_nodes ? n->stream[to] : NULL;
+
+	if (c == NULL || !c->near_open)
+		sim_fail("node %u sends to node %u, which it knows to be unconnected", n->id, to);
+	net_send(c, m);
+}
+
+static void
+carry_out(sim_node *n, const px_action *a)
+{
+	sim_msg    *m;
+
+	switch (a->kind)
+	{
+		case PX_DO_PUBLISH:
+			n->role = a->u.publish.role;
+			n->ballot = a->u.publish.ballot;
+			n->leader = a->u.publish.leader;
+			n->pub_chosen = a->u.publish.chosen;
+			n->ready = a->u.publish.ready;
+			if (n->role >= PX_RECOVERING)
+			{
+				sim_note	note;
+
+				check_leads(n, n->ballot);
+				if (n->pub_chosen > W->prefix)
+					sim_fail("node %u counts slot %llu chosen in ballot %llu.%u, which is not (§ 11.5)",
+							 n->id, (unsigned long long) n->pub_chosen,
+							 (unsigned long long) px_ballot_round(n->ballot), n->id);
+				memset(&note, 0, sizeof(note));
+				note.kind = NOTE_LEARN;
+				note.a = n->ballot;
+				note.b = n->pub_chosen;
+				acceptor_note(n, &note);
+			}
+			break;
+		case PX_DO_SEND_PREVOTE:
+			m = net_msg(M_PREVOTE);
+			m->u.prevote = a->u.prevote;
+			send_stream(n, a->to, m);
+			break;
+		case PX_DO_SEND_PREPARE:
+			check_prepare(n, a->u.prepare.ballot, a->to);
+			if (n->role >= PX_RECOVERING)
+				cover(cov_reopened);
+			m = net_msg(M_PREPARE);
+			m->u.prepare = a->u.prepare;
+			send_stream(n, a->to, m);
+			break;
+		case PX_DO_SEND_ACCEPT:
+			m = net_msg(M_ACCEPT);
+			m->u.accept = a->u.accept;
+			m->n = a->u.accept.n_values;
+			m->blobs = sim_alloc(sizeof(sim_blob *) * (m->n + 1u));
+			m->bytes = sim_alloc(sizeof(px_bytes) * (m->n + 1u));
+			for (uint16_t i = 0; i < m->n; i++)
+			{
+				px_slot		slot = a->u.accept.first + i;
+
+				m->blobs[i] = sim_blob_of(px_proposer_value(n->proposer, slot));
+				m->bytes[i] = m->blobs[i]->bytes;
+				check_proposed(n, a->u.accept.ballot, slot, m->blobs[i]);
+			}
+			m->u.accept.values = m->bytes;
+			if (a->u.accept.chosen > n->pub_chosen)
+				sim_fail("node %u tells node %u that %llu is chosen before it published it at home",
+						 n->id, a->to, (unsigned long long) a->u.accept.chosen);
+			send_stream(n, a->to, m);
+			break;
+		case PX_DO_SEND_HANDOVER:
+			cover(cov_handover_sent);
+			m = net_msg(M_HANDOVER);
+			m->u.handover = a->u.handover;
+			send_stream(n, a->to, m);
+			break;
+		case PX_DO_SEND_FORWARD:
+			send_forward(n, a);
+			break;
+		case PX_DO_RESET_PEER:
+			{
+				sim_conn   *c = a->to >= 1 && a->to <= W->n_nodes ? n->stream[a->to] : NULL;
+
+				cover(cov_reset_peer);
+				if (c == NULL)
+					break;
+				net_cut(c, rnd_below(2 * SIM_MS), rnd_log(100, 100 * SIM_MS));
+				sim_at(W->now + rnd_below(2 * SIM_MS), E_DOWN, P_PROPOSER, n->id)->conn = c;
+				break;
+			}
+		case PX_DO_FETCH:
+			cover(cov_catching_up);
+			n->fetch_hint = a->to;
+			n->fetch_to = px_max64(n->fetch_to, a->u.fetch_to);
+			node_wake_learner(n);
+			break;
+		case PX_DO_READ_SENT:
+			for (int i = 0; i < W->n_sessions; i++)
+				if (n->sessions[i].state == S_READ_WANTED)
+				{
+					n->sessions[i].state = S_READ_SENT;
+					n->sessions[i].read_seq = a->u.read.seq;
+				}
+			break;
+		case PX_DO_READ_DONE:
+			for (int i = 0; i < W->n_sessions; i++)
+				if (n->sessions[i].state == S_READ_SENT &&
+					n->sessions[i].read_seq <= a->u.read.seq)
+				{
+					n->sessions[i].state = S_READ_APPLY;
+					n->sessions[i].read_index = a->u.read.index;
+				}
+			client_reads_ready(n);
+			break;
+		case PX_DO_HANDOVER_USED:
+			{
+				sim_note	note;
+
+				memset(&note, 0, sizeof(note));
+				note.kind = NOTE_HANDOVER_USED;
+				acceptor_note(n, &note);
+				break;
+			}
+	}
+}
+
+static void
+schedule_tick(sim_node *n, px_usec wake_at)
+{
+	sim_event  *e;
+	px_usec		at;
+
+	if (wake_at == n->tick_at && n->tick_gen != 0)
+		return;
+	n->tick_at = wake_at;
+	at = sim_when(n, wake_at) + rnd_below(200);
+	if (W->phase == PHASE_CHAOS && chance(10))
+		at += rnd_log(SIM_MS, 50 * SIM_MS);
+	e = sim_at(at, E_TICK, P_PROPOSER, n->id);
+	e->life = n->life;
+	e->a = ++n->tick_gen;
+}
+
+static void
+prop_event(sim_node *n, px_event *ev)
+{
+	static px_update up;
+	static px_proposer_view v1,
+				v2;
+	const char *fact;
+	char		text[PX_TRACE_BYTES];
+	int			n_actions;
+
+	ev->now = sim_clock(n);
+	ev->wall_us = W->now + n->wall_offset_us;
+	px_proposer_look(n->proposer, &v1);
+	if (W->trace || W->ring)
+		sim_trace(n, "%s", px_trace_event(text, sizeof(text), n->id, ev));
+	px_proposer_step(n->proposer, ev, &up);
+	if ((W->trace || W->ring) && px_proposer_reason(n->proposer)[0] != '\0')
+		sim_trace(n, "node %u  (%s)", n->id, px_proposer_reason(n->proposer));
+	n_actions = up.n_actions;
+	if (n_actions < 0 || n_actions > PX_MAX_ACTIONS)
+		sim_fail("node %u: %d actions in one update", n->id, n_actions);
+	px_proposer_look(n->proposer, &v2);
+	if ((fact = px_check_proposer(n->proposer)) != NULL)
+		sim_fail("node %u: proposer: %s", n->id, fact);
+	if ((fact = px_check_proposer_step(&v1, &v2)) != NULL)
+		sim_fail("node %u: proposer, two successive states: %s", n->id, fact);
+	if ((fact = px_check_update(n->proposer, &up)) != NULL)
+		sim_fail("node %u: proposer's update: %s", n->id, fact);
+	for (int i = 0; i < n_actions; i++)
+	{
+		if (W->trace || W->ring)
+			sim_trace(n, "%s", px_trace_action(text, sizeof(text), n->id, &up.actions[i]));
+		carry_out(n, &up.actions[i]);
+	}
+	schedule_tick(n, up.wake_at);
+
+	if (v1.role >= PX_CANDIDATE && v2.role == PX_FOLLOWER)
+	{
+		if (v2.highest_seen > v1.ballot)
+			cover(cov_step_down);
+		else if (v1.role >= PX_RECOVERING)
+			cover(cov_step_down_alone);
+	}
+	if (v2.role >= PX_RECOVERING)
+	{
+		if (v2.in_flight >= n->params.pipeline_depth)
+			cover(cov_window_full);
+		if (v2.in_flight > 32)
+			cover(cov_window_deep);
+	}
+	if (ev->kind == PX_EV_PROMISE && v1.role >= PX_RECOVERING &&
+		ev->u.promise->refusal == PX_REFUSED_NOT)
+		cover(cov_late_promise);
+}
+
+static void
+one_batch(sim_node *n, bool even_if_empty)
+{
+	px_event	ev;
+	uint64_t	sequence = 0;
+	px_batch_writer *w = px_proposer_batch(n->proposer, &sequence);
+
+	if (!client_fill(n, w, n->params.incarnation, sequence))
+	{
+		if (!even_if_empty)
+			sim_fail("simulator: batch without a command");
+		cover(cov_empty_batch);
+	}
+	memset(&ev, 0, sizeof(ev));
+	ev.kind = PX_EV_BATCH;
+	prop_event(n, &ev);
+}
+
+static void
+drain(sim_node *n)
+{
+	while (client_queued(n))
+	{
+		if (!px_proposer_batch_room(n->proposer))
+		{
+			cover(cov_outbox_full);
+			return;
+		}
+		one_batch(n, false);
+	}
+}
+
+static bool
+tell_local(sim_node *n)
+{
+	px_local	l;
+	px_local   *o = &n->last_local;
+	const px_acceptor *a = &n->acceptor;
+	px_origin	own = px_origins_get(&n->visible.tables.origins, n->id);
+	px_event	ev;
+
+	memset(&l, 0, sizeof(l));
+	l.promised = a->promised;
+	l.chosen = a->chosen;
+	l.applied = n->visible.tables.applied;
+	l.truncated = a->truncated;
+	l.leader = a->open ? a->promised : 0;
+	l.heard_at = n->lock_held && n->job_accept ? sim_clock(n) : a->heard_at;
+	l.lost_at = a->lost_at;
+	l.leased_until = a->lease_ballot != 0 ? a->lease_until : 0;
+	l.handover = a->handover;
+	l.read = a->read;
+	l.own_incarnation = own.incarnation;
+	l.own_last = own.last;
+	l.gaps_seen = n->gaps_seen;
+	l.may_vote = n->id <= W->n_voters && !n->no_vote;
+	l.stuck = n->told_stuck && n->learner_until > W->now;
+	if (n->local_told && l.promised == o->promised && l.chosen == o->chosen &&
+		l.applied == o->applied && l.truncated == o->truncated &&
+		l.leader == o->leader && l.heard_at == o->heard_at &&
+		l.lost_at == o->lost_at && l.leased_until == o->leased_until &&
+		l.handover == o->handover && l.read.incarnation == o->read.incarnation &&
+		l.read.seq == o->read.seq && l.read.index == o->read.index &&
+		l.own_incarnation == o->own_incarnation && l.own_last == o->own_last &&
+		l.gaps_seen == o->gaps_seen && l.may_vote == o->may_vote && l.stuck == o->stuck)
+		return false;
+	n->last_local = l;
+	n->local_told = true;
+	memset(&ev, 0, sizeof(ev));
+	ev.kind = PX_EV_LOCAL;
+	ev.u.local = &n->last_local;
+	prop_event(n, &ev);
+	return true;
+}
+
+static bool
+read_wanted(const sim_node *n)
+{
+	for (int i = 0; i < W->n_sessions; i++)
+		if (n->sessions[i].state == S_READ_WANTED)
+			return true;
+	return false;
+}
+
+static void
+connect_later(sim_node *n, px_node peer, px_usec after)
+{
+	sim_event  *e = sim_at(W->now + after, E_CONNECT, P_PROPOSER, n->id);
+
+	e->life = n->life;
+	e->a = peer;
+}
+
+static void
+try_connect(sim_node *n, px_node peer)
+{
+	px_event	ev;
+
+	if (n->stream[peer] != NULL)
+		return;
+	if (!net_reachable(n->id, peer))
+	{
+		connect_later(n, peer, rnd_between(20 * SIM_MS, 120 * SIM_MS));
+		return;
+	}
+	n->stream[peer] = net_connect(n, &W->nodes[peer], false);
+	memset(&ev, 0, sizeof(ev));
+	ev.kind = PX_EV_PEER_UP;
+	ev.node = peer;
+	prop_event(n, &ev);
+}
+
+static void
+went_down(sim_node *n, sim_conn *c)
+{
+	px_event	ev;
+
+	if (!c->near_open)
+		return;
+	c->near_open = false;
+	if (c->forward)
+	{
+		if (n->fwd == c)
+			n->fwd = NULL;
+		return;
+	}
+	n->stream[c->far] = NULL;
+	memset(&ev, 0, sizeof(ev));
+	ev.kind = PX_EV_PEER_DOWN;
+	ev.node = c->far;
+	prop_event(n, &ev);
+	connect_later(n, c->far, rnd_log(200, 100 * SIM_MS));
+}
+
+static void
+proposer_message(sim_node *n, sim_conn *c, sim_msg *m)
+{
+	px_event	ev;
+
+	memset(&ev, 0, sizeof(ev));
+	ev.node = c->far;
+	switch (m->kind)
+	{
+		case M_PREVOTE_REPLY:
+			ev.kind = PX_EV_PREVOTE_REPLY;
+			ev.u.prevote_reply = &m->u.prevote_reply;
+			break;
+		case M_PROMISE:
+			ev.kind = PX_EV_PROMISE;
+			ev.u.promise = &m->u.promise;
+			break;
+		case M_ACCEPTED:
+			ev.kind = PX_EV_ACCEPTED;
+			ev.u.accepted = &m->u.accepted;
+			break;
+		case M_FORWARD_REPLY:
+			ev.kind = PX_EV_FORWARD_REPLY;
+			ev.u.forward_reply = &m->u.forward_reply;
+			break;
+		default:
+			sim_fail("simulator: unexpected answer");
+	}
+	prop_event(n, &ev);
+}
+
+void
+node_start_proposer(sim_node *n)
+{
+	sim_wal    *w;
+	sim_event  *e;
+	uint64_t	lsn;
+
+	if (!n->up || n->proposer_up || n->proposer_starting)
+		return;
+	n->proposer_starting = true;
+	n->life = ++W->lives;
+	w = disk_begin(0);
+	w->incarnation = n->visible.incarnation + 1;
+	lsn = disk_commit(n, w);
+	e = sim_at(W->now + flush_time(n), E_PROPOSER_READY, P_PROPOSER, n->id);
+	e->life = n->life;
+	e->a = lsn;
+	e->b = n->visible.incarnation + 1;
+	n->visible.incarnation++;
+}
+
+static void
+proposer_ready(sim_node *n, uint64_t lsn, uint64_t incarnation)
+{
+	size_t		need;
+
+	disk_flush(n, lsn);
+	n->proposer_starting = false;
+	n->proposer_up = true;
+	n->params.self = n->id;
+	n->params.incarnation = incarnation;
+	n->params.seed = rnd();
+	need = px_proposer_bytes(&n->params);
+	if (need > n->memory_bytes)
+	{
+		free(n->memory);
+		n->memory = malloc(need);
+		if (n->memory == NULL)
+			abort();
+		n->memory_bytes = need;
+	}
+	memset(n->memory, 0xA5, need);	/* a new life finds no old state */
+	n->proposer = px_proposer_init(n->memory, need, &n->params, &W->config, sim_clock(n));
+	if (n->proposer == NULL)
+		sim_fail("node %u: px_proposer_init refused its parameters", n->id);
+	n->role = PX_FOLLOWER;
+	n->ballot = 0;
+	n->leader = 0;
+	n->ready = false;
+	n->tick_gen = 0;
+	n->tick_at = 0;
+	n->idle_ticks = 0;
+	n->wake_scheduled = false;
+	n->local_told = false;
+	n->fwd = NULL;
+	for (int i = 1; i <= SIM_MAX_NODES; i++)
+		n->stream[i] = NULL;
+	for (int i = 0; i < W->n_sessions; i++)
+		if (n->sessions[i].state == S_READ_SENT)
+		{
+			n->sessions[i].state = S_READ_WANTED;
+			cover(cov_read_restarted);
+		}
+	TRACE(n, "node %u proposer starts, incarnation %llu", n->id, (unsigned long long) incarnation);
+	tell_local(n);
+	if (!px_proposer_batch_room(n->proposer))
+		sim_fail("node %u: a new proposer has no room for a batch", n->id);
+	one_batch(n, true);
+	n->read_signal = read_wanted(n);
+	ask_read(n);
+	for (int i = 1; i <= W->n_nodes; i++)
+		connect_later(n, (px_node) i, rnd_below(5 * SIM_MS));
+}
+
+static void
+forget_proposer(sim_node *n, bool server_too)
+{
+	if (n->proposer_up && n->role >= PX_RECOVERING && !server_too)
+		cover(cov_leader_life_ended);
+	n->proposer_up = false;
+	n->proposer_starting = false;
+	n->life = ++W->lives;
+	n->wake_scheduled = false;
+	for (uint64_t i = 1; i <= W->n_conns; i++)
+	{
+		sim_conn   *c = W->conns[i];
+
+		if (c->near == n->id && c->near_open)
+		{
+			c->near_open = false;
+			net_cut(c, 0, chance(800) ? rnd_log(50, 5 * SIM_MS) : rnd_log(5 * SIM_MS, 2 * SIM_SEC));
+		}
+	}
+	n->fwd = NULL;
+	for (int i = 1; i <= SIM_MAX_NODES; i++)
+		n->stream[i] = NULL;
+}
+
+void
+node_kill_proposer(sim_node *n)
+{
+	if (!n->up)
+		return;
+	TRACE(n, "node %u proposer process ends", n->id);
+	forget_proposer(n, false);
+}
+
+/* ---- the learner process ---- */
+
+typedef struct apply_state
+{
+	sim_node   *n;
+} apply_state;
+
+static void
+learner_sink(void *arg, const sim_outcome *o)
+{
+	sim_node   *n = ((apply_state *) arg)->n;
+
+	if (o->origin != n->id)
+		return;
+	if (!o->settle && o->cell == UINT32_MAX)
+	{
+		if (o->command == (uint64_t) PX_GAP)
+			n->gaps_seen++;
+		return;
+	}
+	if (n->n_outcomes == n->cap_outcomes)
+	{
+		n->cap_outcomes = n->cap_outcomes ? n->cap_outcomes * 2 : 64;
+		n->outcomes = realloc(n->outcomes, (size_t) n->cap_outcomes * sizeof(sim_outcome));
+		if (n->outcomes == NULL)
+			abort();
+	}
+	n->outcomes[n->n_outcomes++] = *o;
+}
+
+static void
+apply_some(sim_node *n)
+{
+	px_slot		upto = px_min64(n->acceptor.chosen,
+								n->visible.tables.applied + rnd_between(1, 8));
+	sim_wal    *w;
+	apply_state st = {n};
+
+	if (upto <= n->visible.tables.applied)
+		return;
+	w = disk_begin(0);
+	w->tables = malloc(sizeof(sim_tables));
+	if (w->tables == NULL)
+		abort();
+	*w->tables = n->visible.tables;
+	for (px_slot s = n->visible.tables.applied + 1; s <= upto; s++)
+	{
+		sim_cell   *cell = disk_cell(&n->visible, s);
+
+		if (cell->value == NULL || s <= n->visible.truncated)
+			sim_fail("node %u shall apply slot %llu, which its log lacks", n->id,
+					 (unsigned long long) s);
+		client_apply(w->tables, s, cell->value, learner_sink, &st);
+		check_applied(n, s, cell->value, w->tables);
+	}
+	TRACE(n, "node %u applied %llu", n->id, (unsigned long long) upto);
+	disk_commit(n, w);
+	disk_show(n, w);
+	if (!n->deliver_scheduled)
+	{
+		n->deliver_scheduled = true;
+		sim_at(W->now + rnd_below(200), E_DELIVER, P_LEARNER, n->id)->life = n->learner_life;
+	}
+	node_wake(n);
+}
+
+static px_node
+some_peer(sim_node *n, px_node hint)
+{
+	px_node		p;
+
+	if (hint != 0 && hint != n->id && chance(600))
+		return hint;
+	if (W->n_nodes == 1)
+		return 0;
+	p = (px_node) rnd_between(1, (uint64_t) W->n_nodes - 1);
+	return p >= n->id ? p + 1 : p;
+}
+
+static void
+ask(sim_node *n, px_node peer, px_slot last, bool snapshot)
+{
+	sim_msg    *m = net_msg(M_FETCH);
+
+	m->u.fetch.from = n->id;
+	m->u.fetch.request = n->fetch_request = ++W->fetch_requests;
+	m->u.fetch.first = n->acceptor.chosen + 1;
+	m->u.fetch.last = last;
+	m->u.fetch.snapshot = snapshot;
+	n->fetch_deadline = W->now + rnd_between(40 * SIM_MS, 150 * SIM_MS);
+	sim_at(n->fetch_deadline + 1, E_LEARN, P_LEARNER, n->id)->life = n->learner_life;
+	net_rpc(n->id, peer, m);
+}
+
+static void
+learn(sim_node *n)
+{
+	px_slot		from = 0;
+	px_slot		to = 0;
+	bool		fetching = n->fetch_request != 0 && n->fetch_deadline > W->now;
+
+	if (n->job != J_SNAPSHOT)
+		apply_some(n);
+	if (n->acceptor.chosen > n->visible.tables.applied && n->job != J_SNAPSHOT &&
+		!n->learn_scheduled)
+	{
+		n->learn_scheduled = true;
+		sim_at(W->now + rnd_between(50, 400), E_LEARN, P_LEARNER, n->id)->life = n->learner_life;
+	}
+	if (!fetching)
+	{
+		px_node		hint = n->acceptor.open ? px_ballot_node(n->acceptor.promised) : 0;
+		px_node		peer;
+
+		if (px_acceptor_gap(&n->acceptor, &from, &to))
+		{
+			if (from != n->acceptor.chosen + 1 || to < from)
+				sim_fail("node %u: gap %llu..%llu above chosen %llu", n->id,
+						 (unsigned long long) from, (unsigned long long) to,
+						 (unsigned long long) n->acceptor.chosen);
+			peer = some_peer(n, hint);
+			if (peer != 0)
+				ask(n, peer, to, false);
+		}
+		else if (n->fetch_to > n->acceptor.chosen)
+		{
+			peer = some_peer(n, n->fetch_hint);
+			if (peer != 0)
+				ask(n, peer, n->fetch_to, false);
+		}
+	}
+	if (W->truncating && !n->truncate_waiting && chance(30) &&
+		px_min64(n->acceptor.truncatable, n->durable.tables.applied) > n->acceptor.truncated)
+	{
+		n->truncate_waiting = true;
+		lock_request(n, J_TRUNCATE, NULL, NULL);
+	}
+}
+
+static void
+deliver(sim_node *n)
+{
+	int			count = n->n_outcomes;
+
+	n->deliver_scheduled = false;
+	n->n_outcomes = 0;
+	for (int i = 0; i < count; i++)
+	{
+		sim_outcome o = n->outcomes[i];
+
+		client_outcome(n, &o);
+	}
+	client_reads_ready(n);
+	node_wake(n);
+}
+
+/* The learner process alone ends and starts: results not handed out are lost. */
+void
+node_restart_learner(sim_node *n)
+{
+	px_origin	o = px_origins_get(&n->visible.tables.origins, n->id);
+
+	if (!n->up)
+		return;
+	TRACE(n, "node %u learner restarts", n->id);
+	n->learner_life = ++W->lives;
+	n->n_outcomes = 0;
+	n->deliver_scheduled = false;
+	n->learn_scheduled = false;
+	n->fetch_request = 0;
+	for (int i = 0; i < W->n_sessions; i++)
+	{
+		sim_session *s = &n->sessions[i];
+
+		if (s->state == S_NUMBERED &&
+			(s->incarnation < o.incarnation ||
+			 (s->incarnation == o.incarnation && s->sequence <= o.last)))
+			client_lost(n, s);
+	}
+	node_wake_learner(n);
+}
+
+static void
+serve_fetch(sim_node *n, px_node from, const sim_msg *q)
+{
+	sim_msg    *m;
+	px_slot		first = q->u.fetch.first;
+	px_slot		last;
+
+	if (q->u.fetch.snapshot)
+	{
+		m = net_msg(M_SNAPSHOT);
+		m->u.fetch = q->u.fetch;
+		m->tables = sim_alloc(sizeof(sim_tables));
+		*m->tables = n->visible.tables;
+		net_rpc(n->id, from, m);
+		return;
+	}
+	m = net_msg(M_FETCHED);
+	m->u.fetch = q->u.fetch;
+	m->u.fetch.truncated = n->acceptor.truncated;
+	last = px_min64(px_min64(q->u.fetch.last, n->acceptor.chosen), first + 15);
+	m->blobs = sim_alloc(16 * sizeof(sim_blob *));
+	m->entries = sim_alloc(16 * sizeof(px_entry));
+	if (first > n->visible.truncated)
+		for (px_slot s = first; s <= last; s++)
+		{
+			sim_cell   *cell = disk_cell(&n->visible, s);
+
+			if (cell->value == NULL)
+				sim_fail("node %u is asked for chosen slot %llu, which its log lacks",
+						 n->id, (unsigned long long) s);
+			m->blobs[m->n] = cell->value;
+			m->entries[m->n].slot = s;
+			m->entries[m->n].ballot = cell->ballot;
+			m->entries[m->n].chosen = true;
+			m->n++;
+		}
+	net_rpc(n->id, from, m);
+}
+
+static void
+rpc(sim_node *n, const sim_event *e)
+{
+	sim_msg    *m = e->msg;
+
+	if (!n->up)
+		return;
+	if (m->kind == M_FETCH)
+	{
+		serve_fetch(n, (px_node) e->a, m);
+		return;
+	}
+	if (m->u.fetch.request != n->fetch_request)
+		return;
+	if (m->kind == M_FETCHED && m->u.fetch.truncated >= m->u.fetch.first)
+	{
+		n->fetch_request = 0;
+		if (chance(500))
+			ask(n, (px_node) e->a, 0, true);
+		else
+			node_wake_learner(n);
+		return;
+	}
+	if (m->kind == M_FETCHED && m->n == 0)
+	{
+		/* knows no more than we do; ask again at the deadline */
+		return;
+	}
+	n->fetch_deadline = W->now + 10 * SIM_SEC;	/* until the job is done */
+	lock_request(n, m->kind == M_FETCHED ? J_FETCHED : J_SNAPSHOT, NULL, m);
+}
+
+/* ---- the server ---- */
+
+void
+node_init(sim_node *n, px_node id)
+{
+	memset(n, 0, sizeof(*n));
+	n->id = id;
+	n->notes = sim_alloc(SIM_MAX_NOTES * sizeof(sim_note));
+	disk_cell(&n->visible, 1);
+	disk_cell(&n->durable, 1);
+}
+
+void
+node_start_server(sim_node *n)
+{
+	px_acceptor before;
+
+	if (n->up)
+		return;
+	n->up = true;
+	n->boot++;
+	if (n->boot > 1 && chance(300))
+		n->offset_us = rnd_between(SIM_SEC, 1000000 * SIM_SEC) - W->now;
+	n->lock_held = false;
+	n->job = J_NONE;
+	n->job_conn = NULL;
+	n->job_msg = NULL;
+	n->job_accept = false;
+	n->n_waiters = 0;
+	n->n_notes = 0;
+	n->truncate_waiting = false;
+	n->wake_scheduled = false;
+	n->learn_scheduled = false;
+	n->deliver_scheduled = false;
+	n->fetch_request = 0;
+	n->fetch_to = 0;
+	n->n_outcomes = 0;
+	n->gaps_seen = 0;
+	n->role = PX_FOLLOWER;
+	n->ready = false;
+	n->learner_life = ++W->lives;
+	px_acceptor_init(&n->acceptor, n->visible.promised, n->visible.truncated,
+					 n->visible.longest_lease_us, n->visible.tables.applied, sim_clock(n));
+	before = n->acceptor;
+	check_acceptor(n, &before);
+	TRACE(n, "node %u server starts: applied %llu, log to %llu", n->id,
+		  (unsigned long long) n->visible.tables.applied, (unsigned long long) n->visible.last);
+	sim_at(W->now + rnd_below(3 * SIM_MS), E_START_PROPOSER, P_SERVER, n->id)->life = n->boot;
+	sim_at(W->now + rnd_between(50 * SIM_MS, 300 * SIM_MS), E_WALWRITE, P_SERVER, n->id)->life = n->boot;
+	node_wake_learner(n);
+	for (int i = 0; i < W->n_sessions; i++)
+		client_schedule(n, &n->sessions[i], rnd_below(10 * SIM_MS));
+}
+
+void
+node_crash(sim_node *n, bool quiet)
+{
+	if (!n->up)
+		return;
+	TRACE(n, "node %u server crashes", n->id);
+	if (n->lock_held && n->job_wal != NULL && n->job == J_STREAM)
+		cover(cov_crash_accept);
+	forget_proposer(n, true);
+	n->up = false;
+	n->paused_until = 0;
+	n->proposer_until = 0;
+	n->learner_until = 0;
+	for (uint64_t i = 1; i <= W->n_conns; i++)
+	{
+		sim_conn   *c = W->conns[i];
+
+		if (c->far == n->id && c->far_open)
+		{
+			c->far_open = false;
+			net_cut(c, quiet ? rnd_log(100 * SIM_MS, 4 * W->election_us) : rnd_log(50, 5 * SIM_MS), 0);
+		}
+	}
+	for (int i = 0; i < W->n_sessions; i++)
+	{
+		sim_session *s = &n->sessions[i];
+
+		if (s->state == S_QUEUED || s->state == S_NUMBERED)
+			client_lost(n, s);
+		s->state = S_IDLE;
+		s->generation++;
+	}
+	disk_crash(n);
+}
+
+void
+node_transfer(sim_node *n, px_node to)
+{
+	px_event	ev;
+
+	if (!n->up || !n->proposer_up || n->paused_until > W->now || n->proposer_until > W->now)
+		return;
+	memset(&ev, 0, sizeof(ev));
+	ev.kind = PX_EV_TRANSFER;
+	ev.node = to;
+	prop_event(n, &ev);
+}
+
+/* ---- events ---- */
+
+void
+node_dispatch(const sim_event *e)
+{
+	sim_node   *n = &W->nodes[e->node];
+	px_event	ev;
+
+	if (n->up && n->paused_until > W->now && e->process != P_WORLD)
+	{
+		sim_again(e, n->paused_until);
+		return;
+	}
+	if (e->process == P_PROPOSER && n->proposer_until > W->now)
+	{
+		sim_again(e, n->proposer_until);
+		return;
+	}
+	if (e->process == P_LEARNER && n->learner_until > W->now)
+	{
+		sim_again(e, n->learner_until);
+		return;
+	}
+	switch (e->kind)
+	{
+		case E_ARRIVE_OUT:
+			net_arrive(e, true);
+			break;
+		case E_ARRIVE_BACK:
+			if (e->msg == NULL)
+				net_arrive(e, false);
+			else if (n->proposer_up)
+			{
+				proposer_message(n, e->conn, e->msg);
+				if (chance(700))
+					drain(n);
+				else
+					node_wake(n);
+			}
+			break;
+		case E_BACKEND:
+			backend(n, e->conn);
+			break;
+		case E_FLUSHED:
+			if (n->up && e->life == n->boot && n->lock_held && n->job_lsn == e->a)
+			{
+				sim_wal    *w = n->job_wal;
+
+				n->job_wal = NULL;
+				disk_show(n, w);
+				disk_flush(n, e->a);
+				job_done(n);
+			}
+			break;
+		case E_ANSWER:
+			if (n->up && e->life == n->boot)
+				answered(n, e->conn);
+			break;
+		case E_CLOSED:
+			e->conn->closing = true;
+			if (e->conn->far_open)
+				backend(n, e->conn);
+			break;
+		case E_DOWN:
+			if (n->proposer_up)
+				went_down(n, e->conn);
+			break;
+		case E_CONNECT:
+			if (n->proposer_up && e->life == n->life)
+				try_connect(n, (px_node) e->a);
+			break;
+		case E_TICK:
+			if (n->proposer_up && e->life == n->life && e->a == n->tick_gen)
+			{
+				if (W->now - n->last_tick < 300)
+					n->idle_ticks++;
+				else
+					n->idle_ticks = 0;
+				if (n->idle_ticks > 300)
+					sim_fail("node %u: the proposer wants to be woken at once again and again", n->id);
+				n->last_tick = W->now;
+				n->tick_at = 0;
+				n->tick_gen++;
+				memset(&ev, 0, sizeof(ev));
+				ev.kind = PX_EV_TICK;
+				prop_event(n, &ev);
+				drain(n);
+			}
+			break;
+		case E_WAKE:
+			if (n->proposer_up && e->life == n->life)
+			{
+				n->wake_scheduled = false;
+				tell_local(n);
+				ask_read(n);
+				drain(n);
+			}
+			break;
+		case E_FORWARD:
+			if (n->up && e->life == n->boot && n->proposer_up)
+			{
+				memset(&ev, 0, sizeof(ev));
+				ev.kind = PX_EV_FORWARD;
+				ev.node = e->msg->u.forward.from;
+				ev.u.forward = &e->msg->u.forward;
+				prop_event(n, &ev);
+			}
+			break;
+		case E_RPC:
+			rpc(n, e);
+			break;
+		case E_LEARN:
+			if (n->up && e->life == n->learner_life)
+			{
+				n->learn_scheduled = false;
+				learn(n);
+			}
+			break;
+		case E_DELIVER:
+			if (n->up && e->life == n->learner_life)
+				deliver(n);
+			break;
+		case E_WALWRITE:
+			if (n->up && e->life == n->boot)
+			{
+				disk_flush(n, n->wal_lsn);
+				node_wake_learner(n);
+				sim_again(e, W->now + rnd_between(100 * SIM_MS, 300 * SIM_MS));
+			}
+			break;
+		case E_SESSION:
+			if (n->up && e->life == n->boot && n->sessions[e->a].generation == e->b)
+				client_session(n, &n->sessions[e->a]);
+			break;
+		case E_TIMEOUT:
+			if (n->up && e->life == n->boot && n->sessions[e->a].generation == e->b)
+				client_timeout(n, &n->sessions[e->a]);
+			break;
+		case E_START_SERVER:
+			node_start_server(n);
+			break;
+		case E_START_PROPOSER:
+			if (n->up && e->life == n->boot)
+				node_start_proposer(n);
+			break;
+		case E_PROPOSER_READY:
+			if (n->up && n->proposer_starting && e->life == n->life)
+				proposer_ready(n, e->a, e->b);
+			break;
+		case E_FAULT:
+		case E_HEAL:
+		case E_END:
+			sim_fail("simulator: world event at a node");
+	}
+}
