@@ -67,4 +67,31 @@ paxos_wait_event(uint32 *cache, const char *name)
 #define PAXOS_FORCE_PARALLEL	"force_parallel_mode"
 #endif
 
+/*
+ * Index scans and index maintenance.  (Users include access/genam.h,
+ * access/tableam.h and executor/executor.h.)
+ */
+#if PG_VERSION_NUM >= 180000
+#define PaxosIndexBeginScan(heap, index, snapshot, nkeys) \
+	index_beginscan((heap), (index), (snapshot), NULL, (nkeys), 0)
+#else
+#define PaxosIndexBeginScan(heap, index, snapshot, nkeys) \
+	index_beginscan((heap), (index), (snapshot), (nkeys), 0)
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define PaxosUpdateIndexes	TU_UpdateIndexes
+#define PaxosAllIndexes		TU_All
+#define PaxosAnyIndexes(which)	((which) != TU_None)
+#define PaxosInsertIndexTuples(result, row, estate, update, which) \
+	ExecInsertIndexTuples((result), (row), (estate), (update), false, NULL, NIL, \
+						  (which) == TU_Summarizing)
+#else
+#define PaxosUpdateIndexes	bool
+#define PaxosAllIndexes		true
+#define PaxosAnyIndexes(which)	(which)
+#define PaxosInsertIndexTuples(result, row, estate, update, which) \
+	ExecInsertIndexTuples((result), (row), (estate), (update), false, NULL, NIL)
+#endif
+
 #endif							/* PAXOS_COMPAT_H */

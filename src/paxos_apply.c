@@ -1,0 +1,1271 @@
+/*
+ * paxos_apply.c
+ *	  One keyed operation against the local tables, and the map from replicated
+ *	  table ids to local relations (protocol.md § 6, architecture.md §§ 3, 6).
+ *
+ * A keyed operation names one row by its primary key, looks at it, and changes
+ * it or not.  What it does depends on that row and on the operation alone: no
+ * planner, no statistics, no physical order, no clock, and no setting that
+ * paxos_fix_worker_settings() has not fixed.  It is executed at row level: the
+ * primary key index finds the row, the executor's own routines check
+ * constraints, store the row and maintain indexes.  Row triggers are not given
+ * to the executor (the learner has no trigger descriptor at all): the backstop
+ * that keeps everybody else away must not meet the one process it protects, and
+ * a user's trigger would run once per node.
+ *
+ * Everything of the owner's that runs here (CHECK, index, generated-column and
+ * domain expressions) runs as the owner, in a security-restricted operation,
+ * and with settings it changes put back: on every node these run in a process
+ * that is otherwise a superuser's.
+ *
+ * Visibility: rows are looked up with SnapshotSelf.  Only the learner changes
+ * consensus tables, so whatever is committed, or done by an earlier command of
+ * this transaction, is the state at this slot; there is nobody to be
+ * snapshotted against.
+ *
+ * Locks: the learner never waits for a local session (protocol.md § 6).
+ * Suppose it did: session S holds a row or table lock and waits, by way of
+ * client code, for a slot that the learner would apply next; neither ever moves,
+ * and no deadlock detector sees it.  So whoever is in the way is cancelled,
+ * and terminated if it does not hear (idle in transaction).
+ *
+ * Two layers of memory.  PaxosRelInfo is what is costly to find out about a
+ * table (functions of its column types, scan keys); it lives as long as no
+ * relcache invalidation strikes it.  PaxosApply holds relations and the
+ * executor state open over the commands of one transaction (or one
+ * subtransaction).  After an error both are forgotten: the transaction's end has
+ * released the relations, and what was half built is not worth reasoning about.
+ *
+ * No state of its own survives, and none has to: a crash loses caches.
+ *
+ * Not here: in which order and transaction commands run and what becomes of
+ * their errors (paxos_learner.c); DDL (paxos_ddl.c); who may ask (paxos_api.c).
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/multixact.h"
+#include "access/nbtree.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "commands/defrem.h"
+#include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
+#include "miscadmin.h"
+#include "nodes/value.h"
+#include "parser/parse_coerce.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "storage/procarray.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "paxos_apply.h"
+
+/* columns of paxos.tables */
+#define TABLES_TABLE_ID		1
+#define TABLES_RELID		2
+
+/* Who is in the way is cancelled at once, terminated after this, and given up
+ * on (an error of the surroundings, so tried again) after that. */
+#define YIELD_TERMINATE_MS	50
+#define YIELD_GIVE_UP_MS	10000
+
+static bool callbacks_registered = false;
+
+static void register_callbacks(void);
+
+/*
+ * ---- replicated table ids ----
+ *
+ * Only what was found is cached.  A row of paxos.tables goes away only with its
+ * relation, whose relcache invalidation strikes the entry; a row that appears
+ * later was not cached.
+ */
+
+typedef struct IdEntry
+{
+	int64		table_id;		/* hash key */
+	Oid			relid;
+} IdEntry;
+
+typedef struct RelidEntry
+{
+	Oid			relid;			/* hash key */
+	int64		table_id;
+} RelidEntry;
+
+static HTAB *by_id = NULL;
+static HTAB *by_relid = NULL;
+
+static void
+map_init(void)
+{
+	HASHCTL		ctl = {0};
+
+	if (by_relid != NULL)
+		return;
+	register_callbacks();
+	ctl.hcxt = CacheMemoryContext != NULL ? CacheMemoryContext : TopMemoryContext;
+	ctl.keysize = sizeof(int64);
+	ctl.entrysize = sizeof(IdEntry);
+	if (by_id == NULL)
+		by_id = hash_create("paxos tables by id", 64, &ctl,
+							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(RelidEntry);
+	by_relid = hash_create("paxos tables by relation", 64, &ctl,
+						   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* Find the row of paxos.tables that 'key' names; true if there is one. */
+static bool
+map_read(ScanKey key, bool by_table_id, int64 *table_id, Oid *relid)
+{
+	Oid			schema = get_namespace_oid(PAXOS_SCHEMA, true);
+	Oid			tables = OidIsValid(schema) ? get_relname_relid("tables", schema) : InvalidOid;
+	Oid			index = OidIsValid(tables) ?
+		get_relname_relid(by_table_id ? "tables_pkey" : "tables_relid_key", schema) : InvalidOid;
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	if (!OidIsValid(index))
+		return false;
+	rel = table_open(tables, AccessShareLock);
+	scan = systable_beginscan(rel, index, true, SnapshotSelf, 1, key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+
+		*table_id = DatumGetInt64(heap_getattr(tuple, TABLES_TABLE_ID,
+											   RelationGetDescr(rel), &isnull));
+		*relid = DatumGetObjectId(heap_getattr(tuple, TABLES_RELID,
+											   RelationGetDescr(rel), &isnull));
+		found = true;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+static void
+map_remember(int64 table_id, Oid relid)
+{
+	IdEntry    *id;
+	RelidEntry *entry;
+
+	id = hash_search(by_id, &table_id, HASH_ENTER, NULL);
+	id->relid = relid;
+	entry = hash_search(by_relid, &relid, HASH_ENTER, NULL);
+	entry->table_id = table_id;
+}
+
+Oid
+paxos_table_relid(int64 table_id)
+{
+	IdEntry    *known;
+	ScanKeyData key;
+	int64		found_id;
+	Oid			relid;
+
+	map_init();
+	known = hash_search(by_id, &table_id, HASH_FIND, NULL);
+	if (known != NULL)
+		return known->relid;
+
+	ScanKeyInit(&key, TABLES_TABLE_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(table_id));
+	if (!map_read(&key, true, &found_id, &relid))
+		return InvalidOid;
+	map_remember(table_id, relid);
+	return relid;
+}
+
+int64
+paxos_table_id(Oid relid)
+{
+	RelidEntry *known;
+	ScanKeyData key;
+	int64		table_id;
+	Oid			found_relid;
+
+	map_init();
+	known = hash_search(by_relid, &relid, HASH_FIND, NULL);
+	if (known != NULL)
+		return known->table_id;
+
+	ScanKeyInit(&key, TABLES_RELID, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	if (!map_read(&key, false, &table_id, &found_relid))
+		return 0;
+	map_remember(table_id, relid);
+	return table_id;
+}
+
+static void
+map_forget(Oid relid)
+{
+	RelidEntry *entry;
+
+	if (by_relid == NULL)
+		return;
+	if (OidIsValid(relid))
+	{
+		entry = hash_search(by_relid, &relid, HASH_FIND, NULL);
+		if (entry != NULL)
+		{
+			(void) hash_search(by_id, &entry->table_id, HASH_REMOVE, NULL);
+			(void) hash_search(by_relid, &relid, HASH_REMOVE, NULL);
+		}
+	}
+	else
+	{
+		HASH_SEQ_STATUS seq;
+
+		hash_seq_init(&seq, by_relid);
+		while ((entry = hash_seq_search(&seq)) != NULL)
+		{
+			(void) hash_search(by_id, &entry->table_id, HASH_REMOVE, NULL);
+			(void) hash_search(by_relid, &entry->relid, HASH_REMOVE, NULL);
+		}
+	}
+}
+
+/*
+ * ---- is it a consensus table? ----
+ *
+ * For a plain table one look into the syscache says it.  For a partitioned
+ * table (which has no access method of its own before 17) one leaf says it,
+ * because trees of mixed access methods are refused; that answer is cached.
+ */
+
+typedef struct TreeEntry
+{
+	Oid			relid;			/* hash key */
+	bool		consensus;
+} TreeEntry;
+
+static HTAB *trees = NULL;
+
+/* 1 yes, 0 no, -1 a tree without a leaf */
+static int
+consensus_kind(Oid relid, Oid am)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Form_pg_class form;
+	char		relkind;
+	Oid			relam;
+	List	   *children;
+	ListCell   *lc;
+	TreeEntry  *entry;
+	int			kind = -1;
+
+	if (!HeapTupleIsValid(tuple))
+		return 0;
+	form = (Form_pg_class) GETSTRUCT(tuple);
+	relkind = form->relkind;
+	relam = form->relam;
+	ReleaseSysCache(tuple);
+
+	if (relam == am)
+		return 1;
+	if (relkind != RELKIND_PARTITIONED_TABLE)
+		return 0;
+
+	if (trees == NULL)
+	{
+		HASHCTL		ctl = {0};
+
+		register_callbacks();
+		ctl.keysize = sizeof(Oid);
+		ctl.entrysize = sizeof(TreeEntry);
+		ctl.hcxt = TopMemoryContext;
+		trees = hash_create("paxos partition trees", 16, &ctl,
+							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	entry = hash_search(trees, &relid, HASH_FIND, NULL);
+	if (entry != NULL)
+		return entry->consensus ? 1 : 0;
+
+	children = find_inheritance_children(relid, NoLock);
+	foreach(lc, children)
+	{
+		kind = consensus_kind(lfirst_oid(lc), am);
+		if (kind >= 0)
+			break;
+	}
+	list_free(children);
+
+	/*
+	 * A tree that has no leaf yet is not cached: a first leaf further down
+	 * sends no invalidation for the root.
+	 */
+	if (kind >= 0)
+	{
+		entry = hash_search(trees, &relid, HASH_ENTER, NULL);
+		entry->consensus = kind > 0;
+	}
+	return kind;
+}
+
+bool
+paxos_is_consensus_table(Oid relid)
+{
+	Oid			am = get_am_oid("paxos", true);
+
+	return OidIsValid(am) && consensus_kind(relid, am) > 0;
+}
+
+static void
+trees_forget(Oid relid)
+{
+	if (trees == NULL)
+		return;
+	if (OidIsValid(relid))
+		(void) hash_search(trees, &relid, HASH_REMOVE, NULL);
+	else
+	{
+		HASH_SEQ_STATUS seq;
+		TreeEntry  *entry;
+
+		hash_seq_init(&seq, trees);
+		while ((entry = hash_seq_search(&seq)) != NULL)
+			(void) hash_search(trees, &entry->relid, HASH_REMOVE, NULL);
+	}
+}
+
+/*
+ * ---- nobody stands in the learner's way ----
+ */
+
+/*
+ * Signal every process that holds, or waits in front of us for, a lock of 'tag'
+ * that conflicts with 'mode'.  Waiters count: behind a reader whose lock does
+ * not conflict with ours may wait a writer's whose lock does, and the lock
+ * manager lets us pass neither.  Returns the process id of one that cannot be
+ * signalled (0 for a prepared transaction), or -1.
+ */
+static int
+signal_in_the_way(const LOCKTAG *tag, LOCKMODE mode, int signal_number)
+{
+	LockData   *data = GetLockStatusData();
+	int			deaf = -1;
+
+	for (int i = 0; i < data->nelements; i++)
+	{
+		LockInstanceData *held = &data->locks[i];
+		bool		conflicts = false;
+		int			pid;
+
+		if (memcmp(&held->locktag, tag, sizeof(LOCKTAG)) != 0 || held->pid == MyProcPid)
+			continue;
+		for (LOCKMODE m = AccessShareLock; m <= MaxLockMode && !conflicts; m++)
+		{
+			if ((held->holdMask & LOCKBIT_ON(m)) != 0 || held->waitLockMode == m)
+				conflicts = DoLockModesConflict(m, mode);
+		}
+		if (!conflicts)
+			continue;
+
+		/* a parallel worker's leader is the one to tell */
+		pid = held->leaderPid != 0 ? held->leaderPid : held->pid;
+		if (pid == 0)
+		{
+			deaf = 0;
+			continue;
+		}
+		if (BackendPidGetProc(pid) == NULL)
+			continue;			/* gone meanwhile */
+#ifdef HAVE_SETSID
+		if (kill(-pid, signal_number) < 0 && kill(pid, signal_number) < 0)
+#else
+		if (kill(pid, signal_number) < 0)
+#endif
+			deaf = pid;
+	}
+	pfree(data->locks);
+	pfree(data);
+	return deaf;
+}
+
+/*
+ * Obtain the relation lock 'mode' on relid or, when relid is invalid, see
+ * transaction xid end, ending whoever stands in the way.
+ */
+static void
+clear_the_way(Oid relid, LOCKMODE mode, TransactionId xid)
+{
+	static uint32 wait_event = 0;
+	TimestampTz began = GetCurrentTimestamp();
+	LOCKTAG		tag;
+	long		wait_ms = 1;
+
+	if (OidIsValid(relid))
+		SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+	else
+	{
+		SET_LOCKTAG_TRANSACTION(tag, xid);
+		mode = ShareLock;		/* what a waiter for a transaction asks for */
+	}
+
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+		bool		patient = !TimestampDifferenceExceeds(began, now, YIELD_TERMINATE_MS);
+		int			deaf;
+
+		deaf = signal_in_the_way(&tag, mode, patient ? SIGINT : SIGTERM);
+
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait_ms,
+						 paxos_wait_event(&wait_event, "PaxosLearnerYield"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		wait_ms = Min(wait_ms * 2, YIELD_TERMINATE_MS);
+
+		if (OidIsValid(relid) ? ConditionalLockRelationOid(relid, mode) :
+			!TransactionIdIsInProgress(xid))
+			break;
+
+		if (TimestampDifferenceExceeds(began, now, YIELD_GIVE_UP_MS))
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 OidIsValid(relid) ?
+					 errmsg("could not obtain the lock on relation %u needed to apply the log", relid) :
+					 errmsg("transaction %u holds a row lock in the way of applying the log", xid),
+					 deaf == 0 ?
+					 errdetail("A prepared transaction holds it.") : 0,
+					 deaf == 0 ?
+					 errhint("Finish it with COMMIT PREPARED or ROLLBACK PREPARED.") : 0));
+	}
+
+	/* The latch may have been set for the learner's loop: it looks again. */
+	SetLatch(MyLatch);
+}
+
+bool
+paxos_lock_for_apply(Oid relid, LOCKMODE mode)
+{
+	if (!ConditionalLockRelationOid(relid, mode))
+		clear_the_way(relid, mode, InvalidTransactionId);
+
+	/* locked; but is there still something under that number? */
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+	{
+		UnlockRelationOid(relid, mode);
+		return false;
+	}
+	return true;
+}
+
+/*
+ * See that no transaction holds a lock on the row that heap_update or
+ * heap_delete would wait for.  The header is read without a buffer lock: a
+ * locker that comes this very moment is met by lock_timeout and the next try.
+ */
+static void
+clear_row_locks(TupleTableSlot *row)
+{
+	HeapTuple	tuple = ExecFetchSlotHeapTuple(row, false, NULL);
+	uint16		infomask = tuple->t_data->t_infomask;
+	TransactionId xmax;
+
+	if (likely((infomask & HEAP_XMAX_INVALID) != 0))
+		return;
+
+	xmax = HeapTupleHeaderGetRawXmax(tuple->t_data);
+	if ((infomask & HEAP_XMAX_IS_MULTI) != 0)
+	{
+		MultiXactMember *members = NULL;
+		int			n;
+
+		n = GetMultiXactIdMembers(xmax, &members, false, HEAP_XMAX_IS_LOCKED_ONLY(infomask));
+		for (int i = 0; i < n; i++)
+		{
+			if (!TransactionIdIsCurrentTransactionId(members[i].xid) &&
+				TransactionIdIsInProgress(members[i].xid))
+				clear_the_way(InvalidOid, NoLock, members[i].xid);
+		}
+		if (members != NULL)
+			pfree(members);
+	}
+	else if (TransactionIdIsNormal(xmax) &&
+			 !TransactionIdIsCurrentTransactionId(xmax) &&
+			 TransactionIdIsInProgress(xmax))
+		clear_the_way(InvalidOid, NoLock, xmax);
+}
+
+/*
+ * ---- what is costly to find out about a table ----
+ */
+
+typedef struct ColumnInfo
+{
+	bool		settable;		/* neither dropped nor generated */
+	bool		is_domain;
+	Oid			type;
+	Oid			base_type;
+	int32		typmod;
+	int32		base_typmod;
+	Oid			collation;
+	Oid			ioparam;
+	FmgrInfo	input;
+
+	/* looked up when first needed; fn_oid 0 until then */
+	FmgrInfo	add;
+	FmgrInfo	subtract;
+	FmgrInfo	fit;			/* cast to the type's own modifier */
+	bool		fit_known;
+	void	   *domain_extra;
+	TypeCacheEntry *order;
+} ColumnInfo;
+
+typedef struct PaxosRelInfo
+{
+	Oid			relid;			/* hash key */
+	bool		valid;			/* cleared by invalidation */
+	MemoryContext cxt;			/* holds everything below */
+	Oid			owner;
+	bool		has_domain;
+	int			natts;
+	ColumnInfo *columns;
+	Oid			pk_index;
+	int			n_key;
+	AttrNumber	key[INDEX_MAX_KEYS];
+	ScanKeyData scankey[INDEX_MAX_KEYS];	/* without arguments */
+} PaxosRelInfo;
+
+static HTAB *infos = NULL;
+
+static void
+relcache_callback(Datum arg, Oid relid)
+{
+	map_forget(relid);
+	trees_forget(relid);
+	if (infos == NULL)
+		return;
+	if (OidIsValid(relid))
+	{
+		PaxosRelInfo *info = hash_search(infos, &relid, HASH_FIND, NULL);
+
+		if (info != NULL)
+			info->valid = false;
+	}
+	else
+		paxos_apply_forget();
+}
+
+static void
+register_callbacks(void)
+{
+	if (!callbacks_registered)
+	{
+		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+		callbacks_registered = true;
+	}
+}
+
+void
+paxos_apply_forget(void)
+{
+	HASH_SEQ_STATUS seq;
+	PaxosRelInfo *info;
+
+	if (infos == NULL)
+		return;
+	hash_seq_init(&seq, infos);
+	while ((info = hash_seq_search(&seq)) != NULL)
+		info->valid = false;
+}
+
+/* The primary key index, whether deferrable or not; InvalidOid if none. */
+static Oid
+primary_key_index(Relation rel)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+	Oid			result = InvalidOid;
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
+
+		if (HeapTupleIsValid(tuple))
+		{
+			Form_pg_index form = (Form_pg_index) GETSTRUCT(tuple);
+
+			if (form->indisprimary && form->indisvalid)
+				result = form->indexrelid;
+			ReleaseSysCache(tuple);
+		}
+	}
+	list_free(indexes);
+	return result;
+}
+
+static PaxosRelInfo *
+rel_info(Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	Oid			relid = RelationGetRelid(rel);
+	PaxosRelInfo *info;
+	bool		found;
+	MemoryContext old;
+	Relation	pk;
+
+	if (infos == NULL)
+	{
+		HASHCTL		ctl = {0};
+
+		register_callbacks();
+		ctl.keysize = sizeof(Oid);
+		ctl.entrysize = sizeof(PaxosRelInfo);
+		ctl.hcxt = TopMemoryContext;
+		infos = hash_create("paxos relations", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	info = hash_search(infos, &relid, HASH_ENTER, &found);
+	if (!found)
+	{
+		info->valid = false;
+		info->cxt = NULL;
+	}
+	if (info->valid)
+		return info;
+
+	if (info->cxt != NULL)
+		MemoryContextDelete(info->cxt);
+	info->cxt = NULL;
+	info->cxt = AllocSetContextCreate(TopMemoryContext, "paxos relation", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(info->cxt);
+
+	info->owner = rel->rd_rel->relowner;
+	info->natts = desc->natts;
+	info->has_domain = false;
+	info->columns = palloc0(sizeof(ColumnInfo) * Max(desc->natts, 1));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		ColumnInfo *column = &info->columns[i];
+		Oid			input;
+
+		if (att->attisdropped)
+			continue;
+		column->settable = att->attgenerated == '\0';
+		column->type = att->atttypid;
+		column->typmod = att->atttypmod;
+		column->collation = att->attcollation;
+		column->base_typmod = att->atttypmod;
+		column->base_type = getBaseTypeAndTypmod(att->atttypid, &column->base_typmod);
+		column->is_domain = column->base_type != column->type;
+		if (column->is_domain && column->settable)
+			info->has_domain = true;
+		getTypeInputInfo(att->atttypid, &input, &column->ioparam);
+		fmgr_info_cxt(input, &column->input, info->cxt);
+	}
+
+	info->pk_index = primary_key_index(rel);
+	if (!OidIsValid(info->pk_index))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("consensus table \"%s\" has no valid primary key on this node",
+						RelationGetRelationName(rel))));
+	pk = index_open(info->pk_index, RowExclusiveLock);
+	info->n_key = IndexRelationGetNumberOfKeyAttributes(pk);
+	for (int i = 0; i < info->n_key; i++)
+	{
+		Oid			op = get_opfamily_member(pk->rd_opfamily[i], pk->rd_opcintype[i],
+											 pk->rd_opcintype[i], BTEqualStrategyNumber);
+
+		if (!OidIsValid(op))
+			elog(ERROR, "no equality operator for column %d of index %u", i + 1, info->pk_index);
+		info->key[i] = pk->rd_index->indkey.values[i];
+		ScanKeyInit(&info->scankey[i], i + 1, BTEqualStrategyNumber, get_opcode(op), (Datum) 0);
+		info->scankey[i].sk_collation = pk->rd_indcollation[i];
+	}
+	index_close(pk, NoLock);
+
+	MemoryContextSwitchTo(old);
+	info->valid = true;
+	return info;
+}
+
+/*
+ * ---- relations open over one transaction ----
+ */
+
+typedef struct ApplyTable
+{
+	int64		table_id;
+	PaxosRelInfo *info;
+	Relation	rel;
+	Relation	pk;				/* one of result's indexes */
+	ResultRelInfo *result;
+	TupleTableSlot *found;		/* the row as it stands */
+	TupleTableSlot *fresh;		/* the row to store */
+} ApplyTable;
+
+struct PaxosApply
+{
+	MemoryContext cxt;			/* deleted at the end */
+	MemoryContext command_cxt;	/* reset before each command */
+	EState	   *estate;
+	List	   *tables;			/* of ApplyTable * */
+};
+
+PaxosApply *
+paxos_apply_begin(void)
+{
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "paxos apply",
+											  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	PaxosApply *apply = palloc0(sizeof(PaxosApply));
+
+	apply->cxt = cxt;
+	apply->command_cxt = AllocSetContextCreate(cxt, "paxos command", ALLOCSET_DEFAULT_SIZES);
+	apply->estate = CreateExecutorState();
+	MemoryContextSwitchTo(old);
+	return apply;
+}
+
+void
+paxos_apply_end(PaxosApply *apply)
+{
+	ListCell   *lc;
+
+	foreach(lc, apply->tables)
+	{
+		ApplyTable *t = lfirst(lc);
+
+		ExecDropSingleTupleTableSlot(t->found);
+		ExecDropSingleTupleTableSlot(t->fresh);
+		ExecCloseIndices(t->result);
+		table_close(t->rel, NoLock);	/* locked to the transaction's end */
+	}
+	FreeExecutorState(apply->estate);
+	MemoryContextDelete(apply->cxt);
+}
+
+/* NULL: the replicated catalogue has no such table. */
+static ApplyTable *
+open_table(PaxosApply *apply, int64 table_id)
+{
+	Oid			relid;
+	ApplyTable *t;
+	ListCell   *lc;
+	List	   *indexes;
+	MemoryContext old;
+
+	foreach(lc, apply->tables)
+	{
+		t = lfirst(lc);
+		if (t->table_id == table_id)
+			return t;
+	}
+
+	relid = paxos_table_relid(table_id);
+	if (!OidIsValid(relid))
+		return NULL;
+
+	/*
+	 * The replicated catalogue has it, so it must be here.  If it is not, this
+	 * node is damaged; to answer "no such table" would be this node's own
+	 * opinion.
+	 */
+	if (!paxos_lock_for_apply(relid, RowExclusiveLock))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("relation %u of consensus table " INT64_FORMAT " is missing on this node",
+						relid, table_id)));
+
+	old = MemoryContextSwitchTo(apply->cxt);
+	t = palloc0(sizeof(ApplyTable));
+	t->table_id = table_id;
+	t->rel = table_open(relid, NoLock);
+	if (t->rel->rd_rel->relkind != RELKIND_RELATION || !paxos_is_consensus_table(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("relation \"%s\" stands for consensus table " INT64_FORMAT " but is not one",
+						RelationGetRelationName(t->rel), table_id)));
+
+	/* An index can be locked by itself (ALTER INDEX): clear that way too. */
+	indexes = RelationGetIndexList(t->rel);
+	foreach(lc, indexes)
+		(void) paxos_lock_for_apply(lfirst_oid(lc), RowExclusiveLock);
+	list_free(indexes);
+
+	t->info = rel_info(t->rel);
+	t->result = makeNode(ResultRelInfo);
+	InitResultRelInfo(t->result, t->rel, 0, NULL, 0);
+	t->result->ri_TrigDesc = NULL;	/* see the top of this file */
+	ExecOpenIndices(t->result, false);
+	for (int i = 0; i < t->result->ri_NumIndices; i++)
+	{
+		if (RelationGetRelid(t->result->ri_IndexRelationDescs[i]) == t->info->pk_index)
+			t->pk = t->result->ri_IndexRelationDescs[i];
+	}
+	if (t->pk == NULL)
+		elog(ERROR, "primary key index of \"%s\" vanished", RelationGetRelationName(t->rel));
+	t->found = table_slot_create(t->rel, NULL);
+	t->fresh = MakeSingleTupleTableSlot(RelationGetDescr(t->rel), &TTSOpsVirtual);
+	apply->tables = lappend(apply->tables, t);
+	MemoryContextSwitchTo(old);
+	return t;
+}
+
+/*
+ * ---- values ----
+ *
+ * What follows throws for whatever the command itself got wrong, always with an
+ * SQLSTATE of class 22: what a column is, is replicated, so it is the same error
+ * on every node.
+ */
+
+static ColumnInfo *
+column_info(ApplyTable *t, AttrNumber attnum)
+{
+	if (attnum < 1 || attnum > t->info->natts || !t->info->columns[attnum - 1].settable)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("column number %d of table \"%s\" cannot be named in a command",
+						attnum, RelationGetRelationName(t->rel))));
+	return &t->info->columns[attnum - 1];
+}
+
+static Datum
+column_value(ColumnInfo *column, const PaxosColumn *c)
+{
+	/* even for NULL: a domain may refuse it */
+	return InputFunctionCall(&column->input, c->isnull ? NULL : c->text,
+							 column->ioparam, column->typmod);
+}
+
+/* What assigning a value computed in the base type to the column does to it. */
+static Datum
+fit_column(ApplyTable *t, ColumnInfo *column, Datum value)
+{
+	if (!column->fit_known)
+	{
+		Oid			function = InvalidOid;
+
+		if (column->base_typmod >= 0 &&
+			find_typmod_coercion_function(column->base_type, &function) == COERCION_PATH_FUNC)
+			fmgr_info_cxt(function, &column->fit, t->info->cxt);
+		column->fit_known = true;
+	}
+	if (OidIsValid(column->fit.fn_oid))
+		value = FunctionCall3Coll(&column->fit, column->collation, value,
+								  Int32GetDatum(column->base_typmod), BoolGetDatum(false));
+	if (column->is_domain)
+		domain_check(value, false, column->type, &column->domain_extra, t->info->cxt);
+	return value;
+}
+
+static Datum
+column_arithmetic(ApplyTable *t, ColumnInfo *column, uint8 op, Datum left, Datum right)
+{
+	FmgrInfo   *function = op == PAXOS_SET_ADD ? &column->add : &column->subtract;
+
+	if (!OidIsValid(function->fn_oid))
+	{
+		const char *name = op == PAXOS_SET_ADD ? "+" : "-";
+		Oid			operator;
+
+		operator = OpernameGetOprid(list_make2(makeString(pstrdup("pg_catalog")),
+											   makeString(pstrdup(name))),
+									column->base_type, column->base_type);
+		if (!OidIsValid(operator) || get_op_rettype(operator) != column->base_type)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("type %s has no operator %s within itself",
+							format_type_be(column->base_type), name)));
+		fmgr_info_cxt(get_opcode(operator), function, t->info->cxt);
+	}
+	return fit_column(t, column, FunctionCall2Coll(function, column->collation, left, right));
+}
+
+static bool
+condition_holds(ApplyTable *t, const PaxosColumn *condition)
+{
+	ColumnInfo *column;
+	Datum		have;
+	Datum		want;
+	bool		have_null;
+	int			order;
+
+	/* a generated column may be looked at, though not set */
+	if (condition->attnum < 1 || condition->attnum > t->info->natts ||
+		!OidIsValid(t->info->columns[condition->attnum - 1].type))
+		column = column_info(t, condition->attnum);
+	else
+		column = &t->info->columns[condition->attnum - 1];
+
+	have = slot_getattr(t->found, condition->attnum, &have_null);
+	if (have_null || condition->isnull)
+	{
+		switch (condition->op)
+		{
+			case PAXOS_COND_EQ:
+				return have_null && condition->isnull;
+			case PAXOS_COND_NE:
+				return have_null != condition->isnull;
+			default:
+				return false;
+		}
+	}
+
+	if (column->order == NULL)
+		column->order = lookup_type_cache(column->base_type, TYPECACHE_CMP_PROC_FINFO);
+	if (!OidIsValid(column->order->cmp_proc_finfo.fn_oid))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("values of type %s cannot be compared", format_type_be(column->type)),
+				 errdetail("The type has no default operator class for access method \"btree\".")));
+	want = column_value(column, condition);
+	order = DatumGetInt32(FunctionCall2Coll(&column->order->cmp_proc_finfo,
+											column->collation, have, want));
+	switch (condition->op)
+	{
+		case PAXOS_COND_EQ:
+			return order == 0;
+		case PAXOS_COND_NE:
+			return order != 0;
+		case PAXOS_COND_LT:
+			return order < 0;
+		case PAXOS_COND_LE:
+			return order <= 0;
+		case PAXOS_COND_GT:
+			return order > 0;
+		case PAXOS_COND_GE:
+			return order >= 0;
+	}
+	return false;
+}
+
+/* The row as JSON text, in 'where'. */
+static char *
+row_image(TupleTableSlot *row, MemoryContext where)
+{
+	Datum		json = DirectFunctionCall1(row_to_json, ExecFetchSlotHeapTupleDatum(row));
+	MemoryContext old = MemoryContextSwitchTo(where);
+	char	   *image = text_to_cstring(DatumGetTextPP(json));
+
+	MemoryContextSwitchTo(old);
+	return image;
+}
+
+/*
+ * ---- the row changes ----
+ */
+
+static bool
+find_row(ApplyTable *t, const PaxosKeyedOp *op)
+{
+	PaxosRelInfo *info = t->info;
+	ScanKeyData keys[INDEX_MAX_KEYS];
+	IndexScanDesc scan;
+	bool		found;
+
+	if (op->n_key != info->n_key)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("key of table \"%s\" has %d columns, not %d",
+						RelationGetRelationName(t->rel), info->n_key, op->n_key)));
+	memcpy(keys, info->scankey, sizeof(ScanKeyData) * info->n_key);
+	for (int i = 0; i < info->n_key; i++)
+	{
+		const PaxosColumn *c = NULL;
+
+		for (int j = 0; j < op->n_key && c == NULL; j++)
+		{
+			if (op->key[j].attnum == info->key[i])
+				c = &op->key[j];
+		}
+		if (c == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("column %d of the key of table \"%s\" is missing",
+							info->key[i], RelationGetRelationName(t->rel))));
+		if (c->isnull)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("a key column of table \"%s\" is null",
+							RelationGetRelationName(t->rel))));
+		keys[i].sk_argument = column_value(&info->columns[c->attnum - 1], c);
+	}
+
+	scan = PaxosIndexBeginScan(t->rel, t->pk, SnapshotSelf, info->n_key);
+	index_rescan(scan, keys, info->n_key, NULL, 0);
+	found = index_getnext_slot(scan, ForwardScanDirection, t->found);
+	index_endscan(scan);
+	return found;
+}
+
+/*
+ * A deferrable unique or exclusion constraint has only been noted as perhaps
+ * violated.  It is decided now: an error belongs to its command, not to the
+ * slot's end.  (What the server does in a trigger at the end of the statement.)
+ */
+static void
+recheck_constraint(PaxosApply *apply, ApplyTable *t, Oid index_oid)
+{
+	EState	   *estate = apply->estate;
+	TupleTableSlot *row = t->fresh;
+
+	for (int i = 0; i < t->result->ri_NumIndices; i++)
+	{
+		Relation	index = t->result->ri_IndexRelationDescs[i];
+		IndexInfo  *index_info = t->result->ri_IndexRelationInfo[i];
+		Datum		values[INDEX_MAX_KEYS];
+		bool		isnull[INDEX_MAX_KEYS];
+
+		if (RelationGetRelid(index) != index_oid)
+			continue;
+		GetPerTupleExprContext(estate)->ecxt_scantuple = row;
+		FormIndexDatum(index_info, row, estate, values, isnull);
+		if (index_info->ii_ExclusionOps == NULL)
+			(void) index_insert(index, values, isnull, &row->tts_tid, t->rel,
+								UNIQUE_CHECK_EXISTING, false, index_info);
+		else
+			check_exclusion_constraint(t->rel, index, index_info, &row->tts_tid,
+									   values, isnull, estate, false);
+	}
+}
+
+/* Store t->fresh, as a new row or in the place of t->found. */
+static void
+store_row(PaxosApply *apply, ApplyTable *t, bool update)
+{
+	EState	   *estate = apply->estate;
+	TupleConstr *constr = RelationGetDescr(t->rel)->constr;
+	List	   *recheck = NIL;
+	ListCell   *lc;
+
+	ExecStoreVirtualTuple(t->fresh);
+	t->fresh->tts_tableOid = RelationGetRelid(t->rel);
+
+	/*
+	 * As for an INSERT also when the row is updated: every generated column is
+	 * computed, whatever columns were set.
+	 */
+	if (constr != NULL && constr->has_generated_stored)
+	{
+		ExecComputeStoredGenerated(t->result, estate, t->fresh, CMD_INSERT);
+		t->fresh->tts_tableOid = RelationGetRelid(t->rel);
+	}
+	if (constr != NULL)
+		ExecConstraints(t->result, t->fresh, estate);
+	if (t->rel->rd_rel->relispartition)
+		(void) ExecPartitionCheck(t->result, t->fresh, estate, true);
+
+	if (update)
+	{
+		PaxosUpdateIndexes indexes;
+
+		CheckCmdReplicaIdentity(t->rel, CMD_UPDATE);
+		simple_table_tuple_update(t->rel, &t->found->tts_tid, t->fresh,
+								  GetActiveSnapshot(), &indexes);
+		if (t->result->ri_NumIndices > 0 && PaxosAnyIndexes(indexes))
+			recheck = PaxosInsertIndexTuples(t->result, t->fresh, estate, true, indexes);
+	}
+	else
+	{
+		simple_table_tuple_insert(t->rel, t->fresh);
+		if (t->result->ri_NumIndices > 0)
+			recheck = PaxosInsertIndexTuples(t->result, t->fresh, estate, false,
+											 PaxosAllIndexes);
+	}
+	foreach(lc, recheck)
+		recheck_constraint(apply, t, lfirst_oid(lc));
+}
+
+static void
+insert_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op)
+{
+	PaxosRelInfo *info = t->info;
+
+	ExecClearTuple(t->fresh);
+	for (int i = 0; i < info->natts; i++)
+	{
+		t->fresh->tts_values[i] = (Datum) 0;
+		t->fresh->tts_isnull[i] = true;
+	}
+	for (int i = 0; i < op->n_row; i++)
+	{
+		ColumnInfo *column = column_info(t, op->row[i].attnum);
+
+		t->fresh->tts_values[op->row[i].attnum - 1] = column_value(column, &op->row[i]);
+		t->fresh->tts_isnull[op->row[i].attnum - 1] = op->row[i].isnull;
+	}
+
+	/* A domain may refuse NULL for a column the command does not name. */
+	if (info->has_domain)
+	{
+		for (int i = 0; i < info->natts; i++)
+		{
+			if (info->columns[i].settable && info->columns[i].is_domain &&
+				t->fresh->tts_isnull[i])
+				(void) InputFunctionCall(&info->columns[i].input, NULL,
+										 info->columns[i].ioparam, info->columns[i].typmod);
+		}
+	}
+	store_row(apply, t, false);
+}
+
+static void
+update_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op)
+{
+	int			natts = t->info->natts;
+
+	slot_getallattrs(t->found);
+	ExecClearTuple(t->fresh);
+	memcpy(t->fresh->tts_values, t->found->tts_values, sizeof(Datum) * natts);
+	memcpy(t->fresh->tts_isnull, t->found->tts_isnull, sizeof(bool) * natts);
+
+	/* every expression sees the row as it was found */
+	for (int i = 0; i < op->n_sets; i++)
+	{
+		const PaxosColumn *set = &op->sets[i];
+		ColumnInfo *column = column_info(t, set->attnum);
+		int			at = set->attnum - 1;
+		Datum		value = column_value(column, set);
+
+		if (set->op == PAXOS_SET_ASSIGN)
+		{
+			t->fresh->tts_values[at] = value;
+			t->fresh->tts_isnull[at] = set->isnull;
+		}
+		else if (set->isnull || t->found->tts_isnull[at])
+		{
+			if (column->is_domain)
+				domain_check((Datum) 0, true, column->type, &column->domain_extra,
+							 t->info->cxt);
+			t->fresh->tts_values[at] = (Datum) 0;
+			t->fresh->tts_isnull[at] = true;
+		}
+		else
+			t->fresh->tts_values[at] = column_arithmetic(t, column, set->op,
+														 t->found->tts_values[at], value);
+	}
+	clear_row_locks(t->found);
+	store_row(apply, t, true);
+}
+
+static bool
+conditions_hold(ApplyTable *t, const PaxosKeyedOp *op)
+{
+	for (int i = 0; i < op->n_conditions; i++)
+	{
+		if (!condition_holds(t, &op->conditions[i]))
+			return false;
+	}
+	return true;
+}
+
+void
+paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
+				  PaxosCommandResult *result)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ApplyTable *t;
+	Oid			save_user;
+	int			save_context;
+	int			nest_level;
+	bool		found;
+
+	memset(result, 0, sizeof(*result));
+	result->table_id = op->table_id;
+
+	t = open_table(apply, op->table_id);
+	if (t == NULL)
+	{
+		result->failed = true;
+		result->sqlstate = ERRCODE_UNDEFINED_TABLE;
+		result->message = pstrdup("the table does not exist any more");
+		result->detail = psprintf("It was dropped, at an earlier slot, while the command was on its way (table id " INT64_FORMAT ").",
+								  op->table_id);
+		return;
+	}
+
+	GetUserIdAndSecContext(&save_user, &save_context);
+	SetUserIdAndSecContext(t->info->owner, save_context | SECURITY_RESTRICTED_OPERATION);
+	nest_level = NewGUCNestLevel();
+	MemoryContextReset(apply->command_cxt);
+	ResetPerTupleExprContext(apply->estate);
+	MemoryContextSwitchTo(apply->command_cxt);
+
+	found = find_row(t, op);
+	result->existed = found;
+	if (found)
+	{
+		switch (op->verb)
+		{
+			case PAXOS_VERB_INSERT:
+				result->applied = false;
+				break;
+			case PAXOS_VERB_UPDATE:
+			case PAXOS_VERB_DELETE:
+				result->applied = conditions_hold(t, op);
+				break;
+			case PAXOS_VERB_UPSERT:
+				result->applied = true;
+				break;
+		}
+	}
+	else
+		result->applied = (op->verb == PAXOS_VERB_INSERT || op->verb == PAXOS_VERB_UPSERT);
+
+	if (found && (want_previous || !result->applied || op->verb == PAXOS_VERB_DELETE))
+		result->previous = row_image(t->found, caller);
+
+	if (!result->applied)
+		result->current = result->previous;
+	else if (!found)
+	{
+		insert_row(apply, t, op);
+		result->current = row_image(t->fresh, caller);
+	}
+	else if (op->verb == PAXOS_VERB_DELETE)
+	{
+		clear_row_locks(t->found);
+		CheckCmdReplicaIdentity(t->rel, CMD_DELETE);
+		simple_table_tuple_delete(t->rel, &t->found->tts_tid, GetActiveSnapshot());
+	}
+	else if (op->n_sets > 0)
+	{
+		update_row(apply, t, op);
+		result->current = row_image(t->fresh, caller);
+	}
+	else
+		result->current = row_image(t->found, caller);
+
+	ExecClearTuple(t->found);
+	ExecClearTuple(t->fresh);
+	MemoryContextSwitchTo(caller);
+
+	/* undo SET done by an owner's function */
+	AtEOXact_GUC(false, nest_level);
+	SetUserIdAndSecContext(save_user, save_context);
+}
