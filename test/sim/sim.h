@@ -178,6 +178,7 @@ typedef struct sim_msg
 {
 	struct sim_msg *next;
 	sim_msg_kind kind;
+	px_usec		received;		/* clock of the node that read it */
 	union
 	{
 		px_prevote	prevote;
@@ -272,23 +273,6 @@ typedef struct sim_waiter
 
 #define SIM_MAX_WAITERS 64
 
-typedef enum sim_note_kind
-{
-	NOTE_LEARN, NOTE_CLOSED, NOTE_HANDOVER, NOTE_HANDOVER_USED
-} sim_note_kind;
-
-/* A change of the shared acceptor made while a job held its copy. */
-typedef struct sim_note
-{
-	sim_note_kind kind;
-	uint64_t	a;
-	uint64_t	b;
-	px_handover handover;
-	px_usec		now;
-} sim_note;
-
-#define SIM_MAX_NOTES 4096
-
 typedef struct sim_node
 {
 	px_node		id;
@@ -319,15 +303,19 @@ typedef struct sim_node
 	sim_job_kind job;
 	sim_conn   *job_conn;
 	sim_msg    *job_msg;
-	bool		job_accept;
-	px_acceptor job_copy;
+	px_refusal	job_refusal;
+	px_acceptor_todo job_todo;
+	px_slot		job_first;
+	px_slot		job_last;
+	px_slot		job_applied;
+	px_slot		job_durable;
+	bool		preparing;		/* the job is a Prepare that was granted */
 	uint64_t	job_lsn;
 	sim_wal    *job_wal;
+	uint64_t	accept_busy;	/* connection whose Accept waits for the disk */
 	bool		truncate_waiting;
 	sim_waiter	waiters[SIM_MAX_WAITERS];
 	int			n_waiters;
-	sim_note   *notes;
-	int			n_notes;
 
 	/* shared memory: what the proposer published */
 	px_role		role;
@@ -460,6 +448,7 @@ typedef struct sim_event
 	X(cov_half_open,			"message sent into a half-open connection") \
 	X(cov_leader_life_ended,	"leading proposer process killed alone") \
 	X(cov_note_in_flush,		"acceptor changed by others during a flush") \
+	X(cov_light_waits,			"heartbeat that waited for a Prepare being made durable") \
 	X(cov_learner_member,		"cluster with a non-voting learner") \
 	X(cov_all_crashed,			"all servers crashed at once") \
 	X(cov_duel,					"elections provoked on all nodes at once")

@@ -460,6 +460,7 @@ fault_setup(uint64_t seed, int nodes, uint64_t steps)
 	px_usec		heartbeat;
 	uint16_t	depth;
 	uint32_t	max_batch;
+	uint32_t	max_value;
 
 	W->seed = seed;
 	W->rng = seed * UINT64_C(0xD1342543DE82EF95) + 1;
@@ -515,6 +516,7 @@ fault_setup(uint64_t seed, int nodes, uint64_t steps)
 	W->chaos_ends = rnd_between(8, 40) * W->election_us;
 	depth = (uint16_t) (chance(300) ? PX_MAX_WINDOW : rnd_log(1, PX_MAX_WINDOW));
 	max_batch = (uint32_t) rnd_between(PX_BATCH_HEADER_BYTES + PX_COMMAND_HEADER_BYTES + 32 + W->max_pad + 8, 1600);
+	max_value = (uint32_t) rnd_between(max_batch + PX_VALUE_HEADER_BYTES, 4 * max_batch + 64);
 	for (int i = 1; i <= W->n_nodes; i++)
 	{
 		sim_node   *n = &W->nodes[i];
@@ -530,7 +532,12 @@ fault_setup(uint64_t seed, int nodes, uint64_t steps)
 		p->pipeline_depth = depth;
 		p->outbox_depth = (uint16_t) (chance(300) ? PX_MAX_OUTBOX : rnd_log(1, PX_MAX_OUTBOX));
 		p->max_batch_bytes = max_batch;
-		p->max_value_bytes = (uint32_t) rnd_between(max_batch + PX_VALUE_HEADER_BYTES, 4 * max_batch + 64);
+
+		/*
+		 * The same everywhere: a node that can hold only smaller values than
+		 * others have proposed could not lead.
+		 */
+		p->max_value_bytes = max_value;
 		p->intake_bytes = (uint32_t) rnd_between(max_batch + PX_VALUE_HEADER_BYTES, 40 * max_batch);
 		p->lease_us = chance(800) ? W->election_us : rnd_between(heartbeat, W->election_us);
 		p->lease_readable = readable;

@@ -5,10 +5,11 @@
  * The glue's rules, kept here to the letter, because it is they and the core
  * together that are tested:
  *
- *	- acceptor: under the one acceptor lock copy, change the copy, commit and
- *	  flush, publish, and only then answer; what others change in the shared
- *	  state meanwhile (learn, closed, hand-over) is done to it and again to the
- *	  copy that replaces it;
+ *	- acceptor: a durable transition takes the one acceptor lock, runs on a
+ *	  copy, commits and flushes, is then run again on the shared value (which
+ *	  learn, closed, hand-over and heartbeats may have moved meanwhile) and
+ *	  must come to the same verdict, and only then is answered; a heartbeat
+ *	  takes no lock, but waits for a Prepare that is being made durable;
  *	- a backend works its connection's messages off in order, also those that
  *	  had arrived before the connection broke;
  *	- proposer: one event at a time, actions in their order, incarnation raised
@@ -95,28 +96,10 @@ node_leader(void)
 /* ---- the shared acceptor ---- */
 
 static void
-apply_note(sim_node *n, const sim_note *note)
-{
-	switch (note->kind)
-	{
-		case NOTE_LEARN:
-			px_acceptor_learn(&n->acceptor, note->a, note->b);
-			break;
-		case NOTE_CLOSED:
-			px_acceptor_closed(&n->acceptor, note->a, note->now);
-			break;
-		case NOTE_HANDOVER:
-			px_acceptor_handover(&n->acceptor, &note->handover, n->id, note->now);
-			break;
-		case NOTE_HANDOVER_USED:
-			n->acceptor.handover = 0;
-			break;
-	}
-}
-
-static void
 acceptor_changed(sim_node *n, const px_acceptor *before)
 {
+	if (n->lock_held && n->job_wal != NULL)
+		cover(cov_note_in_flush);
 	check_acceptor(n, before);
 	node_wake(n);
 	if (n->acceptor.chosen > n->visible.tables.applied ||
@@ -125,31 +108,79 @@ acceptor_changed(sim_node *n, const px_acceptor *before)
 }
 
 static void
-acceptor_note(sim_node *n, sim_note *note)
+acceptor_learn(sim_node *n, px_ballot ballot, px_slot chosen)
 {
 	px_acceptor before = n->acceptor;
 
-	note->now = sim_clock(n);
-	apply_note(n, note);
-	if (n->lock_held)
-	{
-		cover(cov_note_in_flush);
-		if (n->n_notes == SIM_MAX_NOTES)
-			sim_fail("simulator: too many notes");
-		n->notes[n->n_notes++] = *note;
-	}
+	px_acceptor_learn(&n->acceptor, ballot, chosen);
 	acceptor_changed(n, &before);
+}
+
+/*
+ * Run the job's transition on *a.  Once on a copy, to learn what must be
+ * durable, and once more on the shared value when it is.
+ */
+static px_refusal
+transition(sim_node *n, px_acceptor *a, px_acceptor_todo *todo)
+{
+	sim_msg    *answer = n->job_conn != NULL ? n->job_conn->answer : NULL;
+	sim_msg    *m = n->job_msg;
+
+	memset(todo, 0, sizeof(*todo));
+	switch (n->job)
+	{
+		case J_STREAM:
+			if (m->kind == M_PREPARE)
+			{
+				px_promise	r;
+
+				px_acceptor_prepare(a, &m->u.prepare, n->job_conn->id, m->received, todo, &r);
+				r.last = answer->u.promise.last;
+				r.n_entries = answer->u.promise.n_entries;
+				r.entries = answer->u.promise.entries;
+				answer->u.promise = r;
+				return r.refusal;
+			}
+			px_acceptor_accept(a, &m->u.accept, n->job_conn->id, m->received,
+							   n->job_applied, n->job_durable, todo, &answer->u.accepted);
+			return answer->u.accepted.refusal;
+		case J_FETCHED:
+			if (n->job_last > 0)
+				px_acceptor_fetched(a, n->job_first, n->job_last);
+			break;
+		case J_SNAPSHOT:
+			if (n->job_last > 0)
+			{
+				if (n->job_last > a->chosen)
+					px_acceptor_fetched(a, a->chosen + 1, n->job_last);
+				px_acceptor_truncate(a, n->job_last);
+			}
+			break;
+		case J_TRUNCATE:
+			if (n->job_last > 0)
+				px_acceptor_truncate(a, n->job_last);
+			break;
+		case J_NONE:
+			break;
+	}
+	return PX_REFUSED_NOT;
 }
 
 static void
 publish(sim_node *n)
 {
 	px_acceptor before = n->acceptor;
+	px_acceptor_todo todo;
+	px_refusal	refusal = transition(n, &n->acceptor, &todo);
 
-	n->acceptor = n->job_copy;
-	for (int i = 0; i < n->n_notes; i++)
-		apply_note(n, &n->notes[i]);
-	n->n_notes = 0;
+	if (refusal != n->job_refusal)
+		sim_fail("node %u: published with the verdict %s, made durable with %s", n->id,
+				 px_refusal_name(refusal), px_refusal_name(n->job_refusal));
+	if ((todo.persist_state && !n->job_todo.persist_state) ||
+		todo.skip < n->job_todo.skip ||
+		todo.skip + todo.store != n->job_todo.skip + n->job_todo.store)
+		sim_fail("node %u: publication would have to make more durable", n->id);
+	n->job_wal = NULL;
 	acceptor_changed(n, &before);
 }
 
@@ -169,21 +200,25 @@ lock_release(sim_node *n)
 	lock_request(n, next.kind, next.conn, next.msg);
 }
 
+static void
+answer_soon(sim_node *n, sim_conn *c)
+{
+	sim_event  *e = sim_at(W->now + rnd_below(100), E_ANSWER, P_SERVER, n->id);
+
+	e->conn = c;
+	e->life = n->boot;
+}
+
 /* The transaction is over: publish, let the lock go, answer. */
 static void
 job_done(sim_node *n)
 {
-	sim_conn   *c = n->job_conn;
 	sim_job_kind kind = n->job;
 
 	publish(n);
+	n->preparing = false;
 	if (kind == J_STREAM)
-	{
-		sim_event  *e = sim_at(W->now + rnd_below(100), E_ANSWER, P_SERVER, n->id);
-
-		e->conn = c;
-		e->life = n->boot;
-	}
+		answer_soon(n, n->job_conn);
 	if (kind == J_TRUNCATE)
 		n->truncate_waiting = false;
 	if (kind == J_SNAPSHOT)
@@ -205,7 +240,6 @@ job_done(sim_node *n)
 		n->fetch_request = 0;
 	n->job_conn = NULL;
 	n->job_msg = NULL;
-	n->job_accept = false;
 	lock_release(n);
 	node_wake_learner(n);
 }
@@ -245,175 +279,153 @@ put_cell(sim_node *n, sim_wal *w, uint16_t i, px_ballot ballot, sim_blob *value,
 	w->cells[i].chosen = is_chosen;
 }
 
+/* The entries of a promise, read with the lock held. */
 static void
-run_prepare(sim_node *n, sim_conn *c, sim_msg *m)
+read_entries(sim_node *n, const px_prepare *q, sim_msg *answer)
 {
-	px_acceptor_todo todo;
-	sim_msg    *answer = net_msg(M_PROMISE);
 	px_promise *r = &answer->u.promise;
+	px_slot		w = q->w;
+	px_ballot	seen = 0;
 
-	memset(&todo, 0, sizeof(todo));
-	px_acceptor_prepare(&n->job_copy, &m->u.prepare, c->id, sim_clock(n), &todo, r);
-	if (r->refusal == PX_REFUSED_NOT)
+	answer->entries = sim_alloc(PX_MAX_WINDOW * sizeof(px_entry));
+	r->entries = answer->entries;
+	r->n_entries = 0;
+	r->last = n->visible.last;
+	for (px_slot s = w + 1; s <= n->visible.last && s <= w + PX_MAX_WINDOW; s++)
 	{
-		px_slot		w = m->u.prepare.w;
-		px_ballot	seen = 0;
+		sim_cell   *cell = disk_cell(&n->visible, s);
+		px_entry   *e = &answer->entries[r->n_entries];
 
-		answer->entries = sim_alloc(PX_MAX_WINDOW * sizeof(px_entry));
-		r->entries = answer->entries;
-		r->n_entries = 0;
-		r->last = n->visible.last;
-		for (px_slot s = w + 1; s <= n->visible.last && s <= w + PX_MAX_WINDOW; s++)
-		{
-			sim_cell   *cell = disk_cell(&n->visible, s);
-			px_entry   *e = &answer->entries[r->n_entries];
-
-			if (cell->value == NULL)
-				continue;
-			if (seen != 0 && seen != cell->ballot)
-				cover(cov_promise_ballots);
-			seen = cell->ballot;
-			if (cell->chosen)
-				cover(cov_promise_chosen);
-			e->slot = s;
-			e->ballot = cell->ballot;
-			e->chosen = cell->chosen;
-			e->value = cell->value->bytes;
-			r->n_entries++;
-		}
-		if (n->visible.last > w + PX_MAX_WINDOW)
-			cover(cov_paged);
-		if (m->u.prepare.handover != 0)
-			cover(cov_handover_used);
+		if (cell->value == NULL)
+			continue;
+		if (seen != 0 && seen != cell->ballot)
+			cover(cov_promise_ballots);
+		seen = cell->ballot;
+		if (cell->chosen)
+			cover(cov_promise_chosen);
+		e->slot = s;
+		e->ballot = cell->ballot;
+		e->chosen = cell->chosen;
+		e->value = cell->value->bytes;
+		r->n_entries++;
 	}
-	else if (r->refusal == PX_REFUSED_BALLOT)
-		cover(cov_refused_ballot);
-	else if (r->refusal == PX_REFUSED_LEASE)
-		cover(cov_refused_lease);
-	else if (r->refusal == PX_REFUSED_RESTART)
-		cover(cov_refused_restart);
-	c->answer = answer;
-	if (todo.persist_state)
-	{
-		sim_wal    *w = disk_begin(0);
+	if (n->visible.last > w + PX_MAX_WINDOW)
+		cover(cov_paged);
+	if (q->handover != 0)
+		cover(cov_handover_used);
+}
 
-		w->has_state = true;
-		w->promised = n->job_copy.promised;
-		w->longest_lease_us = n->job_copy.longest_lease_us;
+static void
+run_job(sim_node *n)
+{
+	sim_msg    *m = n->job_msg;
+	sim_conn   *c = n->job_conn;
+	px_acceptor copy = n->acceptor;
+	bool		was_readable = copy.lease_readable;
+	sim_wal    *w = NULL;
+
+	n->job_first = 0;
+	n->job_last = 0;
+	n->job_applied = n->visible.tables.applied;
+	n->job_durable = n->durable.tables.applied;
+	if (n->job == J_STREAM)
+		c->answer = net_msg(m->kind == M_PREPARE ? M_PROMISE : M_ACCEPTED);
+	if (n->job == J_FETCHED)
+	{
+		px_slot		last = m->u.fetch.first + m->n - 1;
+
+		n->job_first = px_max64(m->u.fetch.first, copy.chosen + 1);
+		if (m->n > 0 && n->job_first <= last && m->u.fetch.first <= copy.chosen + 1)
+			n->job_last = last;
+	}
+	if (n->job == J_SNAPSHOT && m->tables->applied > n->visible.tables.applied)
+		n->job_last = m->tables->applied;
+	if (n->job == J_TRUNCATE)
+	{
+		px_slot		t = px_min64(copy.truncatable, n->durable.tables.applied);
+
+		t = rnd_between(copy.truncated, px_max64(t, copy.truncated));
+		if (t > copy.truncated)
+			n->job_last = t;
+	}
+	n->job_refusal = transition(n, &copy, &n->job_todo);
+
+	switch (n->job)
+	{
+		case J_STREAM:
+			if (n->job_refusal == PX_REFUSED_BALLOT)
+				cover(m->kind == M_PREPARE ? cov_refused_ballot : cov_accept_ballot);
+			if (n->job_refusal == PX_REFUSED_LEASE)
+				cover(cov_refused_lease);
+			if (n->job_refusal == PX_REFUSED_RESTART)
+				cover(cov_refused_restart);
+			if (n->job_refusal == PX_REFUSED_STREAM && m->kind == M_ACCEPT)
+				cover(cov_accept_stream);
+			if (copy.lease_readable && !was_readable)
+				cover(cov_lease_readable);
+			if (n->job_refusal != PX_REFUSED_NOT)
+				break;
+			if (m->kind == M_PREPARE)
+			{
+				n->preparing = true;
+				read_entries(n, &m->u.prepare, c->answer);
+			}
+			else if ((uint32_t) n->job_todo.skip + n->job_todo.store > m->u.accept.n_values)
+				sim_fail("node %u: told to store more values than the Accept carries", n->id);
+			if (n->job_todo.store == 0 && !n->job_todo.persist_state)
+				break;
+			w = disk_begin(n->job_todo.store);
+			w->vote = true;
+			if (n->job_todo.store > 0)
+				w->first = m->u.accept.first + n->job_todo.skip;
+			for (uint16_t i = 0; i < n->job_todo.store; i++)
+				put_cell(n, w, i, m->u.accept.ballot, m->blobs[n->job_todo.skip + i], false);
+			if (n->job_todo.persist_state)
+			{
+				w->has_state = true;
+				w->promised = copy.promised;
+				w->longest_lease_us = copy.longest_lease_us;
+			}
+			break;
+		case J_FETCHED:
+			if (n->job_last == 0)
+				break;
+			w = disk_begin((uint16_t) (n->job_last - n->job_first + 1));
+			w->first = n->job_first;
+			for (px_slot s = n->job_first; s <= n->job_last; s++)
+			{
+				px_slot		i = s - m->u.fetch.first;
+
+				put_cell(n, w, (uint16_t) (s - n->job_first), m->entries[i].ballot,
+						 m->blobs[i], true);
+			}
+			cover(cov_gap_filled);
+			break;
+		case J_SNAPSHOT:
+			if (n->job_last == 0)
+				break;
+			w = disk_begin(0);
+			w->tables = malloc(sizeof(sim_tables));
+			if (w->tables == NULL)
+				abort();
+			*w->tables = *m->tables;
+			w->truncate = n->job_last;
+			cover(cov_snapshot);
+			break;
+		case J_TRUNCATE:
+			if (n->job_last == 0)
+				break;
+			w = disk_begin(0);
+			w->truncate = n->job_last;
+			cover(cov_truncated);
+			break;
+		case J_NONE:
+			break;
+	}
+	if (w != NULL)
 		job_commit(n, w);
-	}
 	else
 		job_done(n);
-}
-
-static void
-run_accept(sim_node *n, sim_conn *c, sim_msg *m)
-{
-	px_acceptor_todo todo;
-	sim_msg    *answer = net_msg(M_ACCEPTED);
-	px_accepted *r = &answer->u.accepted;
-	bool		was_readable = n->job_copy.lease_readable;
-
-	memset(&todo, 0, sizeof(todo));
-	px_acceptor_accept(&n->job_copy, &m->u.accept, c->id, sim_clock(n),
-					   n->visible.tables.applied, n->durable.tables.applied, &todo, r);
-	if (r->refusal == PX_REFUSED_BALLOT)
-		cover(cov_accept_ballot);
-	else if (r->refusal == PX_REFUSED_STREAM)
-		cover(cov_accept_stream);
-	if (n->job_copy.lease_readable && !was_readable)
-		cover(cov_lease_readable);
-	if ((uint32_t) todo.skip + todo.store > m->u.accept.n_values)
-		sim_fail("node %u: told to store more values than the Accept carries", n->id);
-	c->answer = answer;
-	if (todo.store > 0 || todo.persist_state)
-	{
-		sim_wal    *w = disk_begin(todo.store);
-
-		w->vote = true;
-		w->first = m->u.accept.first + todo.skip;
-		for (uint16_t i = 0; i < todo.store; i++)
-			put_cell(n, w, i, m->u.accept.ballot, m->blobs[todo.skip + i], false);
-		if (todo.persist_state)
-		{
-			w->has_state = true;
-			w->promised = n->job_copy.promised;
-			w->longest_lease_us = n->job_copy.longest_lease_us;
-		}
-		n->job_accept = true;
-		job_commit(n, w);
-	}
-	else
-		job_done(n);
-}
-
-static void
-run_fetched(sim_node *n, sim_msg *m)
-{
-	px_slot		first = px_max64(m->u.fetch.first, n->job_copy.chosen + 1);
-	px_slot		last = m->u.fetch.first + m->n - 1;
-	sim_wal    *w;
-
-	if (m->n == 0 || first > last || m->u.fetch.first > n->job_copy.chosen + 1)
-	{
-		job_done(n);
-		return;
-	}
-	w = disk_begin((uint16_t) (last - first + 1));
-	w->first = first;
-	for (px_slot s = first; s <= last; s++)
-	{
-		px_slot		i = s - m->u.fetch.first;
-
-		put_cell(n, w, (uint16_t) (s - first), m->entries[i].ballot, m->blobs[i], true);
-	}
-	cover(cov_gap_filled);
-	px_acceptor_fetched(&n->job_copy, first, last);
-	job_commit(n, w);
-}
-
-static void
-run_snapshot(sim_node *n, sim_msg *m)
-{
-	px_slot		last = m->tables->applied;
-	sim_wal    *w;
-
-	if (last <= n->visible.tables.applied)
-	{
-		job_done(n);
-		return;
-	}
-	w = disk_begin(0);
-	w->tables = malloc(sizeof(sim_tables));
-	if (w->tables == NULL)
-		abort();
-	*w->tables = *m->tables;
-	w->truncate = last;
-	if (last > n->job_copy.chosen)
-		px_acceptor_fetched(&n->job_copy, n->job_copy.chosen + 1, last);
-	px_acceptor_truncate(&n->job_copy, last);
-	cover(cov_snapshot);
-	job_commit(n, w);
-}
-
-static void
-run_truncate(sim_node *n)
-{
-	px_slot		t = px_min64(n->acceptor.truncatable, n->durable.tables.applied);
-	sim_wal    *w;
-
-	if (t > 0)
-		t = rnd_between(n->acceptor.truncated, px_max64(t, n->acceptor.truncated));
-	if (t <= n->acceptor.truncated)
-	{
-		job_done(n);
-		return;
-	}
-	w = disk_begin(0);
-	w->truncate = t;
-	px_acceptor_truncate(&n->job_copy, t);
-	cover(cov_truncated);
-	job_commit(n, w);
 }
 
 static void
@@ -433,28 +445,43 @@ lock_request(sim_node *n, sim_job_kind kind, sim_conn *c, sim_msg *m)
 	n->job = kind;
 	n->job_conn = c;
 	n->job_msg = m;
-	n->job_copy = n->acceptor;
-	n->n_notes = 0;
-	switch (kind)
+	run_job(n);
+}
+
+/*
+ * A heartbeat that makes nothing durable needs no lock.  False: it must go the
+ * long way.
+ */
+static bool
+accept_lightly(sim_node *n, sim_conn *c, sim_msg *m)
+{
+	px_acceptor before = n->acceptor;
+	px_acceptor copy = before;
+	px_acceptor_todo todo;
+	sim_msg    *answer = net_msg(M_ACCEPTED);
+
+	if (m->u.accept.n_values > 0)
+		return false;
+	if (n->preparing)
 	{
-		case J_STREAM:
-			if (m->kind == M_PREPARE)
-				run_prepare(n, c, m);
-			else
-				run_accept(n, c, m);
-			break;
-		case J_FETCHED:
-			run_fetched(n, m);
-			break;
-		case J_SNAPSHOT:
-			run_snapshot(n, m);
-			break;
-		case J_TRUNCATE:
-			run_truncate(n);
-			break;
-		case J_NONE:
-			break;
+		cover(cov_light_waits);
+		return false;
 	}
+	px_acceptor_accept(&copy, &m->u.accept, c->id, m->received,
+					   n->visible.tables.applied, n->durable.tables.applied,
+					   &todo, &answer->u.accepted);
+	if (todo.persist_state || todo.store > 0)
+		return false;
+	if (answer->u.accepted.refusal == PX_REFUSED_BALLOT)
+		cover(cov_accept_ballot);
+	if (answer->u.accepted.refusal == PX_REFUSED_STREAM)
+		cover(cov_accept_stream);
+	n->acceptor = copy;
+	acceptor_changed(n, &before);
+	c->answer = answer;
+	c->busy = true;
+	answer_soon(n, c);
+	return true;
 }
 
 /* ---- backends ---- */
@@ -462,20 +489,17 @@ lock_request(sim_node *n, sim_job_kind kind, sim_conn *c, sim_msg *m)
 static void
 close_far(sim_node *n, sim_conn *c)
 {
-	sim_note	note;
-	bool		was_open = n->acceptor.open;
+	px_acceptor before = n->acceptor;
 
 	c->far_open = false;
 	if (c->forward)
 		return;
-	memset(&note, 0, sizeof(note));
-	note.kind = NOTE_CLOSED;
-	note.a = c->id;
 	TRACE(n, "node %u connection %llu from %u closed", n->id, (unsigned long long) c->id, c->near);
-	acceptor_note(n, &note);
-	if (was_open && !n->acceptor.open)
+	px_acceptor_closed(&n->acceptor, c->id, sim_clock(n));
+	acceptor_changed(n, &before);
+	if (before.open && !n->acceptor.open)
 		cover(cov_stream_closed);
-	else if (was_open)
+	else if (before.open)
 		cover(cov_stale_closed);
 }
 
@@ -498,6 +522,7 @@ backend(sim_node *n, sim_conn *c)
 		if (c->inbox.head == NULL)
 			c->inbox.tail = NULL;
 		c->inbox.n--;
+		m->received = sim_clock(n);
 		TRACE(n, "node %u backend <- %u: %s", n->id, c->near, net_describe(m, text, sizeof(text)));
 		switch (m->kind)
 		{
@@ -516,16 +541,23 @@ backend(sim_node *n, sim_conn *c)
 				}
 			case M_HANDOVER:
 				{
-					sim_note	note;
+					px_acceptor before = n->acceptor;
 
-					memset(&note, 0, sizeof(note));
-					note.kind = NOTE_HANDOVER;
-					note.handover = m->u.handover;
-					acceptor_note(n, &note);
+					px_acceptor_handover(&n->acceptor, &m->u.handover, n->id, m->received);
+					acceptor_changed(n, &before);
 					break;
 				}
-			case M_PREPARE:
 			case M_ACCEPT:
+				if (accept_lightly(n, c, m))
+					break;
+				if (n->acceptor.open && n->acceptor.owner == c->id &&
+					n->acceptor.promised == m->u.accept.ballot &&
+					n->acceptor.stream == m->u.accept.stream)
+					n->accept_busy = c->id;
+				c->busy = true;
+				lock_request(n, J_STREAM, c, m);
+				break;
+			case M_PREPARE:
 				c->busy = true;
 				lock_request(n, J_STREAM, c, m);
 				break;
@@ -553,6 +585,8 @@ answered(sim_node *n, sim_conn *c)
 {
 	char		text[256];
 
+	if (n->accept_busy == c->id)
+		n->accept_busy = 0;
 	if (!c->far_open)
 		return;
 	c->busy = false;
@@ -630,18 +664,12 @@ carry_out(sim_node *n, const px_action *a)
 			n->ready = a->u.publish.ready;
 			if (n->role >= PX_RECOVERING)
 			{
-				sim_note	note;
-
 				check_leads(n, n->ballot);
 				if (n->pub_chosen > W->prefix)
 					sim_fail("node %u counts slot %llu chosen in ballot %llu.%u, which is not (§ 11.5)",
 							 n->id, (unsigned long long) n->pub_chosen,
 							 (unsigned long long) px_ballot_round(n->ballot), n->id);
-				memset(&note, 0, sizeof(note));
-				note.kind = NOTE_LEARN;
-				note.a = n->ballot;
-				note.b = n->pub_chosen;
-				acceptor_note(n, &note);
+				acceptor_learn(n, n->ballot, n->pub_chosen);
 			}
 			break;
 		case PX_DO_SEND_PREVOTE:
@@ -722,14 +750,8 @@ carry_out(sim_node *n, const px_action *a)
 			client_reads_ready(n);
 			break;
 		case PX_DO_HANDOVER_USED:
-			{
-				sim_note	note;
-
-				memset(&note, 0, sizeof(note));
-				note.kind = NOTE_HANDOVER_USED;
-				acceptor_note(n, &note);
-				break;
-			}
+			n->acceptor.handover = 0;
+			break;
 	}
 }
 
@@ -852,7 +874,7 @@ tell_local(sim_node *n)
 	l.applied = n->visible.tables.applied;
 	l.truncated = a->truncated;
 	l.leader = a->open ? a->promised : 0;
-	l.heard_at = n->lock_held && n->job_accept ? sim_clock(n) : a->heard_at;
+	l.heard_at = n->accept_busy != 0 ? sim_clock(n) : a->heard_at;
 	l.lost_at = a->lost_at;
 	l.leased_until = a->lease_ballot != 0 ? a->lease_until : 0;
 	l.handover = a->handover;
@@ -1337,7 +1359,6 @@ node_init(sim_node *n, px_node id)
 {
 	memset(n, 0, sizeof(*n));
 	n->id = id;
-	n->notes = sim_alloc(SIM_MAX_NOTES * sizeof(sim_note));
 	disk_cell(&n->visible, 1);
 	disk_cell(&n->durable, 1);
 }
@@ -1357,9 +1378,9 @@ node_start_server(sim_node *n)
 	n->job = J_NONE;
 	n->job_conn = NULL;
 	n->job_msg = NULL;
-	n->job_accept = false;
+	n->preparing = false;
+	n->accept_busy = 0;
 	n->n_waiters = 0;
-	n->n_notes = 0;
 	n->truncate_waiting = false;
 	n->wake_scheduled = false;
 	n->learn_scheduled = false;
@@ -1480,7 +1501,6 @@ node_dispatch(const sim_event *e)
 			{
 				sim_wal    *w = n->job_wal;
 
-				n->job_wal = NULL;
 				disk_show(n, w);
 				disk_flush(n, e->a);
 				job_done(n);
