@@ -730,9 +730,14 @@ paxos_peer_send_forward(PaxosPeer *peer, const px_forward *m, px_usec now)
 }
 
 bool
-paxos_peer_quiet(const PaxosPeer *peer)
+paxos_peer_handing_over(const PaxosPeer *peer)
 {
-	return peer->n_pending == 0 && peer->parked == NULL;
+	for (int i = 0; i < peer->n_pending; i++)
+	{
+		if (peer->pending[(peer->pending_first + i) % MAX_PENDING].kind == MESSAGE_HANDOVER)
+			return true;
+	}
+	return false;
 }
 
 /* ---- reading answers ---- */

@@ -131,8 +131,8 @@ extern void paxos_peer_send_accept(PaxosPeer *peer, const px_accept *m, px_usec 
 extern void paxos_peer_send_handover(PaxosPeer *peer, const px_handover *m, px_usec now);
 extern void paxos_peer_send_forward(PaxosPeer *peer, const px_forward *m, px_usec now);
 
-/* Has everything sent been answered? */
-extern bool paxos_peer_quiet(const PaxosPeer *peer);
+/* Is a HandOver on its way, not answered yet? */
+extern bool paxos_peer_handing_over(const PaxosPeer *peer);
 
 /* WL_SOCKET_* to wait for; 0 and PGINVALID_SOCKET when there is no socket. */
 extern uint32 paxos_peer_interest(const PaxosPeer *peer, pgsocket *sock);

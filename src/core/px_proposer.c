@@ -271,6 +271,17 @@ px_proposer_init(void *memory, size_t bytes, const px_proposer_params *params,
 	return p;
 }
 
+void
+px_proposer_retime(px_proposer *p, px_usec heartbeat_us, px_usec election_timeout_us,
+				   px_usec lease_us, uint16_t pipeline_depth)
+{
+	p->params.heartbeat_us = heartbeat_us;
+	p->params.election_timeout_us = election_timeout_us;
+	p->params.lease_us = lease_us;
+	p->params.pipeline_depth = pipeline_depth;
+	PX_ASSERT(params_valid(&p->params));
+}
+
 /*
  * ---- events ----
  */

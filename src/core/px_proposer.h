@@ -83,6 +83,15 @@ extern px_proposer *px_proposer_init(void *memory, size_t bytes,
 									 const px_config *config, px_usec now);
 
 /*
+ * Settings that may change within a life; the others may not.  Ranges as for
+ * px_proposer_params.  A lease already granted counts by what its own message
+ * carried.
+ */
+extern void px_proposer_retime(px_proposer *p, px_usec heartbeat_us,
+							   px_usec election_timeout_us, px_usec lease_us,
+							   uint16_t pipeline_depth);
+
+/*
  * ---- events ----
  */
 typedef enum px_event_kind
