@@ -78,8 +78,33 @@ restarted_lately(const px_acceptor *a, px_usec now)
 static void
 advance_chosen(px_acceptor *a)
 {
+	if (a->kept_first != 0 && a->kept_first <= a->chosen + 1)
+		a->chosen = px_max64(a->chosen, px_min64(a->told_chosen, a->kept_next - 1));
 	if (a->positioned && a->first <= a->chosen + 1)
 		a->chosen = px_max64(a->chosen, px_min64(a->told_chosen, a->next - 1));
+}
+
+/*
+ * A new stream opens in the ballot that stands: remember what the former ones
+ * brought.  The leader may have counted these slots chosen just before the
+ * connection broke; the new stream begins above them, and if every member of
+ * that majority forgot what it had received, none could ever be told that
+ * they are chosen, nor fetch them: all learners would wait for ever under a
+ * leader in good health (a cluster of one node does so at once).  It is good
+ * knowledge, for a leader proposes one value per slot and ballot.
+ */
+static void
+keep_received(px_acceptor *a)
+{
+	if (!a->positioned)
+		return;
+	if (a->kept_first != 0 && a->kept_first <= a->first && a->first <= a->kept_next)
+		a->kept_next = px_max64(a->kept_next, a->next);
+	else
+	{
+		a->kept_first = a->first;
+		a->kept_next = a->next;
+	}
 }
 
 void
@@ -141,9 +166,13 @@ px_acceptor_prepare(px_acceptor *a, const px_prepare *m, uint64_t owner,
 			 */
 			a->told_chosen = px_max64(a->told_chosen, m->w);
 			advance_chosen(a);
+			keep_received(a);
 		}
 		else
 		{
+			a->kept_first = 0;
+			a->kept_next = 0;
+
 			/*
 			 * Durable before the answer: else this acceptor, restarted, could
 			 * promise a lower ballot and accept what the new leader never saw.

@@ -43,6 +43,8 @@ typedef struct px_acceptor
 	px_slot		opened_w;		/* w of the Prepare that opened the stream */
 	px_slot		first;			/* first slot received in the stream */
 	px_slot		next;			/* slot expected next */
+	px_slot		kept_first;		/* what former streams of this ballot brought: */
+	px_slot		kept_next;		/* kept_first <= slot < kept_next; 0: nothing */
 	px_slot		told_chosen;	/* highest chosen watermark told in this stream, or
 								 * by the leader to its own node */
 
