@@ -575,8 +575,8 @@ take_forward_events(Life *life)
 
 /*
  * Who this node is, has it changed?  False when the life must end.  The
- * generation is read without the lock: whoever raises it sets our latch
- * afterwards.
+ * generation is read without the lock: a change is seen in this pass or the
+ * next.
  */
 static bool
 check_identity(Life *life)
@@ -880,6 +880,10 @@ reload_settings(Life *life)
 {
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
+
+	/* fsync may have been switched off: that fences the node (protocol.md § 10),
+	 * and check_identity() will see it */
+	(void) look_up_membership();
 	px_proposer_retime(life->core, (px_usec) paxos_heartbeat_interval_ms * 1000,
 					   election_timeout_us(), election_timeout_us(),
 					   (uint16_t) Min(paxos_pipeline_depth, PX_MAX_WINDOW));
