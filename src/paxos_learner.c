@@ -1,0 +1,1393 @@
+/*
+ * paxos_learner.c
+ *	  The process "paxos learner": applies chosen slots in order, each in one
+ *	  transaction with the watermark that says so, and tells waiting sessions
+ *	  what became of their commands (protocol.md §§ 5, 6; architecture.md § 3).
+ *
+ * Owns: the row paxos.replicated (applied watermark, digest, log time, origins,
+ * how much is remembered of requests), and the learner's part of shared memory.
+ * Not its business: whether a slot is chosen (the acceptor says so), what a
+ * command does (paxos_apply.c, paxos_ddl.c), how entries are fetched
+ * (paxos_catchup.c), the cells of sessions (paxos_queue.c).
+ *
+ * States, of the process:
+ *
+ *	idle		no extension, no cluster, or fenced: looks again now and then
+ *	following	applies what is chosen as it comes
+ *	behind		fetches, because the stream began above what this node knows
+ *	stuck		the slot after the watermark cannot be applied here; tried again
+ *				for ever, with back-off, and said in the log and in paxos.status
+ *
+ * A transaction applies one slot, or several when several are waiting.  It runs
+ * without subtransactions.  If a command throws, all of it is rolled back; the
+ * slots before the thrower's are applied again, and the thrower's slot then runs
+ * alone and carefully: one subtransaction per command.  (DDL always has one: it
+ * fails more often, and never in bulk.)  An error of the command itself is its
+ * result.  Every other error is of the surroundings and leaves no trace: the
+ * slot has not been applied, and will be.
+ *
+ * Invariants:
+ * - The tables and paxos.replicated change together or not at all; so applied
+ *	 in shared memory, published after the commit, never exceeds what any
+ *	 snapshot taken afterwards shows (protocol.md § 9).
+ * - applied <= chosen, and what is applied at a slot is the value chosen there:
+ *	 only entries at or below the acceptor's chosen watermark are read, and a
+ *	 value that fails its checksum is never applied.
+ * - 'committed' in this file equals the row in the table as of the last
+ *	 commit; 'working' is thrown away with its transaction.
+ * - A session is told its result only after the commit.
+ *
+ * The transaction does not wait for its flush: after a crash of the server the
+ * log, which was flushed, still has the slots, and the watermark that went down
+ * with the tables says where to begin.  Truncation must not use that watermark:
+ * it may fall back in a crash.  So the learner remembers where each commit
+ * record ended in the WAL and publishes as 'durable' what has been flushed.
+ *
+ * A crash of this process alone loses results that were committed and not yet
+ * delivered: their sessions' outcome is unknown, and the next life says so
+ * (paxos_queue_lost).
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/bufmgr.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/array.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+
+#include "core/px_ballot.h"
+#include "paxos_apply.h"
+#include "paxos_catchup.h"
+#include "paxos_log.h"
+#include "paxos_node.h"
+#include "paxos_queue.h"
+#include "paxos_request.h"
+
+/* Columns of paxos.replicated; src/sql/30-learner.sql. */
+#define REPLICATED_APPLIED		1
+#define REPLICATED_DIGEST		2
+#define REPLICATED_LOG_TIME		3
+#define REPLICATED_ORIGINS		4
+#define REPLICATED_REQUESTS		5
+#define REPLICATED_BYTES		6
+#define REPLICATED_COLUMNS		6
+
+/* One transaction takes no more than this, so that results and the watermark
+ * keep moving while the learner is far behind. */
+#define BATCH_SLOTS			256
+#define BATCH_BYTES			(2 * 1024 * 1024)
+#define BATCH_US			UINT64CONST(100000)
+
+/* Locks outside of paxos_lock_for_apply (catalogs under DDL) are waited for only
+ * so long; then it is an error of the surroundings. */
+#define APPLY_LOCK_TIMEOUT_MS	1000
+
+#define RETRY_FIRST_US		UINT64CONST(10000)
+#define RETRY_LAST_US		UINT64CONST(10000000)
+
+/* From this attempt on, trouble with a slot is an alarm: published, logged, and
+ * a reason to hand over leadership.  Before it may be a lock that was in the way. */
+#define STUCK_AFTER			3
+
+#define IDLE_LOOK_MS		1000	/* no cluster: look again */
+#define DURABLE_LOOK_MS		100		/* a commit record waits for its flush */
+#define STATS_LOOK_MS		1000
+
+/* ---- replicated state ---- */
+
+typedef struct Replicated
+{
+	px_slot		applied;
+	uint64		digest;
+	uint64		log_time_us;
+	px_origins	origins;
+	PaxosRequests requests;
+	ItemPointerData tid;		/* of the row */
+} Replicated;
+
+static Replicated committed;
+static Replicated working;
+
+/* ---- what a transaction has to tell after its commit ---- */
+
+typedef struct Delivery
+{
+	uint32		cell;
+	uint64		generation;
+	uint64		incarnation;
+	uint64		sequence;
+	uint32		index;
+	px_slot		decided_at;
+	char	   *result;
+	Size		len;
+} Delivery;
+
+typedef struct Settlement
+{
+	uint64		old_incarnation;
+	uint64		old_last;
+	uint64		new_incarnation;
+} Settlement;
+
+typedef struct Outcome
+{
+	List	   *deliveries;		/* of Delivery *, oldest first */
+	List	   *settlements;	/* of Settlement * */
+	uint64		gaps;
+	uint64		slots;
+	uint64		commands;
+	uint64		not_met;
+	uint64		errors;
+} Outcome;
+
+/* ---- this process ---- */
+
+static MemoryContext batch_cxt; /* one transaction: results on their way out */
+static MemoryContext value_cxt; /* one slot's value */
+static MemoryContext command_cxt;	/* one command */
+static PaxosApply *apply = NULL;	/* open in the running transaction, or NULL */
+
+static bool loaded = false;		/* 'committed' is what the table says */
+static uint64 identity_seen = 0;
+static PaxosMembership membership = PAXOS_NO_DATABASE;
+
+static px_slot at_slot = 0;		/* being applied, for errors */
+static uint32 at_command = 0;
+static px_slot careful_slot = 0;	/* to be run alone with subtransactions */
+static bool decided = false;	/* paxos_err_decided() since the command began */
+
+static px_slot repaired_slot = 0;	/* its value came from another member */
+static px_bytes repaired_value;
+static MemoryContext repaired_cxt;
+
+static int	attempts = 0;		/* failed ones for the slot after the watermark */
+static px_usec attempts_us = 0; /* present back-off */
+static px_usec retry_at = 0;
+
+/* Commit records not known flushed yet, oldest first. */
+#define MAX_UNFLUSHED		64
+typedef struct Unflushed
+{
+	XLogRecPtr	end;
+	px_slot		applied;
+} Unflushed;
+
+static Unflushed unflushed[MAX_UNFLUSHED];
+static int	n_unflushed = 0;
+
+int
+paxos_err_decided(void)
+{
+	decided = true;
+	return 0;
+}
+
+/*
+ * ---- digest ----
+ *
+ * A running 64-bit hash with a good mixer and no secret: it finds divergence,
+ * it does not defend against an enemy.  Bytes are taken little-endian whatever
+ * the machine.
+ */
+
+static uint64
+fold(uint64 digest, uint64 v)
+{
+	v *= UINT64CONST(0x87C37B91114253D5);
+	v = v << 31 | v >> 33;
+	v *= UINT64CONST(0x4CF5AD432745937F);
+	digest ^= v;
+	digest = digest << 27 | digest >> 37;
+	return digest * 5 + UINT64CONST(0x52DCE72938495AB5);
+}
+
+static uint64
+fold_text(uint64 digest, const char *text)
+{
+	const unsigned char *at = (const unsigned char *) text;
+	Size		len;
+
+	if (text == NULL)
+		return fold(digest, UINT64_MAX);
+	len = strlen(text);
+	digest = fold(digest, len);
+	while (len > 0)
+	{
+		uint64		v = 0;
+		int			n = (int) Min(len, 8);
+
+		for (int i = n - 1; i >= 0; i--)
+			v = v << 8 | at[i];
+		digest = fold(digest, v);
+		at += n;
+		len -= n;
+	}
+	return digest;
+}
+
+/*
+ * What a command did and answered.  Of a failure only its SQLSTATE: texts differ
+ * between versions.  The row before is folded where it vanishes; elsewhere the
+ * row after has every column that was kept.
+ */
+static uint64
+fold_result(uint64 digest, const PaxosCommand *command, const PaxosCommandResult *r)
+{
+	int			kind = command == NULL ? 0 : command->kind == PAXOS_COMMAND_KEYED ?
+		(int) command->u.keyed.verb : 0x10 + (int) command->u.ddl.kind;
+
+	digest = fold(digest, (uint64) kind | (uint64) r->failed << 8 | (uint64) r->applied << 9 |
+				  (uint64) r->existed << 10 | (uint64) r->replayed << 11 |
+				  (uint64) (uint32) r->sqlstate << 32);
+	digest = fold(digest, (uint64) r->table_id);
+	digest = fold(digest, r->decided_at);
+	if (r->failed)
+		return digest;
+	if (command->kind == PAXOS_COMMAND_DDL)
+		return fold_text(digest, command->u.ddl.sql);
+	return fold_text(digest, r->current != NULL ? r->current : r->previous);
+}
+
+/*
+ * ---- the row paxos.replicated ----
+ */
+
+static Relation
+open_replicated(void)
+{
+	Oid			schema = get_namespace_oid(PAXOS_SCHEMA, true);
+	Oid			relid = OidIsValid(schema) ? get_relname_relid("replicated", schema) : InvalidOid;
+
+	if (!OidIsValid(relid) || !paxos_lock_for_apply(relid, RowExclusiveLock))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table %s.%s is missing", PAXOS_SCHEMA, "replicated")));
+	return table_open(relid, NoLock);
+}
+
+static void
+read_tuple(HeapTuple tuple, TupleDesc desc, Replicated *r)
+{
+	Datum		values[REPLICATED_COLUMNS];
+	bool		nulls[REPLICATED_COLUMNS];
+	ArrayType  *origins;
+	Datum	   *elems;
+	int			n;
+
+	heap_deform_tuple(tuple, desc, values, nulls);
+	r->applied = (px_slot) DatumGetInt64(values[REPLICATED_APPLIED - 1]);
+	r->digest = (uint64) DatumGetInt64(values[REPLICATED_DIGEST - 1]);
+	r->log_time_us = (uint64) DatumGetInt64(values[REPLICATED_LOG_TIME - 1]);
+	r->requests.count = DatumGetInt64(values[REPLICATED_REQUESTS - 1]);
+	r->requests.bytes = DatumGetInt64(values[REPLICATED_BYTES - 1]);
+	r->tid = tuple->t_self;
+
+	memset(&r->origins, 0, sizeof(r->origins));
+	origins = DatumGetArrayTypeP(values[REPLICATED_ORIGINS - 1]);
+	deconstruct_array(origins, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elems, NULL, &n);
+	if (n % 3 != 0 || n / 3 > PX_MAX_ORIGINS)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("column \"origins\" of %s.%s is damaged", PAXOS_SCHEMA, "replicated")));
+	for (int i = 0; i < n / 3; i++)
+	{
+		px_origin  *o = &r->origins.at[i];
+
+		o->node = (px_node) DatumGetInt64(elems[3 * i]);
+		o->incarnation = (uint64) DatumGetInt64(elems[3 * i + 1]);
+		o->last = (uint64) DatumGetInt64(elems[3 * i + 2]);
+	}
+	r->origins.n = (uint16_t) (n / 3);
+}
+
+/* Find the row by scanning; there is one and it is short. */
+static void
+scan_replicated(Relation rel, Replicated *r)
+{
+	TableScanDesc scan = table_beginscan(rel, SnapshotSelf, 0, NULL);
+	HeapTuple	tuple = heap_getnext(scan, ForwardScanDirection);
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("%s.%s has no row", PAXOS_SCHEMA, "replicated")));
+	read_tuple(tuple, RelationGetDescr(rel), r);
+	table_endscan(scan);
+}
+
+/*
+ * Write 'working' in the place of the row that 'committed' stands for.  It is
+ * found where it was left: a scan would walk over its dead versions, of which
+ * a long-running snapshot somewhere can keep many.
+ */
+static void
+write_replicated(Relation rel)
+{
+	HeapTupleData old;
+	Buffer		buffer;
+	bool		isnull;
+	bool		same;
+	Datum		values[REPLICATED_COLUMNS];
+	bool		nulls[REPLICATED_COLUMNS] = {false};
+	Datum		elems[3 * PX_MAX_ORIGINS];
+	HeapTuple	tuple;
+
+	/* Nobody else reads this page in a way that would prune it. */
+	if (ItemPointerGetBlockNumber(&committed.tid) < RelationGetNumberOfBlocks(rel))
+	{
+		buffer = ReadBuffer(rel, ItemPointerGetBlockNumber(&committed.tid));
+		heap_page_prune_opt(rel, buffer);
+		ReleaseBuffer(buffer);
+
+		old.t_self = committed.tid;
+		same = heap_fetch(rel, SnapshotSelf, &old, &buffer, false);
+		if (same)
+		{
+			same = (px_slot) DatumGetInt64(heap_getattr(&old, REPLICATED_APPLIED,
+														RelationGetDescr(rel), &isnull)) ==
+				committed.applied;
+			ReleaseBuffer(buffer);
+		}
+	}
+	else
+		same = false;
+	if (!same)
+	{
+		Replicated	now;
+
+		/* VACUUM FULL moved it, or somebody changed it: that must not be lost */
+		scan_replicated(rel, &now);
+		if (now.applied != committed.applied || now.digest != committed.digest)
+		{
+			loaded = false;
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("%s.%s was changed by somebody else", PAXOS_SCHEMA, "replicated")));
+		}
+		committed.tid = now.tid;
+	}
+
+	for (int i = 0; i < working.origins.n; i++)
+	{
+		const px_origin *o = &working.origins.at[i];
+
+		elems[3 * i] = Int64GetDatum((int64) o->node);
+		elems[3 * i + 1] = Int64GetDatum((int64) o->incarnation);
+		elems[3 * i + 2] = Int64GetDatum((int64) o->last);
+	}
+	values[REPLICATED_APPLIED - 1] = Int64GetDatum((int64) working.applied);
+	values[REPLICATED_DIGEST - 1] = Int64GetDatum((int64) working.digest);
+	values[REPLICATED_LOG_TIME - 1] = Int64GetDatum((int64) working.log_time_us);
+	values[REPLICATED_ORIGINS - 1] =
+		PointerGetDatum(construct_array(elems, 3 * working.origins.n, INT8OID, 8,
+										FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[REPLICATED_REQUESTS - 1] = Int64GetDatum(working.requests.count);
+	values[REPLICATED_BYTES - 1] = Int64GetDatum(working.requests.bytes);
+	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	CatalogTupleUpdate(rel, &committed.tid, tuple);
+	working.tid = tuple->t_self;
+}
+
+/*
+ * ---- one command ----
+ */
+
+/*
+ * Is this error what the command itself deserves, on every node alike
+ * (protocol.md § 6)?  Exactly 54000: the stack depth (54001) is a local matter.
+ */
+static bool
+error_is_result(const ErrorData *edata)
+{
+	if (edata->elevel != ERROR)
+		return false;
+	if (decided)
+		return true;
+	if (edata->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+		return true;
+	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
+	{
+		case ERRCODE_CARDINALITY_VIOLATION: /* class 21 */
+		case ERRCODE_DATA_EXCEPTION:	/* 22 */
+		case ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION:	/* 23 */
+		case ERRCODE_WITH_CHECK_OPTION_VIOLATION:	/* 44 */
+		case ERRCODE_PLPGSQL_ERROR: /* P0 */
+			return true;
+		default:
+			return false;
+	}
+}
+
+static void
+result_of_error(const ErrorData *edata, int64 table_id, PaxosCommandResult *result)
+{
+	memset(result, 0, sizeof(*result));
+	result->failed = true;
+	result->table_id = table_id;
+	result->sqlstate = edata->sqlerrcode;
+	result->message = edata->message;
+	result->detail = edata->detail;
+	result->hint = edata->hint;
+	result->schema_name = edata->schema_name;
+	result->table_name = edata->table_name;
+	result->column_name = edata->column_name;
+	result->datatype_name = edata->datatype_name;
+	result->constraint_name = edata->constraint_name;
+}
+
+static void
+close_apply(void)
+{
+	PaxosApply *a = apply;
+
+	apply = NULL;
+	if (a != NULL)
+		paxos_apply_end(a);
+}
+
+static void
+execute(const PaxosCommand *command, px_slot slot, uint32 index, bool want_previous,
+		PaxosCommandResult *result)
+{
+	decided = false;
+	switch (command->kind)
+	{
+		case PAXOS_COMMAND_KEYED:
+			if (apply == NULL)
+			{
+				MemoryContext old = MemoryContextSwitchTo(batch_cxt);
+
+				apply = paxos_apply_begin();
+				MemoryContextSwitchTo(old);
+			}
+			paxos_apply_keyed(apply, &command->u.keyed, want_previous, result);
+			break;
+		case PAXOS_COMMAND_DDL:
+			memset(result, 0, sizeof(*result));
+			paxos_ddl_apply(&command->u.ddl, slot, index);
+			result->applied = true;
+			break;
+	}
+}
+
+static void
+execute_in_subtransaction(const PaxosCommand *command, px_slot slot, uint32 index,
+						  bool want_previous, PaxosCommandResult *result)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	/*
+	 * Relations opened outside belong to the outer transaction: DDL inside would
+	 * find its table in use by it.
+	 */
+	close_apply();
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(old);
+	PG_TRY();
+	{
+		execute(command, slot, index, want_previous, result);
+		close_apply();
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(old);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(old);
+		edata = CopyErrorData();
+		FlushErrorState();
+
+		/* Its relations and pins go with the subtransaction, its memory with
+		 * the batch. */
+		apply = NULL;
+		paxos_apply_forget();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(old);
+		CurrentResourceOwner = owner;
+
+		if (!error_is_result(edata))
+			ReThrowError(edata);
+		result_of_error(edata, command->kind == PAXOS_COMMAND_KEYED ?
+						command->u.keyed.table_id : 0, result);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * One command of an origin batch that is executed.  Its result, encoded and in
+ * batch_cxt, is made only when somebody here waits for it.
+ */
+static char *
+run_command(px_bytes bytes, px_slot slot, uint32 index, bool careful, bool wanted,
+			bool *remembered, Outcome *outcome, Size *len)
+{
+	MemoryContext old;
+	PaxosCommand command;
+	PaxosCommandResult result;
+	bool		decodes;
+	char	   *encoded = NULL;
+
+	MemoryContextReset(command_cxt);
+	old = MemoryContextSwitchTo(command_cxt);
+	at_command = index;
+
+	decodes = paxos_command_decode((const char *) bytes.data, bytes.len, &command);
+	if (!decodes)
+	{
+		memset(&result, 0, sizeof(result));
+		result.failed = true;
+		result.sqlstate = ERRCODE_PROTOCOL_VIOLATION;
+		result.message = pstrdup("the command could not be decoded");
+		result.detail = psprintf("It has %u bytes.", bytes.len);
+	}
+	else if (!command.has_request_id ||
+			 !paxos_request_find(&command.request_id, working.log_time_us,
+								 &working.requests, &result))
+	{
+		/* an id seen again needs the row before as well: the result is kept */
+		if (careful || command.kind == PAXOS_COMMAND_DDL)
+			execute_in_subtransaction(&command, slot, index,
+									  wanted || command.has_request_id, &result);
+		else
+			execute(&command, slot, index, wanted || command.has_request_id, &result);
+		result.decided_at = slot;
+
+		if (command.has_request_id)
+		{
+			CommandCounterIncrement();
+			paxos_request_remember(&command, slot, index, working.log_time_us, &result,
+								   &working.requests);
+			*remembered = true;
+		}
+	}
+	if (!decodes)
+		result.decided_at = slot;
+	CommandCounterIncrement();
+
+	working.digest = fold_result(working.digest, decodes ? &command : NULL, &result);
+	outcome->commands++;
+	if (result.failed)
+		outcome->errors++;
+	else if (!result.applied)
+		outcome->not_met++;
+
+	if (wanted)
+	{
+		MemoryContextSwitchTo(batch_cxt);
+		encoded = paxos_result_encode(&result, len);
+	}
+	MemoryContextSwitchTo(old);
+	return encoded;
+}
+
+/*
+ * ---- one slot ----
+ */
+
+static void
+apply_batch(const px_batch_view *batch, px_slot slot, uint32 *index, bool careful,
+			bool *remembered, Outcome *outcome)
+{
+	px_node		self = paxos_shared->node_id;
+	bool		own = batch->origin == self;
+	px_origin	before = px_origins_get(&working.origins, batch->origin);
+	px_verdict	verdict = px_origins_judge(&working.origins, batch->origin,
+										   batch->incarnation, batch->sequence);
+	px_origin	after = px_origins_get(&working.origins, batch->origin);
+	px_command_view command;
+	uint32_t	pos = 0;
+	uint32		in_batch = 0;
+
+	working.digest = fold(working.digest, (uint64) batch->origin | (uint64) verdict << 16);
+	working.digest = fold(working.digest, batch->incarnation);
+	working.digest = fold(working.digest, batch->sequence);
+
+	/*
+	 * Judged here, told after the commit.  The last sequence of the old
+	 * incarnation is final from here on: whatever of it comes later is stale.
+	 */
+	if (own && after.incarnation != before.incarnation)
+	{
+		MemoryContext old = MemoryContextSwitchTo(batch_cxt);
+		Settlement *s = palloc(sizeof(Settlement));
+
+		s->old_incarnation = before.incarnation;
+		s->old_last = before.last;
+		s->new_incarnation = after.incarnation;
+		outcome->settlements = lappend(outcome->settlements, s);
+		MemoryContextSwitchTo(old);
+	}
+	if (own && verdict == PX_GAP)
+		outcome->gaps++;
+
+	if (verdict != PX_EXECUTE)
+	{
+		if (paxos_trace_level >= PAXOS_TRACE_MESSAGES)
+			ereport(LOG,
+					(errmsg("paxos learner: slot " UINT64_FORMAT ": batch " UINT64_FORMAT "."
+							UINT64_FORMAT " of node %u skipped: %s",
+							slot, batch->incarnation, batch->sequence, batch->origin,
+							px_verdict_name(verdict))));
+		*index += batch->n_commands;
+		return;
+	}
+
+	while (px_batch_next_command(batch, &pos, &command))
+	{
+		Size		len = 0;
+		char	   *result;
+
+		result = run_command(command.bytes, slot, *index, careful, own, remembered,
+							 outcome, &len);
+		if (own)
+		{
+			MemoryContext old = MemoryContextSwitchTo(batch_cxt);
+			Delivery   *d = palloc(sizeof(Delivery));
+
+			d->cell = command.cell;
+			d->generation = command.generation;
+			d->incarnation = batch->incarnation;
+			d->sequence = batch->sequence;
+			d->index = in_batch;
+			d->decided_at = slot;
+			d->result = result;
+			d->len = len;
+			outcome->deliveries = lappend(outcome->deliveries, d);
+			MemoryContextSwitchTo(old);
+		}
+		(*index)++;
+		in_batch++;
+	}
+}
+
+/* Keep a configuration that was chosen (its consequences: protocol.md § 7). */
+static void
+record_configuration(px_slot slot, px_ballot ballot, px_bytes value)
+{
+	Oid			types[3] = {INT8OID, INT8OID, BYTEAOID};
+	Datum		values[3];
+	bytea	   *bytes = palloc(VARHDRSZ + value.len);
+	int			rc;
+
+	SET_VARSIZE(bytes, VARHDRSZ + value.len);
+	memcpy(VARDATA(bytes), value.data, value.len);
+	values[0] = Int64GetDatum((int64) slot);
+	values[1] = Int64GetDatum((int64) ballot);
+	values[2] = PointerGetDatum(bytes);
+	SPI_connect();
+	rc = SPI_execute_with_args("INSERT INTO paxos.configuration (slot, ballot, value) "
+							   "VALUES ($1, $2, $3) ON CONFLICT (slot) DO NOTHING",
+							   3, types, values, NULL, false, 0);
+	if (rc != SPI_OK_INSERT)
+		elog(ERROR, "could not record a configuration: %s", SPI_result_code_string(rc));
+	SPI_finish();
+}
+
+static void
+apply_value(px_slot slot, px_ballot ballot, px_bytes bytes, const px_value_view *view,
+			bool careful, Outcome *outcome)
+{
+	uint32_t	pos = 0;
+	uint32		index = 0;
+	bool		remembered = false;
+	px_batch_view batch;
+
+	working.applied = slot;
+
+	/* Log time never decreases, whatever a leader's clock did. */
+	working.log_time_us = Max(working.log_time_us, view->log_time_us);
+	working.digest = fold(working.digest, slot);
+	working.digest = fold(working.digest, (uint64) view->kind);
+	working.digest = fold(working.digest, working.log_time_us);
+
+	switch (view->kind)
+	{
+		case PX_VALUE_NOOP:
+			break;
+		case PX_VALUE_CONFIG:
+			record_configuration(slot, ballot, bytes);
+			break;
+		case PX_VALUE_BATCHES:
+			while (px_value_next_batch(view, &pos, &batch))
+				apply_batch(&batch, slot, &index, careful, &remembered, outcome);
+			break;
+	}
+	if (remembered)
+	{
+		CommandCounterIncrement();
+		paxos_request_forget(working.log_time_us, &working.requests);
+	}
+	outcome->slots++;
+}
+
+/*
+ * ---- one transaction ----
+ */
+
+/*
+ * The value of a slot, checked; false if this node's log has none that can be
+ * applied.
+ */
+static bool
+read_value(px_slot slot, px_entry *entry, px_value_view *view)
+{
+	if (slot == repaired_slot)
+	{
+		entry->slot = slot;
+		entry->ballot = 0;
+		entry->chosen = true;
+		entry->value = repaired_value;
+	}
+	else if (!paxos_log_get(slot, entry))
+		return false;
+	return px_value_open(entry->value, view);
+}
+
+/*
+ * Apply first .. last, or as many of them as one transaction shall take, and
+ * commit.  Stops before a slot whose value cannot be had; working.applied says
+ * how far it came.
+ */
+static void
+apply_transaction(px_slot first, px_slot last, bool careful, Outcome *outcome)
+{
+	px_usec		began = paxos_now_us();
+	uint64		bytes = 0;
+	Relation	replicated;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(value_cxt);
+	replicated = open_replicated();
+
+	for (px_slot slot = first; slot <= last; slot++)
+	{
+		px_entry	entry;
+		px_value_view view;
+
+		at_slot = slot;
+		at_command = 0;
+		if (!read_value(slot, &entry, &view))
+			break;
+		apply_value(slot, entry.ballot, entry.value, &view, careful, outcome);
+		bytes += entry.value.len;
+		MemoryContextReset(value_cxt);
+		if (outcome->slots >= BATCH_SLOTS || bytes >= BATCH_BYTES ||
+			(slot < last && paxos_now_us() - began > BATCH_US))
+			break;
+	}
+	at_command = 0;
+	close_apply();
+	if (outcome->slots > 0)
+		write_replicated(replicated);
+	table_close(replicated, NoLock);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(batch_cxt);
+}
+
+/*
+ * ---- publication, after the commit ----
+ */
+
+static void
+note_unflushed(XLogRecPtr end, px_slot applied)
+{
+	/* When the list is full the youngest waits for a little more. */
+	if (n_unflushed == MAX_UNFLUSHED)
+		n_unflushed--;
+	unflushed[n_unflushed].end = end;
+	unflushed[n_unflushed].applied = applied;
+	n_unflushed++;
+}
+
+/* The highest slot whose commit record has been flushed, or 0 if none more. */
+static px_slot
+take_flushed(void)
+{
+	XLogRecPtr	flushed;
+	px_slot		durable = 0;
+	int			n = 0;
+
+	if (n_unflushed == 0)
+		return 0;
+	flushed = GetFlushRecPtr(NULL);
+	while (n < n_unflushed && unflushed[n].end <= flushed)
+		durable = unflushed[n++].applied;
+	if (n > 0)
+	{
+		memmove(unflushed, unflushed + n, sizeof(Unflushed) * (n_unflushed - n));
+		n_unflushed -= n;
+	}
+	return durable;
+}
+
+static void
+publish_durable(void)
+{
+	px_slot		durable = take_flushed();
+
+	if (durable == 0)
+		return;
+	LWLockAcquire(paxos_learner_lock, LW_EXCLUSIVE);
+	paxos_shared->durable = durable;
+	LWLockRelease(paxos_learner_lock);
+}
+
+static void
+publish(uint64 gaps)
+{
+	px_slot		durable = take_flushed();
+
+	LWLockAcquire(paxos_learner_lock, LW_EXCLUSIVE);
+	PX_ASSERT(committed.applied >= paxos_shared->applied || !loaded);
+	paxos_shared->applied = committed.applied;
+	if (durable != 0)
+		paxos_shared->durable = durable;
+	paxos_shared->digest = committed.digest;
+	paxos_shared->log_time_us = committed.log_time_us;
+	paxos_shared->origins = committed.origins;
+	paxos_shared->gaps_seen += gaps;
+	paxos_shared->stuck = false;
+	paxos_shared->stuck_why[0] = '\0';
+	paxos_shared->stuck_slot = 0;
+	LWLockRelease(paxos_learner_lock);
+}
+
+static void
+tell(const Outcome *outcome)
+{
+	ListCell   *lc;
+
+	/*
+	 * Watermark first: a session that has its result and then waits for a read
+	 * index must find its own slot applied.
+	 */
+	publish(outcome->gaps);
+
+	/* Results before settlements: what was executed is not unknown. */
+	foreach(lc, outcome->deliveries)
+	{
+		Delivery   *d = lfirst(lc);
+
+		paxos_queue_deliver(d->cell, d->generation, d->incarnation, d->sequence, d->index,
+							d->decided_at, d->result, d->len);
+	}
+	foreach(lc, outcome->settlements)
+	{
+		Settlement *s = lfirst(lc);
+
+		paxos_queue_settle(s->old_incarnation, s->old_last, s->new_incarnation);
+	}
+	paxos_queue_applied(committed.applied);
+	paxos_wake_proposer();
+
+	pg_atomic_fetch_add_u64(&paxos_shared->n_applied_slots, outcome->slots);
+	pg_atomic_fetch_add_u64(&paxos_shared->n_applied_commands, outcome->commands);
+	pg_atomic_fetch_add_u64(&paxos_shared->n_conditions_not_met, outcome->not_met);
+	pg_atomic_fetch_add_u64(&paxos_shared->n_command_errors, outcome->errors);
+}
+
+/*
+ * ---- trouble ----
+ */
+
+/* Leave whatever transaction is open, and everything cached from inside it. */
+static void
+clean_up_after_error(void)
+{
+	apply = NULL;
+	paxos_applying = false;
+	LockTimeout = 0;
+	LWLockReleaseAll();
+	AbortCurrentTransaction();
+	paxos_apply_forget();
+	paxos_request_reset();
+	MemoryContextSwitchTo(TopMemoryContext);
+	MemoryContextReset(batch_cxt);
+	MemoryContextReset(value_cxt);
+	MemoryContextReset(command_cxt);
+}
+
+/*
+ * The slot could not be applied, for a reason of the surroundings.  Tried again
+ * for ever: nothing else may be applied before it, and skipping it here would
+ * make this node another database.
+ */
+static void
+trouble(px_slot slot, const char *why)
+{
+	attempts++;
+	attempts_us = attempts_us == 0 ? RETRY_FIRST_US : Min(attempts_us * 2, RETRY_LAST_US);
+	retry_at = paxos_now_us() + attempts_us;
+	pg_atomic_fetch_add_u64(&paxos_shared->n_apply_retries, 1);
+
+	if (attempts < STUCK_AFTER)
+		return;
+	LWLockAcquire(paxos_learner_lock, LW_EXCLUSIVE);
+	paxos_shared->stuck = true;
+	strlcpy(paxos_shared->stuck_why, why, sizeof(paxos_shared->stuck_why));
+	paxos_shared->stuck_slot = slot;
+	LWLockRelease(paxos_learner_lock);
+	paxos_wake_proposer();
+
+	/* loudly at first, then as often as the back-off allows */
+	if (attempts == STUCK_AFTER || attempts_us == RETRY_LAST_US)
+		ereport(LOG,
+				(errmsg("paxos learner: cannot apply slot " UINT64_FORMAT ": %s", slot, why),
+				 errdetail("Attempt %d; the next follows in %d ms.  This node does not follow the cluster until it succeeds.",
+						   attempts, (int) (attempts_us / 1000))));
+}
+
+static void
+trouble_is_over(void)
+{
+	if (attempts >= STUCK_AFTER)
+		ereport(LOG,
+				(errmsg("paxos learner: slot " UINT64_FORMAT " has been applied after %d attempts",
+						committed.applied, attempts + 1)));
+	attempts = 0;
+	attempts_us = 0;
+	retry_at = 0;
+}
+
+static void
+apply_context(void *arg)
+{
+	if (at_slot != 0)
+		errcontext("applying slot " UINT64_FORMAT ", command %u", at_slot, at_command);
+}
+
+/*
+ * Apply what is chosen and not applied, one transaction's worth.  True if the
+ * watermark moved or something else is to be tried at once.
+ */
+static bool
+apply_available(px_slot chosen)
+{
+	px_slot		first = committed.applied + 1;
+	px_slot		last = chosen;
+	bool		careful = careful_slot == first;
+	volatile bool more = true;
+	ErrorContextCallback callback;
+	px_usec		began;
+	Outcome    *outcome;
+
+	if (chosen < first)
+		return false;
+	began = paxos_now_us();
+	if (retry_at > began)
+		return false;
+
+	if (careful)
+		last = first;
+	else if (careful_slot > first)
+		last = Min(last, careful_slot - 1);
+
+	MemoryContextReset(batch_cxt);
+	MemoryContextSwitchTo(batch_cxt);
+	outcome = palloc0(sizeof(Outcome));
+	working = committed;
+	callback.callback = apply_context;
+	callback.arg = NULL;
+	callback.previous = error_context_stack;
+
+	PG_TRY();
+	{
+		error_context_stack = &callback;
+		paxos_applying = true;
+		LockTimeout = APPLY_LOCK_TIMEOUT_MS;
+		apply_transaction(first, last, careful, outcome);
+		LockTimeout = 0;
+		paxos_applying = false;
+		error_context_stack = callback.previous;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+		px_slot		slot = at_slot;
+
+		error_context_stack = callback.previous;
+		MemoryContextSwitchTo(TopMemoryContext);
+		edata = CopyErrorData();
+		FlushErrorState();
+		at_slot = 0;
+		clean_up_after_error();
+		if (!careful && error_is_result(edata))
+		{
+			careful_slot = slot;
+			if (paxos_trace_level >= PAXOS_TRACE_MESSAGES)
+				ereport(LOG,
+						(errmsg("paxos learner: slot " UINT64_FORMAT
+								": a command failed (%s); again with subtransactions",
+								slot, edata->message)));
+		}
+		else
+		{
+			/* The slot of the failure may lie above the first; the slots before
+			 * it are not to be held up. */
+			careful_slot = slot;
+			if (slot == first || slot == 0)
+				trouble(first, edata->message);
+			identity_seen = 0;	/* was the extension dropped? */
+		}
+		FreeErrorData(edata);
+		return true;
+	}
+	PG_END_TRY();
+	at_slot = 0;
+
+	if (outcome->slots == 0)
+		more = false;			/* the value of 'first' cannot be had */
+	else
+	{
+		committed = working;
+		note_unflushed(XactLastCommitEnd, committed.applied);
+		tell(outcome);
+		if (careful)
+			careful_slot = 0;
+		if (repaired_slot != 0 && repaired_slot <= committed.applied)
+		{
+			repaired_slot = 0;
+			MemoryContextReset(repaired_cxt);
+		}
+		trouble_is_over();
+		paxos_histogram_add(&paxos_shared->apply_us, paxos_now_us() - began);
+	}
+	MemoryContextSwitchTo(TopMemoryContext);
+
+	if (!more)
+	{
+		char		why[PAXOS_ERROR_TEXT];
+
+		/*
+		 * Chosen, and the own log does not have it or has it damaged.  Another
+		 * member's entry is the same value (protocol.md § 11.1).
+		 */
+		MemoryContextReset(repaired_cxt);
+		repaired_slot = 0;
+		ereport(LOG,
+				(errmsg("paxos learner: slot " UINT64_FORMAT
+						" is missing or damaged in this node's log; asking the other members",
+						first)));
+		if (paxos_catchup_value(first, repaired_cxt, &repaired_value))
+		{
+			repaired_slot = first;
+			return true;
+		}
+		snprintf(why, sizeof(why),
+				 "its value is missing or damaged in this node's log, and no member that can be reached has it");
+		trouble(first, why);
+		return false;
+	}
+	return true;
+}
+
+/*
+ * ---- coming to life ----
+ */
+
+/*
+ * Read the row; from here on this process is the only one that changes it.  The
+ * transaction is flushed, and with it every earlier one: what an earlier life of
+ * this process applied is durable from here on.
+ */
+static void
+load(void)
+{
+	Relation	rel;
+	Replicated	now;
+	px_origin	self;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	rel = open_replicated();
+	memset(&now, 0, sizeof(now));
+	scan_replicated(rel, &now);
+	table_close(rel, NoLock);
+	PopActiveSnapshot();
+	(void) GetCurrentTransactionId();	/* or there would be nothing to flush */
+	ForceSyncCommit();
+	CommitTransactionCommand();
+
+	loaded = false;
+	committed = now;
+	n_unflushed = 0;
+	careful_slot = 0;
+	repaired_slot = 0;
+	trouble_is_over();
+	paxos_apply_forget();
+	paxos_request_reset();
+
+	LWLockAcquire(paxos_learner_lock, LW_EXCLUSIVE);
+	paxos_shared->durable = committed.applied;
+	LWLockRelease(paxos_learner_lock);
+	publish(0);
+	loaded = true;
+
+	/* Results of an earlier life that were not delivered are lost. */
+	self = px_origins_get(&committed.origins, paxos_shared->node_id);
+	if (self.incarnation != 0)
+		paxos_queue_lost(self.incarnation, self.last);
+	paxos_queue_applied(committed.applied);
+	paxos_wake_proposer();
+	if (paxos_trace_level >= PAXOS_TRACE_ROLES)
+		ereport(LOG,
+				(errmsg("paxos learner: node %u begins behind slot " UINT64_FORMAT,
+						paxos_shared->node_id, committed.applied)));
+}
+
+/*
+ * Are we a member of a cluster?  Looked up when the identity in shared memory
+ * changed, after trouble, and now and then while the answer is no.
+ */
+static void
+look_around(void)
+{
+	uint64		generation;
+
+	LWLockAcquire(paxos_identity_lock, LW_SHARED);
+	generation = paxos_shared->identity_generation;
+	if (membership == PAXOS_MEMBER)
+		membership = paxos_shared->membership;
+	LWLockRelease(paxos_identity_lock);
+	if (membership == PAXOS_MEMBER && generation == identity_seen)
+		return;
+
+	PG_TRY();
+	{
+		PaxosMembership now;
+
+		StartTransactionCommand();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		now = paxos_node_load();
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+
+		if (now != PAXOS_MEMBER)
+			loaded = false;
+		else if (!loaded || membership != PAXOS_MEMBER)
+			load();
+		membership = now;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(TopMemoryContext);
+		edata = CopyErrorData();
+		FlushErrorState();
+		clean_up_after_error();
+		membership = PAXOS_NO_CLUSTER;
+		loaded = false;
+		ereport(LOG,
+				(errmsg("paxos learner: could not find out about this node: %s",
+						edata->message)));
+		FreeErrorData(edata);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(TopMemoryContext);
+
+	/* paxos_node_load may itself have moved it */
+	LWLockAcquire(paxos_identity_lock, LW_SHARED);
+	identity_seen = membership == PAXOS_MEMBER ?
+		Max(generation, paxos_shared->identity_generation) : generation;
+	LWLockRelease(paxos_identity_lock);
+}
+
+/*
+ * Fetch what is missing below what this node shall know: below its stream's
+ * first slot, or as far as its candidate was told to.  True if something came.
+ */
+static bool
+fetch_missing(const px_acceptor *a)
+{
+	px_slot		from = 0;
+	px_slot		to = 0;
+	px_slot		wanted_to;
+	px_node		prefer;
+	volatile bool progress = false;
+	bool		missing = px_acceptor_gap(a, &from, &to);
+
+	LWLockAcquire(paxos_learner_lock, LW_SHARED);
+	wanted_to = paxos_shared->fetch_to;
+	prefer = paxos_shared->fetch_from;
+	LWLockRelease(paxos_learner_lock);
+	if (wanted_to > a->chosen)
+	{
+		from = a->chosen + 1;
+		to = missing ? Max(to, wanted_to) : wanted_to;
+		missing = true;
+	}
+	else
+		prefer = 0;
+
+	if (!missing)
+	{
+		paxos_catchup_close();
+		return false;
+	}
+	if (paxos_catchup_retry_at() > paxos_now_us())
+		return false;
+
+	pgstat_report_activity(STATE_RUNNING, "fetching log entries");
+	PG_TRY();
+	{
+		progress = paxos_catchup_fetch(from, to, prefer);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(TopMemoryContext);
+		edata = CopyErrorData();
+		FlushErrorState();
+		clean_up_after_error();
+		paxos_catchup_close();
+		ereport(LOG,
+				(errmsg("paxos learner: could not store fetched entries: %s", edata->message)));
+		FreeErrorData(edata);
+		attempts_us = attempts_us == 0 ? RETRY_FIRST_US : Min(attempts_us * 2, RETRY_LAST_US);
+		retry_at = paxos_now_us() + attempts_us;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(TopMemoryContext);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	return progress;
+}
+
+static void
+leave(int code, Datum arg)
+{
+	LWLockAcquire(paxos_learner_lock, LW_EXCLUSIVE);
+	if (paxos_shared->learner_procno == PaxosMyProcNumber())
+		paxos_shared->learner_procno = -1;
+	LWLockRelease(paxos_learner_lock);
+}
+
+/* How long nothing needs doing unless somebody sets the latch. */
+static long
+time_to_wait_ms(const px_acceptor *a)
+{
+	px_usec		now = paxos_now_us();
+	long		ms = 10000;
+	px_usec		at;
+
+	if (membership != PAXOS_MEMBER)
+		return IDLE_LOOK_MS;
+	if (n_unflushed > 0)
+		ms = DURABLE_LOOK_MS;
+	if (a->chosen > committed.applied && retry_at > now)
+		ms = Min(ms, (long) ((retry_at - now) / 1000) + 1);
+	at = Max(paxos_catchup_retry_at(), retry_at);
+	if (at > now)
+		ms = Min(ms, (long) ((at - now) / 1000) + 1);
+	return ms;
+}
+
+void
+paxos_learner_main(Datum arg)
+{
+	uint32		wait_event = 0;
+	bool		stats_pending = false;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+
+	paxos_wait_while_held_off();
+	BackgroundWorkerInitializeConnection(paxos_database, NULL, 0);
+	paxos_fix_worker_settings();
+
+	/* the log is durable already; see the top of this file */
+	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+
+	batch_cxt = AllocSetContextCreate(TopMemoryContext, "paxos learner batch",
+									  ALLOCSET_DEFAULT_SIZES);
+	value_cxt = AllocSetContextCreate(TopMemoryContext, "paxos learner value",
+									  ALLOCSET_DEFAULT_SIZES);
+	command_cxt = AllocSetContextCreate(TopMemoryContext, "paxos learner command",
+										ALLOCSET_DEFAULT_SIZES);
+	repaired_cxt = AllocSetContextCreate(TopMemoryContext, "paxos learner repair",
+										 ALLOCSET_SMALL_SIZES);
+
+	before_shmem_exit(leave, (Datum) 0);
+	LWLockAcquire(paxos_learner_lock, LW_EXCLUSIVE);
+	paxos_shared->learner_procno = PaxosMyProcNumber();
+	LWLockRelease(paxos_learner_lock);
+	pgstat_report_activity(STATE_IDLE, NULL);
+
+	for (;;)
+	{
+		px_acceptor a;
+		bool		busy = false;
+		long		ms;
+
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+
+		/*
+		 * Before looking at anything: who sets the latch after this has its
+		 * change seen on the next turn at the latest.
+		 */
+		ResetLatch(MyLatch);
+
+		look_around();
+		memset(&a, 0, sizeof(a));
+		if (membership == PAXOS_MEMBER && loaded)
+		{
+			a = paxos_acceptor_look();
+			busy = apply_available(a.chosen);
+			if (busy)
+				stats_pending = true;
+			else
+				busy = fetch_missing(&a);
+		}
+		publish_durable();
+		if (stats_pending)
+		{
+			/* reports now and then, whatever we ask; autovacuum lives on it */
+			if (pgstat_report_stat(false) == 0)
+				stats_pending = false;
+		}
+		if (busy)
+			continue;
+
+		ms = time_to_wait_ms(&a);
+		if (stats_pending)
+			ms = Min(ms, STATS_LOOK_MS);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
+						 paxos_wait_event(&wait_event, "PaxosLearnerMain"));
+	}
+}
