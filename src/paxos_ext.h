@@ -42,7 +42,7 @@ typedef enum PaxosTrace
 extern bool paxos_applying;
 
 /* Hooks of other files, installed from _PG_init; each keeps the previous one. */
-extern void paxos_ddl_install_hooks(void);	/* paxos_ddl.c */
+extern void paxos_ddl_install_hooks(void);	/* paxos_guard.c */
 
 /* Entry points of the two workers. */
 extern PGDLLEXPORT void paxos_proposer_main(Datum arg);

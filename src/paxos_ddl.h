@@ -1,0 +1,54 @@
+/*
+ * paxos_ddl.h
+ *	  Between the guard, which sees every statement (paxos_guard.c), and the
+ *	  statements that go through the log (paxos_ddl.c).
+ */
+#ifndef PAXOS_DDL_H
+#define PAXOS_DDL_H
+
+#include "nodes/parsenodes.h"
+#include "nodes/plannodes.h"
+#include "tcop/utility.h"
+
+#include "paxos_ext.h"
+
+/* A statement as ProcessUtility_hook gets it. */
+typedef struct PaxosUtility
+{
+	PlannedStmt *pstmt;
+	const char *query_string;
+	bool		read_only_tree;
+	ProcessUtilityContext context;
+	ParamListInfo params;
+	QueryEnvironment *query_env;
+	DestReceiver *dest;
+	QueryCompletion *qc;
+} PaxosUtility;
+
+/* Carry it out as if this library were not there. */
+extern void paxos_utility_next(PaxosUtility *u);
+
+/* True while a statement is tried in a subtransaction that will be rolled back:
+ * the guard stands aside. */
+extern bool paxos_trying;
+
+/*
+ * Statements through the log.  Each checks, tries where it can, submits and
+ * waits; on return the statement is done on this node.  25001 inside a
+ * transaction block, subtransaction or function.
+ */
+extern void paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt);
+extern void paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table);
+
+/* All objects of these are consensus tables / indexes of consensus tables or, with
+ * IF EXISTS, missing. */
+extern void paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt);
+extern void paxos_ddl_drop_index(PaxosUtility *u, DropStmt *stmt);
+
+/*
+ * The consensus table that a relation is or belongs to (as index, or as sequence
+ * owned by a column of it); InvalidOid if none.
+ */
+extern Oid	paxos_consensus_owner(Oid relid);
+
+#endif							/* PAXOS_DDL_H */

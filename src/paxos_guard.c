@@ -1,0 +1,895 @@
+/*
+ * paxos_guard.c
+ *	  Only the learner changes consensus tables: everything else is refused
+ *	  here, and the statements that go through the log are sent that way.
+ *
+ * Two lines of defence.  The hooks see statements and refuse them with a word
+ * about what to use instead: ProcessUtility for DDL, COPY and TRUNCATE,
+ * ExecutorStart for INSERT, UPDATE, DELETE, MERGE and row locks, the object
+ * access hook for what a statement does on the side (DROP SCHEMA CASCADE, DROP
+ * OWNED, REASSIGN OWNED) and for new local objects that would depend on a
+ * consensus table.  What never was a statement - logical replication's apply,
+ * other extensions, code that calls the executor's row functions - meets the
+ * backstop: internal BEFORE triggers on every consensus table, ENABLE ALWAYS.
+ * The learner's own row functions do not fire triggers.
+ *
+ * Why nothing local may depend on a consensus table: DROP TABLE, decided for
+ * all nodes, would be refused on the one that has a view over it; a foreign
+ * key, rule, policy or trigger would change what a command does on one node
+ * and not on the others (protocol.md § 6).
+ *
+ * Stand aside: while the learner applies (paxos_applying), while a statement
+ * is tried (paxos_trying), and in our own extension script.  Reading, GRANT,
+ * COMMENT, VACUUM, ANALYZE, CLUSTER and REINDEX are this node's own business
+ * and pass.
+ *
+ * State: per backend, for the length of a statement; emptied at the end of
+ * every transaction.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/objectaddress.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_publication_rel.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "commands/extension.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_func.h"
+#include "parser/parsetree.h"
+#include "storage/lock.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "paxos_apply.h"
+#include "paxos_ddl.h"
+
+#define EXTENSION_NAME	"paxos_ext"
+#define AM_NAME			"paxos"
+
+PG_FUNCTION_INFO_V1(paxos_backstop);
+PG_FUNCTION_INFO_V1(paxos_backstop_install);
+
+static ProcessUtility_hook_type previous_utility = NULL;
+static ExecutorStart_hook_type previous_executor_start = NULL;
+static object_access_hook_type previous_object_access = NULL;
+
+/* Objects that the statements of this transaction have made or altered. */
+static List *touched = NIL;
+
+/* The extension is being dropped: its consensus tables may go. */
+static bool dropping_extension = false;
+
+/* The extension came or went: tell the workers when it is committed. */
+static bool wake_at_commit = false;
+
+/* Statements that may do to a consensus table what they do. */
+static bool local_statement = false;
+
+static bool
+in_own_script(void)
+{
+	return creating_extension &&
+		CurrentExtensionObject == get_extension_oid(EXTENSION_NAME, true);
+}
+
+static bool
+extension_here(void)
+{
+	return OidIsValid(get_table_am_oid(AM_NAME, true));
+}
+
+/* ------------------------------------------------------------------
+ * Refusing
+ * ------------------------------------------------------------------
+ */
+
+static const char *const use_functions =
+"Use paxos_insert_if_not_exists(), paxos_cas(), paxos_update_if(), paxos_delete_if() or paxos_upsert().";
+
+static void pg_attribute_noreturn()
+refuse(Oid table, const char *what, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s is not supported on consensus-backed table \"%s\"",
+					what, get_rel_name(table)),
+			 hint ? errhint("%s", hint) : 0));
+}
+
+/* The consensus table that a name is or belongs to. */
+static Oid
+owner_of_name(RangeVar *rv)
+{
+	Oid			relid;
+
+	if (rv == NULL)
+		return InvalidOid;
+	relid = RangeVarGetRelid(rv, NoLock, true);
+	return OidIsValid(relid) ? paxos_consensus_owner(relid) : InvalidOid;
+}
+
+static void
+refuse_name(RangeVar *rv, const char *what, const char *hint)
+{
+	Oid			table = owner_of_name(rv);
+
+	if (OidIsValid(table))
+		refuse(table, what, hint);
+}
+
+/* DROP TRIGGER, RULE, POLICY: the table's name, then the object's. */
+static void
+refuse_dropped_parts(DropStmt *stmt, const char *what)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->objects)
+	{
+		List	   *names = list_copy((List *) lfirst(lc));
+
+		names = list_truncate(names, list_length(names) - 1);
+		if (names != NIL)
+			refuse_name(makeRangeVarFromNameList(names), what, NULL);
+	}
+}
+
+/*
+ * A prepared transaction cannot be ended by the learner: what it has locked
+ * would stand in the way until somebody remembers it.
+ */
+static void
+refuse_prepare(void)
+{
+	LockData   *locks = GetLockStatusData();
+
+	for (int i = 0; i < locks->nelements; i++)
+	{
+		LockInstanceData *lock = &locks->locks[i];
+		Oid			table;
+
+		if (lock->pid != MyProcPid || lock->holdMask == 0 ||
+			lock->locktag.locktag_type != LOCKTAG_RELATION ||
+			lock->locktag.locktag_field1 != MyDatabaseId)
+			continue;
+		table = paxos_consensus_owner(lock->locktag.locktag_field2);
+		if (OidIsValid(table))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot PREPARE a transaction that has used consensus-backed table \"%s\"",
+							get_rel_name(table)),
+					 errdetail("Its locks would keep this node from applying the log.")));
+	}
+}
+
+/* ------------------------------------------------------------------
+ * New objects that depend on a consensus table
+ * ------------------------------------------------------------------
+ */
+
+/* The consensus table behind an object that something refers to. */
+static Oid
+consensus_behind(Oid class_id, Oid object_id)
+{
+	if (class_id == RelationRelationId)
+		return paxos_consensus_owner(object_id);
+	if (class_id == TypeRelationId)
+	{
+		Oid			element = get_element_type(object_id);
+		Oid			relid = get_typ_typrelid(OidIsValid(element) ? element : object_id);
+
+		return OidIsValid(relid) ? paxos_consensus_owner(relid) : InvalidOid;
+	}
+	return InvalidOid;
+}
+
+static void
+check_touched(void)
+{
+	List	   *list = touched;
+	ListCell   *lc;
+	Relation	depend;
+
+	touched = NIL;
+	if (list == NIL)
+		return;
+	CommandCounterIncrement();
+	depend = table_open(DependRelationId, AccessShareLock);
+	foreach(lc, list)
+	{
+		ObjectAddress *object = lfirst(lc);
+		ScanKeyData key[2];
+		SysScanDesc scan;
+		HeapTuple	tuple;
+
+		ScanKeyInit(&key[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(object->classId));
+		ScanKeyInit(&key[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(object->objectId));
+		scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2, key);
+		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		{
+			Form_pg_depend d = (Form_pg_depend) GETSTRUCT(tuple);
+			Oid			table = consensus_behind(d->refclassid, d->refobjid);
+
+			if (OidIsValid(table))
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("%s would depend on consensus-backed table \"%s\"",
+								getObjectDescription(object, false), get_rel_name(table)),
+						 errdetail("An object of this node alone that depends on the table would make statements about it differ between nodes."),
+						 errhint("Query the table itself; views, foreign keys, triggers, rules, policies and statistics on it are not supported.")));
+		}
+		systable_endscan(scan);
+	}
+	table_close(depend, AccessShareLock);
+}
+
+static void
+touch(Oid class_id, Oid object_id)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	ObjectAddress *object = palloc(sizeof(ObjectAddress));
+
+	ObjectAddressSet(*object, class_id, object_id);
+	touched = lappend(touched, object);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
+{
+	if (previous_object_access)
+		previous_object_access(access, class_id, object_id, sub_id, arg);
+
+	if (paxos_applying || paxos_trying || !IsNormalProcessingMode() ||
+		(access != OAT_POST_CREATE && access != OAT_POST_ALTER && access != OAT_DROP))
+		return;
+
+	if (access == OAT_DROP)
+	{
+		ObjectAccessDrop *drop = arg;
+		Oid			table;
+
+		/* Internal: the old copy after a rewrite (VACUUM FULL), a temporary table. */
+		if (class_id != RelationRelationId || dropping_extension ||
+			(drop && (drop->dropflags & PERFORM_DELETION_INTERNAL) != 0))
+			return;
+		table = paxos_consensus_owner(object_id);
+		if (OidIsValid(table))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot drop %sconsensus-backed table \"%s\" this way",
+							object_id == table && sub_id == 0 ? "" : "a part of ",
+							get_rel_name(table)),
+					 errhint("Use DROP TABLE, in a statement of its own.")));
+		return;
+	}
+
+	if (local_statement || in_own_script())
+		return;
+
+	if (access == OAT_POST_CREATE)
+	{
+		ObjectAccessPostCreate *create = arg;
+
+		if (create && create->is_internal)
+			return;
+	}
+	else
+	{
+		ObjectAccessPostAlter *alter = arg;
+
+		if (alter && alter->is_internal)
+			return;
+		if (class_id == RelationRelationId)
+		{
+			Oid			table = paxos_consensus_owner(object_id);
+
+			/* REASSIGN OWNED and the like come by without naming the table. */
+			if (OidIsValid(table))
+				refuse(table, "this statement", NULL);
+		}
+	}
+	if (class_id != PublicationRelRelationId)
+		touch(class_id, object_id);
+}
+
+/* ------------------------------------------------------------------
+ * Statements
+ * ------------------------------------------------------------------
+ */
+
+static bool
+effective_am_is_paxos(const char *given)
+{
+	return strcmp(given ? given : default_table_access_method, AM_NAME) == 0;
+}
+
+static bool
+extension_named(List *objects)
+{
+	ListCell   *lc;
+
+	foreach(lc, objects)
+	{
+		if (strcmp(strVal(lfirst(lc)), EXTENSION_NAME) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* How many of a DROP's objects are, or belong to, consensus tables. */
+static int
+count_consensus(DropStmt *stmt, int *missing)
+{
+	int			n = 0;
+	ListCell   *lc;
+
+	*missing = 0;
+	foreach(lc, stmt->objects)
+	{
+		Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(lfirst(lc)), NoLock, true);
+
+		if (!OidIsValid(relid))
+			(*missing)++;
+		else if (OidIsValid(paxos_consensus_owner(relid)))
+			n++;
+	}
+	return n;
+}
+
+static bool
+handle_drop(PaxosUtility *u, DropStmt *stmt)
+{
+	int			missing;
+	int			n;
+
+	switch (stmt->removeType)
+	{
+		case OBJECT_TABLE:
+		case OBJECT_INDEX:
+			n = count_consensus(stmt, &missing);
+			if (n == 0)
+				return false;
+			if (n + missing < list_length(stmt->objects))
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("cannot drop consensus-backed tables and others in one statement"),
+						 errhint("Drop them one by one.")));
+			if (stmt->removeType == OBJECT_TABLE)
+			{
+				ListCell   *lc;
+
+				/* A name that is an index or sequence: PostgreSQL's own error. */
+				foreach(lc, stmt->objects)
+				{
+					Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(lfirst(lc)),
+														 NoLock, true);
+
+					if (OidIsValid(relid) && get_rel_relkind(relid) != RELKIND_RELATION)
+						return false;
+				}
+				paxos_ddl_drop_tables(u, stmt);
+			}
+			else
+			{
+				Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(linitial(stmt->objects)),
+													 NoLock, true);
+
+				if (OidIsValid(relid) && get_rel_relkind(relid) != RELKIND_INDEX)
+					return false;
+				paxos_ddl_drop_index(u, stmt);
+			}
+			return true;
+		case OBJECT_TRIGGER:
+			refuse_dropped_parts(stmt, "DROP TRIGGER");
+			return false;
+		case OBJECT_RULE:
+			refuse_dropped_parts(stmt, "DROP RULE");
+			return false;
+		case OBJECT_POLICY:
+			refuse_dropped_parts(stmt, "DROP POLICY");
+			return false;
+		default:
+			return false;
+	}
+}
+
+static void
+check_alter_table(AlterTableStmt *stmt)
+{
+	ListCell   *lc;
+	const char *what = stmt->objtype == OBJECT_INDEX ? "ALTER INDEX" :
+		stmt->objtype == OBJECT_SEQUENCE ? "ALTER SEQUENCE" : "ALTER TABLE";
+
+	refuse_name(stmt->relation, what, "Create a new table and copy the rows.");
+	foreach(lc, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		if (cmd->subtype == AT_SetAccessMethod && cmd->name && strcmp(cmd->name, AM_NAME) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("an existing table cannot become consensus-backed"),
+					 errhint("Use CREATE TABLE ... USING paxos and insert the rows.")));
+		if (cmd->subtype == AT_AttachPartition)
+			refuse_name(((PartitionCmd *) cmd->def)->name, "ATTACH PARTITION", NULL);
+		if (cmd->subtype == AT_AddInherit)
+			refuse_name((RangeVar *) cmd->def, "inheritance", NULL);
+	}
+}
+
+/* True if the statement has been carried out. */
+static bool
+handle_statement(PaxosUtility *u)
+{
+	Node	   *parse = u->pstmt->utilityStmt;
+
+	switch (nodeTag(parse))
+	{
+		case T_CreateStmt:
+			{
+				CreateStmt *stmt = (CreateStmt *) parse;
+				ListCell   *lc;
+
+				/* A partitioned table has no storage and takes no default from us. */
+				if (stmt->partspec != NULL ? stmt->accessMethod != NULL &&
+					strcmp(stmt->accessMethod, AM_NAME) == 0 :
+					effective_am_is_paxos(stmt->accessMethod))
+				{
+					paxos_ddl_create_table(u, stmt);
+					return true;
+				}
+				foreach(lc, stmt->inhRelations)
+					refuse_name(lfirst(lc), "inheritance", NULL);
+				return false;
+			}
+		case T_CreateTableAsStmt:
+			{
+				IntoClause *into = ((CreateTableAsStmt *) parse)->into;
+
+				if (effective_am_is_paxos(into->accessMethod))
+					ereport(ERROR,
+							(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							 errmsg("%s is not supported for a consensus-backed table",
+									((CreateTableAsStmt *) parse)->objtype == OBJECT_MATVIEW ?
+									"CREATE MATERIALIZED VIEW" : "CREATE TABLE AS"),
+							 errhint("Use CREATE TABLE ... USING paxos, or add USING heap to make an ordinary one.")));
+				return false;
+			}
+		case T_IndexStmt:
+			{
+				Oid			table = owner_of_name(((IndexStmt *) parse)->relation);
+
+				if (!OidIsValid(table))
+					return false;
+				paxos_ddl_create_index(u, (IndexStmt *) parse, table);
+				return true;
+			}
+		case T_DropStmt:
+			return handle_drop(u, (DropStmt *) parse);
+		case T_AlterTableStmt:
+			check_alter_table((AlterTableStmt *) parse);
+			return false;
+		case T_RenameStmt:
+			refuse_name(((RenameStmt *) parse)->relation, "RENAME", NULL);
+			return false;
+		case T_AlterObjectSchemaStmt:
+			refuse_name(((AlterObjectSchemaStmt *) parse)->relation, "SET SCHEMA", NULL);
+			return false;
+		case T_AlterObjectDependsStmt:
+			refuse_name(((AlterObjectDependsStmt *) parse)->relation, "DEPENDS ON EXTENSION", NULL);
+			return false;
+		case T_AlterSeqStmt:
+			refuse_name(((AlterSeqStmt *) parse)->sequence, "ALTER SEQUENCE", NULL);
+			return false;
+		case T_CreateTrigStmt:
+			refuse_name(((CreateTrigStmt *) parse)->relation, "CREATE TRIGGER", NULL);
+			return false;
+		case T_RuleStmt:
+			refuse_name(((RuleStmt *) parse)->relation, "CREATE RULE", NULL);
+			return false;
+		case T_CreatePolicyStmt:
+			refuse_name(((CreatePolicyStmt *) parse)->table, "CREATE POLICY", NULL);
+			return false;
+		case T_AlterPolicyStmt:
+			refuse_name(((AlterPolicyStmt *) parse)->table, "ALTER POLICY", NULL);
+			return false;
+		case T_CreateStatsStmt:
+			{
+				ListCell   *lc;
+
+				foreach(lc, ((CreateStatsStmt *) parse)->relations)
+				{
+					if (IsA(lfirst(lc), RangeVar))
+						refuse_name(lfirst(lc), "CREATE STATISTICS", NULL);
+				}
+				return false;
+			}
+		case T_CopyStmt:
+			if (((CopyStmt *) parse)->is_from)
+				refuse_name(((CopyStmt *) parse)->relation, "COPY FROM", use_functions);
+			return false;
+		case T_TruncateStmt:
+			{
+				ListCell   *lc;
+
+				foreach(lc, ((TruncateStmt *) parse)->relations)
+					refuse_name(lfirst(lc), "TRUNCATE", "Use paxos_delete_if(), or drop the table.");
+				return false;
+			}
+		default:
+			return false;
+	}
+}
+
+/* Statements whose effect on a table is this node's own business. */
+static bool
+is_local_statement(Node *parse)
+{
+	switch (nodeTag(parse))
+	{
+		case T_VacuumStmt:
+		case T_ClusterStmt:
+		case T_ReindexStmt:
+		case T_GrantStmt:
+		case T_GrantRoleStmt:
+		case T_CommentStmt:
+		case T_SecLabelStmt:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
+ * Could it be carried out at all?  Somebody who may not drop the database must
+ * not be able to end its workers by trying.
+ */
+static bool
+may_need_database(void)
+{
+	Oid			database = get_database_oid(paxos_database, true);
+
+	if (!OidIsValid(database))
+		return false;
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, database, GetUserId());
+#else
+	return pg_database_ownercheck(database, GetUserId());
+#endif
+}
+
+/* Does it need everybody out of the workers' database? */
+static bool
+needs_database_alone(Node *parse)
+{
+	ListCell   *lc;
+
+	switch (nodeTag(parse))
+	{
+		case T_DropdbStmt:
+			return strcmp(((DropdbStmt *) parse)->dbname, paxos_database) == 0;
+		case T_RenameStmt:
+			return ((RenameStmt *) parse)->renameType == OBJECT_DATABASE &&
+				strcmp(((RenameStmt *) parse)->subname, paxos_database) == 0;
+		case T_CreatedbStmt:
+			foreach(lc, ((CreatedbStmt *) parse)->options)
+			{
+				DefElem    *e = lfirst_node(DefElem, lc);
+
+				if (strcmp(e->defname, "template") == 0 && e->arg != NULL &&
+					strcmp(defGetString(e), paxos_database) == 0)
+					return true;
+			}
+			return false;
+		default:
+			return false;
+	}
+}
+
+void
+paxos_utility_next(PaxosUtility *u)
+{
+	if (previous_utility)
+		previous_utility(u->pstmt, u->query_string, u->read_only_tree, u->context,
+						 u->params, u->query_env, u->dest, u->qc);
+	else
+		standard_ProcessUtility(u->pstmt, u->query_string, u->read_only_tree, u->context,
+								u->params, u->query_env, u->dest, u->qc);
+}
+
+static void
+process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
+				ProcessUtilityContext context, ParamListInfo params,
+				QueryEnvironment *query_env, DestReceiver *dest, QueryCompletion *qc)
+{
+	PaxosUtility u = {pstmt, query_string, read_only_tree, context, params, query_env, dest, qc};
+	Node	   *parse = pstmt->utilityStmt;
+
+	if (paxos_applying || paxos_trying)
+	{
+		paxos_utility_next(&u);
+		return;
+	}
+
+	/* No catalog may be looked at in a failed transaction. */
+	if (IsA(parse, TransactionStmt))
+	{
+		if (((TransactionStmt *) parse)->kind == TRANS_STMT_PREPARE &&
+			!IsAbortedTransactionBlockState() && extension_here())
+			refuse_prepare();
+		paxos_utility_next(&u);
+		return;
+	}
+
+	if (IsAbortedTransactionBlockState() || !IsTransactionState())
+	{
+		paxos_utility_next(&u);
+		return;
+	}
+
+	if (needs_database_alone(parse) && !IsTransactionBlock() && may_need_database())
+	{
+		paxos_workers_hold_off(true);
+		PG_TRY();
+		{
+			paxos_utility_next(&u);
+		}
+		PG_FINALLY();
+		{
+			paxos_workers_hold_off(false);
+		}
+		PG_END_TRY();
+		return;
+	}
+
+	if (IsA(parse, CreateExtensionStmt))
+	{
+		if (strcmp(((CreateExtensionStmt *) parse)->extname, EXTENSION_NAME) == 0)
+			wake_at_commit = true;
+		paxos_utility_next(&u);
+		return;
+	}
+
+	if (!extension_here() || in_own_script())
+	{
+		paxos_utility_next(&u);
+		return;
+	}
+
+	if (IsA(parse, DropStmt) && ((DropStmt *) parse)->removeType == OBJECT_EXTENSION &&
+		extension_named(((DropStmt *) parse)->objects))
+	{
+		wake_at_commit = true;
+		dropping_extension = true;
+		PG_TRY();
+		{
+			paxos_utility_next(&u);
+		}
+		PG_FINALLY();
+		{
+			dropping_extension = false;
+		}
+		PG_END_TRY();
+		return;
+	}
+
+	if (is_local_statement(parse))
+	{
+		bool		saved = local_statement;
+
+		local_statement = true;
+		PG_TRY();
+		{
+			paxos_utility_next(&u);
+		}
+		PG_FINALLY();
+		{
+			local_statement = saved;
+		}
+		PG_END_TRY();
+		return;
+	}
+
+	if (handle_statement(&u))
+		return;
+	paxos_utility_next(&u);
+
+	/* Statements that may end transactions inside have checked their own inner
+	 * ones; nothing is left of what they touched. */
+	if (touched != NIL && IsTransactionState() && !IsAbortedTransactionBlockState())
+		check_touched();
+}
+
+/* INSERT, UPDATE, DELETE, MERGE and row locks, wherever they stand. */
+static void
+executor_start(QueryDesc *query, int flags)
+{
+	PlannedStmt *stmt = query->plannedstmt;
+
+	if (!paxos_applying && !paxos_trying &&
+		(stmt->resultRelations != NIL || stmt->rowMarks != NIL) && !in_own_script())
+	{
+		ListCell   *lc;
+
+		foreach(lc, stmt->resultRelations)
+		{
+			RangeTblEntry *rte = rt_fetch(lfirst_int(lc), stmt->rtable);
+
+			if (paxos_is_consensus_table(rte->relid))
+				refuse(rte->relid,
+					   stmt->commandType == CMD_INSERT ? "INSERT" :
+					   stmt->commandType == CMD_UPDATE ? "UPDATE" :
+					   stmt->commandType == CMD_DELETE ? "DELETE" : "this statement",
+					   use_functions);
+		}
+		foreach(lc, stmt->rowMarks)
+		{
+			PlanRowMark *mark = lfirst_node(PlanRowMark, lc);
+			RangeTblEntry *rte = rt_fetch(mark->rti, stmt->rtable);
+
+			if (mark->strength != LCS_NONE && rte->rtekind == RTE_RELATION &&
+				paxos_is_consensus_table(rte->relid))
+				refuse(rte->relid, "a row lock (SELECT FOR UPDATE or SHARE)",
+					   "Read the row and change it with paxos_cas() or paxos_update_if().");
+		}
+	}
+
+	if (previous_executor_start)
+		previous_executor_start(query, flags);
+	else
+		standard_ExecutorStart(query, flags);
+}
+
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			if (wake_at_commit)
+			{
+				paxos_wake_proposer();
+				paxos_wake_learner();
+			}
+			break;
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			break;
+		default:
+			return;
+	}
+	touched = NIL;				/* the memory goes with the transaction */
+	wake_at_commit = false;
+	dropping_extension = false;
+	local_statement = false;
+}
+
+/* A subtransaction that rolls back takes its objects with it. */
+static void
+at_subtransaction_end(SubXactEvent event, SubTransactionId my_subid,
+					  SubTransactionId parent_subid, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		touched = NIL;
+}
+
+void
+paxos_ddl_install_hooks(void)
+{
+	previous_utility = ProcessUtility_hook;
+	ProcessUtility_hook = process_utility;
+	previous_executor_start = ExecutorStart_hook;
+	ExecutorStart_hook = executor_start;
+	previous_object_access = object_access_hook;
+	object_access_hook = object_access;
+	RegisterXactCallback(at_transaction_end, NULL);
+	RegisterSubXactCallback(at_subtransaction_end, NULL);
+}
+
+/* ------------------------------------------------------------------
+ * The backstop
+ * ------------------------------------------------------------------
+ */
+
+/* paxos.backstop(): the trigger function */
+Datum
+paxos_backstop(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("paxos.backstop() must be called as a trigger")));
+	refuse(RelationGetRelid(data->tg_relation),
+		   TRIGGER_FIRED_BY_INSERT(data->tg_event) ? "direct INSERT" :
+		   TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? "direct UPDATE" :
+		   TRIGGER_FIRED_BY_DELETE(data->tg_event) ? "direct DELETE" : "TRUNCATE",
+		   use_functions);
+	PG_RETURN_NULL();
+}
+
+static void
+make_backstop(Oid relid, const char *name, int16 events, bool row)
+{
+	CreateTrigStmt *stmt = makeNode(CreateTrigStmt);
+	Oid			function;
+
+	function = LookupFuncName(list_make2(makeString(PAXOS_SCHEMA), makeString("backstop")),
+							  0, NULL, false);
+	stmt->replace = false;
+	stmt->isconstraint = false;
+	stmt->trigname = pstrdup(name);
+	stmt->relation = NULL;
+	stmt->funcname = NIL;
+	stmt->args = NIL;
+	stmt->row = row;
+	stmt->timing = TRIGGER_TYPE_BEFORE;
+	stmt->events = events;
+	stmt->columns = NIL;
+	stmt->whenClause = NULL;
+	stmt->transitionRels = NIL;
+	stmt->deferrable = false;
+	stmt->initdeferred = false;
+	stmt->constrrel = NULL;
+	CreateTriggerFiringOn(stmt, NULL, relid, InvalidOid, InvalidOid, InvalidOid,
+						  function, InvalidOid, NULL, true, false, TRIGGER_FIRES_ALWAYS);
+	CommandCounterIncrement();
+}
+
+void
+paxos_backstop_create(Oid relid)
+{
+	make_backstop(relid, "paxos_backstop_row",
+				  TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE, true);
+	make_backstop(relid, "paxos_backstop_truncate", TRIGGER_TYPE_TRUNCATE, false);
+}
+
+/*
+ * paxos.backstop_install(regclass): for the extension script, which makes
+ * paxos.kv.  Here too it is said that the library must be preloaded, and where
+ * the extension belongs.
+ */
+Datum
+paxos_backstop_install(PG_FUNCTION_ARGS)
+{
+	paxos_require_preload();
+	if (!in_own_script())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("paxos.backstop_install() belongs to CREATE EXTENSION")));
+	if (strcmp(get_database_name(MyDatabaseId), paxos_database) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"paxos_ext\" belongs in database \"%s\"", paxos_database),
+				 errdetail("That is the database whose tables are replicated, by setting paxos.database."),
+				 errhint("Connect to it, or change paxos.database in postgresql.conf and restart the server.")));
+	paxos_backstop_create(PG_GETARG_OID(0));
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,125 @@
+-- 40-api.sql
+--    What users meet: the access method that marks a consensus table, paxos.kv,
+--    and the functions.
+
+CREATE ACCESS METHOD paxos TYPE TABLE HANDLER heap_tableam_handler;
+COMMENT ON ACCESS METHOD paxos IS 'marks a consensus-backed table; the storage is PostgreSQL''s own heap';
+
+CREATE FUNCTION paxos.backstop() RETURNS trigger
+    LANGUAGE C AS 'MODULE_PATHNAME', 'paxos_backstop';
+REVOKE ALL ON FUNCTION paxos.backstop() FROM PUBLIC;
+COMMENT ON FUNCTION paxos.backstop() IS 'refuses every change of a consensus table that does not come through the log';
+
+CREATE FUNCTION paxos.backstop_install(tbl regclass) RETURNS void
+    LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'paxos_backstop_install';
+REVOKE ALL ON FUNCTION paxos.backstop_install(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION paxos.backstop_install(regclass) IS 'part of CREATE EXTENSION: puts the backstop on paxos.kv';
+
+-- Keys are compared and ordered byte by byte, so that no node's locale matters.
+CREATE TABLE paxos.kv (
+    key   text COLLATE "C" PRIMARY KEY,
+    value jsonb NOT NULL
+) USING paxos;
+REVOKE ALL ON paxos.kv FROM PUBLIC;
+COMMENT ON TABLE paxos.kv IS 'the built-in consensus table behind paxos_kv_put() and its kin; grant privileges on it to those who may use them';
+COMMENT ON COLUMN paxos.kv.key IS 'the key';
+COMMENT ON COLUMN paxos.kv.value IS 'its value, never SQL null (JSON null is a value)';
+INSERT INTO paxos.tables VALUES (1, 'paxos.kv');
+SELECT paxos.backstop_install('paxos.kv');
+SELECT pg_catalog.pg_extension_config_dump('paxos.kv', '');
+
+CREATE TYPE @extschema@.paxos_result AS (
+    applied    boolean,
+    existed    boolean,
+    slot       bigint,
+    previous   jsonb,
+    current    jsonb,
+    request_id uuid
+);
+COMMENT ON TYPE @extschema@.paxos_result IS 'what became of a conditional write';
+COMMENT ON COLUMN @extschema@.paxos_result.applied IS 'did the condition hold, so that the change was made';
+COMMENT ON COLUMN @extschema@.paxos_result.existed IS 'was there a row with this key before';
+COMMENT ON COLUMN @extschema@.paxos_result.slot IS 'the position in the log where it was decided';
+COMMENT ON COLUMN @extschema@.paxos_result.previous IS 'the row before; null if there was none, or for a caller who may not read it';
+COMMENT ON COLUMN @extschema@.paxos_result.current IS 'the row after, also when the condition did not hold; null if there is none, or for a caller who may not read it';
+COMMENT ON COLUMN @extschema@.paxos_result.request_id IS 'the request id that was given';
+
+-- Tables ----------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.paxos_insert_if_not_exists(
+    tbl regclass, new_row jsonb, request_id uuid DEFAULT NULL)
+    RETURNS @extschema@.paxos_result
+    LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'paxos_insert_if_not_exists';
+COMMENT ON FUNCTION @extschema@.paxos_insert_if_not_exists(regclass, jsonb, uuid) IS
+    'insert a row unless one with its primary key exists; columns not given get their defaults';
+
+CREATE FUNCTION @extschema@.paxos_cas(
+    tbl regclass, key jsonb, expected jsonb, new jsonb, request_id uuid DEFAULT NULL)
+    RETURNS @extschema@.paxos_result
+    LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'paxos_cas';
+COMMENT ON FUNCTION @extschema@.paxos_cas(regclass, jsonb, jsonb, jsonb, uuid) IS
+    'compare and set: if the row''s columns equal those expected (null: the row must not exist), set the new ones (null: delete the row)';
+
+CREATE FUNCTION @extschema@.paxos_update_if(
+    tbl regclass, key jsonb, set jsonb, condition jsonb, request_id uuid DEFAULT NULL)
+    RETURNS @extschema@.paxos_result
+    LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'paxos_update_if';
+COMMENT ON FUNCTION @extschema@.paxos_update_if(regclass, jsonb, jsonb, jsonb, uuid) IS
+    'change a row if all conditions hold; keys are columns, in set optionally followed by += or -=, in condition by =, <>, <, <=, > or >=';
+
+CREATE FUNCTION @extschema@.paxos_delete_if(
+    tbl regclass, key jsonb, condition jsonb, request_id uuid DEFAULT NULL)
+    RETURNS @extschema@.paxos_result
+    LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'paxos_delete_if';
+COMMENT ON FUNCTION @extschema@.paxos_delete_if(regclass, jsonb, jsonb, uuid) IS
+    'delete a row if all conditions hold; keys of condition are columns, optionally followed by =, <>, <, <=, > or >=';
+
+CREATE FUNCTION @extschema@.paxos_upsert(
+    tbl regclass, new_row jsonb, request_id uuid DEFAULT NULL)
+    RETURNS @extschema@.paxos_result
+    LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'paxos_upsert';
+COMMENT ON FUNCTION @extschema@.paxos_upsert(regclass, jsonb, uuid) IS
+    'insert a row, or set the given columns of the one with its primary key';
+
+-- Key-value -------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.paxos_kv_put(
+    key text, value jsonb, request_id uuid DEFAULT NULL)
+    RETURNS @extschema@.paxos_result
+    LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'paxos_kv_put';
+COMMENT ON FUNCTION @extschema@.paxos_kv_put(text, jsonb, uuid) IS
+    'set a key in paxos.kv';
+
+CREATE FUNCTION @extschema@.paxos_kv_get(key text) RETURNS jsonb
+    LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'paxos_kv_get';
+COMMENT ON FUNCTION @extschema@.paxos_kv_get(text) IS
+    'linearizable read of a key of paxos.kv; null if it is not there';
+
+CREATE FUNCTION @extschema@.paxos_kv_cas(
+    key text, expected jsonb, new jsonb, request_id uuid DEFAULT NULL)
+    RETURNS @extschema@.paxos_result
+    LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'paxos_kv_cas';
+COMMENT ON FUNCTION @extschema@.paxos_kv_cas(text, jsonb, jsonb, uuid) IS
+    'compare and set: if the key has the value expected (null: is not there), set the new one (null: delete it)';
+
+CREATE FUNCTION @extschema@.paxos_kv_delete(
+    key text, expected jsonb DEFAULT NULL, request_id uuid DEFAULT NULL)
+    RETURNS @extschema@.paxos_result
+    LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'paxos_kv_delete';
+COMMENT ON FUNCTION @extschema@.paxos_kv_delete(text, jsonb, uuid) IS
+    'delete a key, if it has the value expected (null: whatever it has)';
+
+-- Reads and outcomes ----------------------------------------------------------
+
+CREATE FUNCTION @extschema@.paxos_barrier() RETURNS bigint
+    LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'paxos_barrier';
+COMMENT ON FUNCTION @extschema@.paxos_barrier() IS
+    'wait until this node reflects every write acknowledged anywhere before the call; returns the slot reached';
+
+CREATE FUNCTION @extschema@.paxos_outcome(
+    request_id uuid,
+    OUT outcome text, OUT applied boolean, OUT existed boolean, OUT slot bigint,
+    OUT previous jsonb, OUT current jsonb, OUT sqlstate text, OUT message text)
+    LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'paxos_outcome';
+COMMENT ON FUNCTION @extschema@.paxos_outcome(uuid) IS
+    'what became of a request id: applied, not applied, failed (with sqlstate and message), or unknown to the cluster: not decided so far, or forgotten';
