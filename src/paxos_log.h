@@ -39,4 +39,11 @@ extern void paxos_log_store_fetched(const px_entry *entries, int n);
 /* A copy of the published acceptor state. */
 extern px_acceptor paxos_acceptor_look(void);
 
+/* PX_DO_PUBLISH: this node's leader knows every slot up to 'chosen' chosen.
+ * Wakes the learner when the node's watermark moved. */
+extern void paxos_acceptor_learn(px_ballot ballot, px_slot chosen);
+
+/* PX_DO_HANDOVER_USED: clear px_acceptor.handover. */
+extern void paxos_acceptor_handover_used(void);
+
 #endif							/* PAXOS_LOG_H */

@@ -35,4 +35,33 @@ extern bool paxos_node_member(px_node node, PaxosMember *member);
 /* Raise the incarnation, flushed, and return it.  Outside a transaction. */
 extern uint64 paxos_node_new_incarnation(void);
 
+/*
+ * ---- the row of paxos.node, for those that form a cluster ----
+ */
+typedef struct PaxosNodeRow
+{
+	pg_uuid_t	cluster_id;
+	px_node		node_id;
+	bool		begun;			/* state 'member', else 'forming' */
+	uint64		incarnation;
+	uint64		system_identifier;
+	uint32		timeline;
+} PaxosNodeRow;
+
+/* Under the active snapshot; false if there is none. */
+extern bool paxos_node_row_read(PaxosNodeRow *row);
+
+/* Insert it, or replace the one there.  Needs the acceptor lock. */
+extern void paxos_node_row_write(const PaxosNodeRow *row);
+
+/* The configuration of the highest slot under the active snapshot, palloc'd;
+ * false if there is none. */
+extern bool paxos_configuration_read(px_slot *chosen_at, px_bytes *value);
+
+/* Insert or replace the configuration of a slot.  Needs the acceptor lock. */
+extern void paxos_configuration_write(px_slot chosen_at, px_ballot ballot, px_bytes value);
+
+/* paxos.replicated.applied under the active snapshot. */
+extern px_slot paxos_node_applied(void);
+
 #endif							/* PAXOS_NODE_H */

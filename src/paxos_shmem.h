@@ -71,6 +71,13 @@ typedef struct PaxosShared
 	Oid			database_oid;
 	px_config	config;			/* governs now */
 	uint64		identity_generation;	/* raised at each change */
+	bool		unsafe_fsync_seen;	/* fsync or full_page_writes was off since the
+									 * start: fenced until the next start */
+
+	/* Forming a cluster (paxos_cluster.c): the attempt that holds this server's
+	 * forming lock, and which of its nodes this server is; identity_lock. */
+	pg_uuid_t	form_attempt;
+	int			form_index;
 
 	/*
 	 * acceptor_lock: protects 'acceptor' as a value.  Transitions that write
@@ -79,7 +86,17 @@ typedef struct PaxosShared
 	 */
 	px_acceptor acceptor;
 	bool		acceptor_loaded;
+	Oid			acceptor_relid; /* paxos.log_entry as it was when loaded: a new
+								 * one means the extension was created anew */
 	uint64		next_owner;		/* numbers acceptor connections */
+	uint64		preparing_owner;	/* a Prepare of this connection is being made
+									 * durable: no lease may be granted meanwhile;
+									 * 0: none */
+
+	/* Who holds the transaction-long acceptor lock, for a waiter that must end
+	 * it: process id and CLOCK_BOOTTIME us; 0: nobody.  Written by the holder. */
+	pg_atomic_uint64 lock_holder_pid;
+	pg_atomic_uint64 lock_held_since_us;
 
 	/* A backend is inside an Accept of the open stream (flushing perhaps) since
 	 * this CLOCK_BOOTTIME time in us; 0: none.  Single writer: that backend. */
@@ -160,6 +177,16 @@ extern void paxos_histogram_add(PaxosHistogram *h, uint64 v);
 /* Wake a worker by setting its latch; harmless when it does not run. */
 extern void paxos_wake_proposer(void);
 extern void paxos_wake_learner(void);
+
+/*
+ * DROP DATABASE of paxos.database: true makes both workers end and keeps them
+ * from connecting again, and returns when they have let go; false lets them come
+ * back.  A backend that ends without saying false says it on its way out.
+ */
+extern void paxos_workers_hold_off(bool hold);
+
+/* For worker mains, before they connect to the database. */
+extern void paxos_wait_while_held_off(void);
 
 /* Request and startup hooks' work; called from paxos_ext.c. */
 extern void paxos_shmem_request(void);

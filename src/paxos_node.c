@@ -1,0 +1,437 @@
+/*
+ * paxos_node.c
+ *	  Who this node is: the tables paxos.node and paxos.configuration, loading
+ *	  them and the acceptor into shared memory, the incarnation, and the
+ *	  guard against being somebody else's copy.
+ *
+ * Owns: paxos_shared's identity fields and the first value of the acceptor.
+ * Not its business: how a cluster comes about (paxos_cluster.c), what the
+ * acceptor does afterwards (paxos_acceptor.c).
+ *
+ * The standing of a node, and what moves it:
+ *
+ *		NO_DATABASE		-> any			the first load after a start
+ *		NO_EXTENSION	<-> NO_CLUSTER	CREATE EXTENSION, DROP EXTENSION
+ *		NO_CLUSTER		-> FORMING		paxos.form_record()
+ *		FORMING			-> MEMBER		paxos.form_begin()
+ *		MEMBER			-> FENCED		the guard; back only by a start of the
+ *										server that passes it
+ *
+ * A load reads tables under the acceptor lock, so that no transition is between
+ * its commit and its publication: the acceptor read and the one published
+ * are the same moment's.  One that is loaded already is left alone: the
+ * stream and the lease are in shared memory only.  Another cluster's, or one of
+ * an extension that has been dropped and created since, is thrown away.
+ *
+ * The guard (protocol.md § 10).  An acceptor that has forgotten what it
+ * promised breaks consensus, so a node does not vote
+ *
+ * - on a server with another system identifier or timeline than the one that
+ *	 became this node: a promoted standby or a restored backup may lack what
+ *	 was answered last;
+ * - while fsync or full_page_writes is off, and from then to the next start:
+ *	 what was written meanwhile may have holes below what is flushed later.
+ *
+ * A crash loses nothing here: both tables are written by flushed transactions.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/indexing.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/uuid.h"
+
+#include "paxos_acceptor.h"
+#include "paxos_node.h"
+
+/* Columns; src/sql/10-schema.sql and 30-learner.sql. */
+#define NODE_CLUSTER		1
+#define NODE_ID				2
+#define NODE_STATE			3
+#define NODE_INCARNATION	4
+#define NODE_SYSTEM			5
+#define NODE_TIMELINE		6
+#define NODE_COLUMNS		6
+
+#define CONFIG_SLOT			1
+#define CONFIG_BALLOT		2
+#define CONFIG_VALUE		3
+#define CONFIG_COLUMNS		3
+
+#define REPLICATED_APPLIED	1
+
+static const char *const standing_names[] = {
+	[PAXOS_NO_DATABASE] = "not started",
+	[PAXOS_NO_EXTENSION] = "no extension",
+	[PAXOS_NO_CLUSTER] = "no cluster",
+	[PAXOS_FORMING] = "forming",
+	[PAXOS_MEMBER] = "member",
+	[PAXOS_FENCED] = "fenced"
+};
+
+static Relation
+open_internal(const char *name, LOCKMODE mode)
+{
+	Oid			relid = paxos_internal_relid(name);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table %s.%s does not exist", PAXOS_SCHEMA, name)));
+	return table_open(relid, mode);
+}
+
+/*
+ * ---- the tables ----
+ */
+
+bool
+paxos_node_row_read(PaxosNodeRow *row)
+{
+	Relation	node = open_internal("node", AccessShareLock);
+	SysScanDesc scan = systable_beginscan(node, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
+	HeapTuple	tuple = systable_getnext(scan);
+	bool		found = HeapTupleIsValid(tuple);
+
+	if (found)
+	{
+		Datum		values[NODE_COLUMNS];
+		bool		nulls[NODE_COLUMNS];
+
+		heap_deform_tuple(tuple, RelationGetDescr(node), values, nulls);
+		row->cluster_id = *DatumGetUUIDP(values[NODE_CLUSTER - 1]);
+		row->node_id = (px_node) DatumGetInt32(values[NODE_ID - 1]);
+		row->begun = strcmp(TextDatumGetCString(values[NODE_STATE - 1]), "member") == 0;
+		row->incarnation = (uint64) DatumGetInt64(values[NODE_INCARNATION - 1]);
+		row->system_identifier = (uint64) DatumGetInt64(values[NODE_SYSTEM - 1]);
+		row->timeline = (uint32) DatumGetInt32(values[NODE_TIMELINE - 1]);
+	}
+	systable_endscan(scan);
+	table_close(node, NoLock);
+	return found;
+}
+
+void
+paxos_node_row_write(const PaxosNodeRow *row)
+{
+	Relation	node = open_internal("node", RowExclusiveLock);
+	SysScanDesc scan = systable_beginscan(node, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
+	HeapTuple	old = systable_getnext(scan);
+	Datum		values[NODE_COLUMNS];
+	bool		nulls[NODE_COLUMNS] = {false};
+	HeapTuple	fresh;
+
+	values[NODE_CLUSTER - 1] = UUIDPGetDatum(&row->cluster_id);
+	values[NODE_ID - 1] = Int32GetDatum(row->node_id);
+	values[NODE_STATE - 1] = CStringGetTextDatum(row->begun ? "member" : "forming");
+	values[NODE_INCARNATION - 1] = Int64GetDatum((int64) row->incarnation);
+	values[NODE_SYSTEM - 1] = Int64GetDatum((int64) row->system_identifier);
+	values[NODE_TIMELINE - 1] = Int32GetDatum((int32) row->timeline);
+	fresh = heap_form_tuple(RelationGetDescr(node), values, nulls);
+	if (HeapTupleIsValid(old))
+		CatalogTupleUpdate(node, &old->t_self, fresh);
+	else
+		CatalogTupleInsert(node, fresh);
+	systable_endscan(scan);
+	table_close(node, NoLock);
+}
+
+bool
+paxos_configuration_read(px_slot *chosen_at, px_bytes *value)
+{
+	Relation	rel = open_internal("configuration", AccessShareLock);
+	Relation	index = index_open(RelationGetPrimaryKeyIndex(rel), AccessShareLock);
+	SysScanDesc scan = systable_beginscan_ordered(rel, index, GetActiveSnapshot(), 0, NULL);
+	HeapTuple	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
+	bool		found = HeapTupleIsValid(tuple);
+
+	if (found)
+	{
+		Datum		values[CONFIG_COLUMNS];
+		bool		nulls[CONFIG_COLUMNS];
+		bytea	   *bytes;
+
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		*chosen_at = (px_slot) DatumGetInt64(values[CONFIG_SLOT - 1]);
+		bytes = DatumGetByteaPCopy(values[CONFIG_VALUE - 1]);
+		value->data = (const uint8_t *) VARDATA(bytes);
+		value->len = VARSIZE(bytes) - VARHDRSZ;
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, NoLock);
+	table_close(rel, NoLock);
+	return found;
+}
+
+void
+paxos_configuration_write(px_slot chosen_at, px_ballot ballot, px_bytes value)
+{
+	Relation	rel = open_internal("configuration", RowExclusiveLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	old;
+	HeapTuple	fresh;
+	Datum		values[CONFIG_COLUMNS];
+	bool		nulls[CONFIG_COLUMNS] = {false};
+	bytea	   *bytes = palloc(VARHDRSZ + value.len);
+
+	SET_VARSIZE(bytes, VARHDRSZ + value.len);
+	memcpy(VARDATA(bytes), value.data, value.len);
+	values[CONFIG_SLOT - 1] = Int64GetDatum((int64) chosen_at);
+	values[CONFIG_BALLOT - 1] = Int64GetDatum((int64) ballot);
+	values[CONFIG_VALUE - 1] = PointerGetDatum(bytes);
+	fresh = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+
+	ScanKeyInit(&key, CONFIG_SLOT, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum((int64) chosen_at));
+	scan = systable_beginscan(rel, RelationGetPrimaryKeyIndex(rel), true,
+							  GetActiveSnapshot(), 1, &key);
+	old = systable_getnext(scan);
+	if (HeapTupleIsValid(old))
+		CatalogTupleUpdate(rel, &old->t_self, fresh);
+	else
+		CatalogTupleInsert(rel, fresh);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}
+
+px_slot
+paxos_node_applied(void)
+{
+	Relation	rel = open_internal("replicated", AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
+	HeapTuple	tuple = systable_getnext(scan);
+	bool		isnull;
+	px_slot		applied;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("table %s.replicated is empty", PAXOS_SCHEMA)));
+	applied = (px_slot) DatumGetInt64(heap_getattr(tuple, REPLICATED_APPLIED,
+												   RelationGetDescr(rel), &isnull));
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return applied;
+}
+
+/*
+ * ---- loading ----
+ */
+
+/* Why this server may not vote as the node it claims to be; "" if it may. */
+static void
+judge(const PaxosNodeRow *row, char *why, Size size)
+{
+	uint64		system = GetSystemIdentifier();
+	uint32		timeline = GetWALInsertionTimeLine();
+
+	why[0] = '\0';
+	if ((!enableFsync || !fullPageWrites) && !paxos_allow_unsafe_fsync)
+	{
+		LWLockAcquire(paxos_identity_lock, LW_EXCLUSIVE);
+		paxos_shared->unsafe_fsync_seen = true;
+		LWLockRelease(paxos_identity_lock);
+		snprintf(why, size, "%s is off, so that this node could forget what it promised; "
+				 "turn it on and restart the server",
+				 enableFsync ? "full_page_writes" : "fsync");
+	}
+	else if (paxos_shared->unsafe_fsync_seen && !paxos_allow_unsafe_fsync)
+		snprintf(why, size, "fsync or full_page_writes has been off since the server started; "
+				 "restart it now that they are on");
+	else if (row->system_identifier != system)
+		snprintf(why, size, "the node was formed on the server with system identifier "
+				 UINT64_FORMAT ", this one has " UINT64_FORMAT
+				 ": these data were copied; join the cluster again as a new node",
+				 row->system_identifier, system);
+	else if (row->timeline != timeline)
+		snprintf(why, size, "the node was formed on timeline %u, this server is on timeline %u: "
+				 "it was promoted or restored and may have forgotten what it promised; "
+				 "join the cluster again as a new node",
+				 row->timeline, timeline);
+}
+
+PaxosMembership
+paxos_node_load(void)
+{
+	Oid			relid = paxos_internal_relid("log_entry");
+	PaxosMembership standing = PAXOS_NO_EXTENSION;
+	PaxosMembership previous;
+	PaxosNodeRow row;
+	PaxosAcceptorRow acceptor;
+	px_config	config;
+	px_slot		applied = 0;
+	char		why[PAXOS_ERROR_TEXT] = "";
+	bool		changed;
+
+	memset(&row, 0, sizeof(row));
+	memset(&acceptor, 0, sizeof(acceptor));
+	memset(&config, 0, sizeof(config));
+
+	paxos_acceptor_lock_acquire();
+	if (OidIsValid(relid))
+	{
+		/* Taken after the lock, as in every reader of what it guards. */
+		PushActiveSnapshot(GetLatestSnapshot());
+		if (!paxos_node_row_read(&row))
+			standing = PAXOS_NO_CLUSTER;
+		else
+		{
+			px_slot		chosen_at;
+			px_bytes	value;
+			px_value_view view;
+
+			if (!paxos_configuration_read(&chosen_at, &value) ||
+				!px_value_open(value, &view) ||
+				!px_value_config(&view, chosen_at, &config))
+				ereport(ERROR,
+						(errcode(ERRCODE_DATA_CORRUPTED),
+						 errmsg("table %s.configuration holds no valid configuration",
+								PAXOS_SCHEMA)));
+			acceptor = paxos_acceptor_row_read();
+			applied = paxos_node_applied();
+			standing = row.begun ? PAXOS_MEMBER : PAXOS_FORMING;
+			if (row.begun)
+				judge(&row, why, sizeof(why));
+			if (why[0] != '\0')
+				standing = PAXOS_FENCED;
+		}
+		PopActiveSnapshot();
+	}
+
+	LWLockAcquire(paxos_identity_lock, LW_EXCLUSIVE);
+	previous = paxos_shared->membership;
+	changed = previous != standing ||
+		memcmp(&paxos_shared->cluster_id, &row.cluster_id, sizeof(pg_uuid_t)) != 0 ||
+		memcmp(&paxos_shared->config, &config, sizeof(config)) != 0 ||
+		paxos_shared->acceptor_relid != relid;
+	LWLockAcquire(paxos_acceptor_lock, LW_EXCLUSIVE);
+	if (standing < PAXOS_MEMBER)
+		paxos_shared->acceptor_loaded = false;
+	else if (!paxos_shared->acceptor_loaded || paxos_shared->acceptor_relid != relid ||
+			 memcmp(&paxos_shared->cluster_id, &row.cluster_id, sizeof(pg_uuid_t)) != 0)
+	{
+		px_acceptor_init(&paxos_shared->acceptor, acceptor.promised, acceptor.truncated,
+						 acceptor.longest_lease_us, applied, paxos_now_us());
+		paxos_shared->acceptor_loaded = true;
+	}
+	else
+	{
+		/* What is published is what is durable, or the order was broken. */
+		PX_ASSERT(paxos_shared->acceptor.promised == acceptor.promised);
+		PX_ASSERT(paxos_shared->acceptor.chosen >= applied);
+	}
+	paxos_shared->acceptor_relid = relid;
+	LWLockRelease(paxos_acceptor_lock);
+
+	paxos_shared->membership = standing;
+	strlcpy(paxos_shared->why_fenced, why, sizeof(paxos_shared->why_fenced));
+	paxos_shared->cluster_id = row.cluster_id;
+	paxos_shared->node_id = row.node_id;
+	paxos_shared->database_oid = MyDatabaseId;
+	paxos_shared->config = config;
+	if (changed)
+		paxos_shared->identity_generation++;
+	LWLockRelease(paxos_identity_lock);
+	paxos_acceptor_lock_release();
+
+	if (previous != standing)
+	{
+		if (standing == PAXOS_FENCED)
+			ereport(LOG,
+					(errmsg("paxos: this node may not vote"),
+					 errdetail("%s.", why)));
+		else if (previous != PAXOS_NO_DATABASE || standing >= PAXOS_FORMING)
+			ereport(LOG,
+					(errmsg("paxos: node %u: %s -> %s", row.node_id,
+							standing_names[previous], standing_names[standing])));
+	}
+	return standing;
+}
+
+/*
+ * ---- members and incarnation ----
+ */
+
+List *
+paxos_node_members(void)
+{
+	List	   *members = NIL;
+	px_slot		chosen_at;
+	px_bytes	value;
+	px_value_view view;
+	px_member_view member;
+	uint32_t	pos = 0;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	if (paxos_configuration_read(&chosen_at, &value))
+	{
+		if (!px_value_open(value, &view))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("table %s.configuration holds no valid configuration", PAXOS_SCHEMA)));
+		while (px_value_next_member(&view, &pos, &member))
+		{
+			PaxosMember *m = palloc0(sizeof(PaxosMember));
+
+			m->node = member.node;
+			m->voter = member.voter;
+			strlcpy(m->name, member.name, sizeof(m->name));
+			strlcpy(m->conninfo, member.conninfo, sizeof(m->conninfo));
+			members = lappend(members, m);
+		}
+	}
+	PopActiveSnapshot();
+	return members;
+}
+
+bool
+paxos_node_member(px_node node, PaxosMember *member)
+{
+	ListCell   *lc;
+
+	foreach(lc, paxos_node_members())
+	{
+		PaxosMember *m = lfirst(lc);
+
+		if (m->node == node)
+		{
+			*member = *m;
+			return true;
+		}
+	}
+	return false;
+}
+
+uint64
+paxos_node_new_incarnation(void)
+{
+	PaxosNodeRow row;
+
+	StartTransactionCommand();
+	paxos_acceptor_lock_acquire();
+	PushActiveSnapshot(GetLatestSnapshot());
+	if (!paxos_node_row_read(&row))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this node is in no cluster")));
+	row.incarnation++;
+	paxos_node_row_write(&row);
+	PopActiveSnapshot();
+
+	/*
+	 * Flushed before it is used: a batch numbered in an incarnation that is
+	 * then handed out again would be taken for another's duplicate (§ 5).
+	 */
+	paxos_commit_locally();
+	CommitTransactionCommand();
+	return row.incarnation;
+}

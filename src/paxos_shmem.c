@@ -1,0 +1,344 @@
+/*
+ * paxos_shmem.c
+ *	  The shared memory of one server: allocation, the five locks, waking the
+ *	  workers, keeping them away from a database that is being dropped, and
+ *	  the small checks every function begins with.
+ *
+ * Owns: the segment's layout at start and the locks' order.  Not its business:
+ * what the fields mean (each names its guard and its writer in paxos_shmem.h).
+ *
+ * Lock order, outermost first: the transaction-long acceptor lock
+ * (paxos_log.c), identity_lock, acceptor_lock, proposer_lock, learner_lock,
+ * queue_lock.  Nobody does I/O or waits while holding one of the last five.
+ *
+ * Everything here is volatile.  When any server process crashes, the
+ * postmaster reinitialises shared memory and starts the workers anew: the
+ * acceptor is then loaded from its tables (paxos_node.c) exactly as after a
+ * start of the server, sessions are gone with the rest, and the open stream and
+ * a stickiness lease are lost, which is safe (protocol.md § 3.3).
+ */
+#include "postgres.h"
+
+#include <signal.h>
+#include <time.h>
+
+#include "access/xlog.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "port/pg_bitutils.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+#include "utils/builtins.h"
+#include "utils/wait_event.h"
+
+#include "paxos_ext.h"
+#include "paxos_queue.h"
+
+PaxosShared *paxos_shared = NULL;
+
+LWLock	   *paxos_identity_lock = NULL;
+LWLock	   *paxos_acceptor_lock = NULL;
+LWLock	   *paxos_proposer_lock = NULL;
+LWLock	   *paxos_learner_lock = NULL;
+LWLock	   *paxos_queue_lock = NULL;
+
+#define PAXOS_TRANCHE	"paxos"
+#define PAXOS_N_LOCKS	5
+
+static void init_histogram(PaxosHistogram *h);
+
+void
+paxos_shmem_request(void)
+{
+	RequestAddinShmemSpace(add_size(MAXALIGN(sizeof(PaxosShared)),
+									paxos_queue_shmem_size()));
+	RequestNamedLWLockTranche(PAXOS_TRANCHE, PAXOS_N_LOCKS);
+}
+
+void
+paxos_shmem_startup(void)
+{
+	bool		found;
+	LWLockPadded *locks;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+
+	locks = GetNamedLWLockTranche(PAXOS_TRANCHE);
+	paxos_identity_lock = &locks[0].lock;
+	paxos_acceptor_lock = &locks[1].lock;
+	paxos_proposer_lock = &locks[2].lock;
+	paxos_learner_lock = &locks[3].lock;
+	paxos_queue_lock = &locks[4].lock;
+
+	paxos_shared = ShmemInitStruct("paxos shared state", sizeof(PaxosShared), &found);
+	if (!found)
+	{
+		PaxosShared *s = paxos_shared;
+
+		memset(s, 0, sizeof(*s));
+		s->membership = PAXOS_NO_DATABASE;
+		s->proposer_procno = -1;
+		s->learner_procno = -1;
+		s->next_owner = 1;
+		pg_atomic_init_u64(&s->accept_busy_since_us, 0);
+		pg_atomic_init_u64(&s->lock_holder_pid, 0);
+		pg_atomic_init_u64(&s->lock_held_since_us, 0);
+		pg_atomic_init_u64(&s->n_proposals, 0);
+		pg_atomic_init_u64(&s->n_chosen, 0);
+		pg_atomic_init_u64(&s->n_applied_slots, 0);
+		pg_atomic_init_u64(&s->n_applied_commands, 0);
+		pg_atomic_init_u64(&s->n_conditions_not_met, 0);
+		pg_atomic_init_u64(&s->n_command_errors, 0);
+		pg_atomic_init_u64(&s->n_unknown_outcomes, 0);
+		pg_atomic_init_u64(&s->n_read_indexes, 0);
+		pg_atomic_init_u64(&s->n_apply_retries, 0);
+		pg_atomic_init_u64(&s->n_fetched_entries, 0);
+		init_histogram(&s->accept_us);
+		init_histogram(&s->flush_us);
+		init_histogram(&s->apply_us);
+		init_histogram(&s->commit_us);
+		init_histogram(&s->batch_commands);
+	}
+	paxos_queue_shmem_init(found);
+
+	LWLockRelease(AddinShmemInitLock);
+}
+
+static void
+init_histogram(PaxosHistogram *h)
+{
+	pg_atomic_init_u64(&h->count, 0);
+	pg_atomic_init_u64(&h->sum, 0);
+	for (int i = 0; i < PAXOS_HISTOGRAM_BUCKETS; i++)
+		pg_atomic_init_u64(&h->bucket[i], 0);
+}
+
+void
+paxos_histogram_add(PaxosHistogram *h, uint64 v)
+{
+	int			i = v == 0 ? 0 : pg_leftmost_one_pos64(v) + 1;
+
+	pg_atomic_fetch_add_u64(&h->bucket[Min(i, PAXOS_HISTOGRAM_BUCKETS - 1)], 1);
+	pg_atomic_fetch_add_u64(&h->sum, v);
+	pg_atomic_fetch_add_u64(&h->count, 1);
+}
+
+px_usec
+paxos_now_us(void)
+{
+	struct timespec now;
+
+	/* Counts on while the machine sleeps: a lease must not outlive a nap. */
+#ifdef CLOCK_BOOTTIME
+	clock_gettime(CLOCK_BOOTTIME, &now);
+#else
+	clock_gettime(CLOCK_MONOTONIC, &now);
+#endif
+	return (px_usec) now.tv_sec * 1000000 + (px_usec) now.tv_nsec / 1000;
+}
+
+void
+paxos_require_preload(void)
+{
+	const char *others = shared_preload_libraries_string;
+
+	if (paxos_shared != NULL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("paxos_ext must be loaded when the server starts"),
+			 errhint("Put this line into postgresql.conf and restart the server: "
+					 "shared_preload_libraries = '%s%spaxos_ext'",
+					 others ? others : "", others && others[0] ? "," : "")));
+}
+
+void
+paxos_require_member(void)
+{
+	PaxosMembership membership;
+	Oid			database_oid;
+	char		why[PAXOS_ERROR_TEXT];
+
+	paxos_require_preload();
+
+	LWLockAcquire(paxos_identity_lock, LW_SHARED);
+	membership = paxos_shared->membership;
+	database_oid = paxos_shared->database_oid;
+	strlcpy(why, paxos_shared->why_fenced, sizeof(why));
+	LWLockRelease(paxos_identity_lock);
+
+	if (database_oid != MyDatabaseId && get_database_oid(paxos_database, true) != MyDatabaseId)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("paxos_ext works in database \"%s\" of this server, not in \"%s\"",
+						paxos_database, get_database_name(MyDatabaseId)),
+				 errhint("Connect to that database, or change paxos.database and restart the server.")));
+
+	switch (membership)
+	{
+		case PAXOS_MEMBER:
+			return;
+		case PAXOS_NO_DATABASE:
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the paxos workers have not started yet"),
+					 RecoveryInProgress() ?
+					 errhint("This server is a physical standby; paxos workers run on a primary.") :
+					 errhint("Try again in a moment; if this lasts, look into the server's log.")));
+			break;
+		case PAXOS_NO_EXTENSION:
+		case PAXOS_NO_CLUSTER:
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("this node is in no cluster"),
+					 errhint("Call paxos_create_cluster() on one of the nodes.")));
+			break;
+		case PAXOS_FORMING:
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the cluster of this node has not been formed completely"),
+					 errhint("Call paxos_create_cluster() again with the same connection strings.")));
+			break;
+		case PAXOS_FENCED:
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("this node may not take part in its cluster"),
+					 errdetail("%s", why),
+					 errhint("See paxos.status.")));
+			break;
+	}
+}
+
+/*
+ * Latches.  The number is read without a lock: it has a single writer, and a
+ * stale one wakes a process that finds nothing to do.
+ */
+static void
+wake(int procno)
+{
+	if (procno >= 0)
+		SetLatch(PaxosProcLatch(procno));
+}
+
+void
+paxos_wake_proposer(void)
+{
+	if (paxos_shared != NULL)
+		wake(*(volatile int *) &paxos_shared->proposer_procno);
+}
+
+void
+paxos_wake_learner(void)
+{
+	if (paxos_shared != NULL)
+		wake(*(volatile int *) &paxos_shared->learner_procno);
+}
+
+/* Does this backend keep the workers away? */
+static bool holding_off = false;
+
+static void
+release_hold_off(int code, Datum arg)
+{
+	if (holding_off)
+		paxos_workers_hold_off(false);
+}
+
+/* Ask a worker to end; true if it is still there. */
+static bool
+end_worker(LWLock *lock, int *procno)
+{
+	bool		there;
+
+	LWLockAcquire(lock, LW_SHARED);
+	there = *procno >= 0;
+	if (there)
+	{
+		int			pid = GetPGProcByNumber(*procno)->pid;
+
+		/*
+		 * Under the lock: a worker takes its number back under it before it
+		 * ends, so that the process is still the worker.
+		 */
+		if (pid > 0)
+			kill(pid, SIGTERM);
+	}
+	LWLockRelease(lock);
+	return there;
+}
+
+void
+paxos_workers_hold_off(bool hold)
+{
+	static bool registered = false;
+
+	if (paxos_shared == NULL)
+		return;
+
+	if (!hold)
+	{
+		holding_off = false;
+		LWLockAcquire(paxos_identity_lock, LW_EXCLUSIVE);
+		paxos_shared->hold_off = false;
+		LWLockRelease(paxos_identity_lock);
+		return;
+	}
+
+	if (!registered)
+	{
+		/* Else a session killed in DROP DATABASE would stop the node for ever. */
+		before_shmem_exit(release_hold_off, (Datum) 0);
+		registered = true;
+	}
+	LWLockAcquire(paxos_identity_lock, LW_EXCLUSIVE);
+	if (paxos_shared->hold_off && !holding_off)
+	{
+		LWLockRelease(paxos_identity_lock);
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("another session is dropping database \"%s\"", paxos_database)));
+	}
+	paxos_shared->hold_off = true;
+	holding_off = true;
+	LWLockRelease(paxos_identity_lock);
+
+	/*
+	 * Signal again on every turn: a worker that had passed
+	 * paxos_wait_while_held_off() before the flag was up publishes its number
+	 * a little later.
+	 */
+	for (;;)
+	{
+		bool		there;
+
+		there = end_worker(paxos_proposer_lock, &paxos_shared->proposer_procno);
+		there |= end_worker(paxos_learner_lock, &paxos_shared->learner_procno);
+		if (!there)
+			break;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 50L, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+void
+paxos_wait_while_held_off(void)
+{
+	for (;;)
+	{
+		bool		held;
+
+		LWLockAcquire(paxos_identity_lock, LW_SHARED);
+		held = paxos_shared->hold_off;
+		LWLockRelease(paxos_identity_lock);
+		if (!held)
+			return;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 100L, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
