@@ -316,7 +316,7 @@ sub load_table
 }
 
 our $LOAD_INSERT = q{SELECT applied FROM paxos_insert_if_not_exists('load_rows', jsonb_build_object('client', $1::int, 'op', $2::int))};
-our $LOAD_COUNT = q{SELECT applied FROM paxos_update_if('load_counts', jsonb_build_object('client', $1::int), '{"n": {"+": 1}}', jsonb_build_object('client', $1::int + 0 * $2::int))};
+our $LOAD_COUNT = q{SELECT applied FROM paxos_update_if('load_counts', jsonb_build_object('client', $1::int), '{"n +=": 1}', jsonb_build_object('client', $1::int + 0 * $2::int))};
 
 sub prepare_counts
 {

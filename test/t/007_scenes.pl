@@ -16,7 +16,7 @@ use Test::More;
 	{
 		$c->node(1)->sql("SELECT paxos_upsert('account', '{\"id\": $round, \"balance\": 1500}')");
 		my @h = map { [ $_, $_->start_sql("SELECT applied FROM paxos_update_if('account', '{\"id\": $round}', "
-			  . "'{\"balance\": {\"-\": 1000}}', '{\"balance\": {\">=\": 1000}}')") ] } $c->nodes;
+			  . "'{\"balance -=\": 1000}', '{\"balance >=\": 1000}')") ] } $c->nodes;
 		my @r = map { $_->[0]->finish_sql($_->[1]) } @h;
 		is(join(' ', sort map { $_->{ok} ? $_->{out} : $_->{err} } @r), 'f f t', "account, round $round: exactly one withdrawal succeeds");
 	}

@@ -77,7 +77,7 @@ is($n1->sql("SELECT applied FROM paxos_kv_put('after garbage', '1')"), 't', 'and
 $c->same_everywhere("SELECT key FROM paxos.kv ORDER BY 1", 'as do the others');
 
 # ---- shutdowns and restarts ------------------------------------------------------------------
-for my $mode (qw(fast immediate smart))
+for my $mode (qw(fast immediate))
 {
 	for my $n ($c->await_followers, $n1)
 	{
