@@ -1023,37 +1023,6 @@ find_row(ApplyTable *t, const PaxosKeyedOp *op)
 	return found;
 }
 
-/*
- * A deferrable unique or exclusion constraint has only been noted as perhaps
- * violated.  It is decided now: an error belongs to its command, not to the
- * slot's end.  (What the server does in a trigger at the end of the statement.)
- */
-static void
-recheck_constraint(PaxosApply *apply, ApplyTable *t, Oid index_oid)
-{
-	EState	   *estate = apply->estate;
-	TupleTableSlot *row = t->fresh;
-
-	for (int i = 0; i < t->result->ri_NumIndices; i++)
-	{
-		Relation	index = t->result->ri_IndexRelationDescs[i];
-		IndexInfo  *index_info = t->result->ri_IndexRelationInfo[i];
-		Datum		values[INDEX_MAX_KEYS];
-		bool		isnull[INDEX_MAX_KEYS];
-
-		if (RelationGetRelid(index) != index_oid)
-			continue;
-		GetPerTupleExprContext(estate)->ecxt_scantuple = row;
-		FormIndexDatum(index_info, row, estate, values, isnull);
-		if (index_info->ii_ExclusionOps == NULL)
-			(void) index_insert(index, values, isnull, &row->tts_tid, t->rel,
-								UNIQUE_CHECK_EXISTING, false, index_info);
-		else
-			check_exclusion_constraint(t->rel, index, index_info, &row->tts_tid,
-									   values, isnull, estate, false);
-	}
-}
-
 /* Store t->fresh, as a new row or in the place of t->found. */
 static void
 store_row(PaxosApply *apply, ApplyTable *t, bool update)
@@ -1061,7 +1030,6 @@ store_row(PaxosApply *apply, ApplyTable *t, bool update)
 	EState	   *estate = apply->estate;
 	TupleConstr *constr = RelationGetDescr(t->rel)->constr;
 	List	   *recheck = NIL;
-	ListCell   *lc;
 
 	ExecStoreVirtualTuple(t->fresh);
 	t->fresh->tts_tableOid = RelationGetRelid(t->rel);
@@ -1097,8 +1065,16 @@ store_row(PaxosApply *apply, ApplyTable *t, bool update)
 			recheck = PaxosInsertIndexTuples(t->result, t->fresh, estate, false,
 											 PaxosAllIndexes);
 	}
-	foreach(lc, recheck)
-		recheck_constraint(apply, t, lfirst_oid(lc));
+
+	/*
+	 * Only a deferrable constraint leaves something to check later.  There is
+	 * none on a consensus table unless somebody went behind our back.
+	 */
+	if (recheck != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("consensus table \"%s\" has a deferrable constraint",
+						RelationGetRelationName(t->rel))));
 }
 
 static void
