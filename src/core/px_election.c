@@ -53,6 +53,7 @@ px_become_follower(px_proposer *p, const char *reason, bool failed)
 	p->collecting = false;
 	p->round_more = false;
 	p->ready_slot = 0;
+	p->blind_since = 0;
 	px_intake_clear(p);
 	for (int i = 0; i < p->config.n_members; i++)
 	{
@@ -429,6 +430,25 @@ check_fitness(px_proposer *p)
 }
 
 /*
+ * Every member has a gap below its stream and none can fill another's: then
+ * the slots in the gap are chosen, and no node but this proposer knows it
+ * (their servers crashed before they had applied them).  A new ballot that
+ * begins at what the logs know proposes them again; this one cannot.
+ */
+static bool
+blind_too_long(px_proposer *p)
+{
+	if (!px_stream_blind(p))
+	{
+		p->blind_since = 0;
+		return false;
+	}
+	if (p->blind_since == 0)
+		p->blind_since = p->now;
+	return p->now >= p->blind_since + p->params.election_timeout_us;
+}
+
+/*
  * ---- time ----
  */
 
@@ -466,6 +486,8 @@ px_elect_timers(px_proposer *p)
 			 */
 			if (p->now >= px_stream_quorum_answered_at(p) + p->params.election_timeout_us)
 				px_become_follower(p, "no majority answers", false);
+			else if (blind_too_long(p))
+				px_become_follower(p, "nobody knows what this ballot's first slots are", false);
 			else if (p->role == PX_HANDING_OVER && p->now >= p->deadline)
 				px_become_follower(p, "the hand-over took too long", false);
 			else if (p->role == PX_LEADER)

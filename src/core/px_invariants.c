@@ -164,7 +164,9 @@ px_check_update(const px_proposer *p, const px_update *up)
 				break;
 			case PX_DO_SEND_PREPARE:
 				told_peers = true;
-				CHECK(a->u.prepare.ballot == p->ballot, "update: a Prepare of another ballot");
+				CHECK(a->u.prepare.ballot == p->ballot ||
+					  (p->ballot == 0 && up->actions[up->n_actions - 1].kind != PX_DO_SEND_PREPARE),
+					  "update: a Prepare of another ballot");
 				CHECK(a->to == p->params.self || p->role != PX_CANDIDATE ||
 					  (own != NULL && own->promised),
 					  "update: a ballot is told before the own acceptor promised it");

@@ -88,7 +88,16 @@ px_outbox_local(px_proposer *p, const px_local *before)
 	{
 		PX_ASSERT(local->own_last <= p->sequence);
 		p->applied_sequence = local->own_last;
-		p->sent_sequence = px_max64(p->sent_sequence, p->applied_sequence);
+		if (p->sent_sequence < p->applied_sequence)
+		{
+			/*
+			 * What a former leader was given has been chosen before it could
+			 * be given to this one, whose mark therefore lies below: without a
+			 * resend it would take none of the next ones.
+			 */
+			p->sent_sequence = p->applied_sequence;
+			p->resend = true;
+		}
 		restart_timer(p);
 	}
 

@@ -24,6 +24,9 @@ _Static_assert(PX_MAX_WINDOW <= 64, "px_peer.reported is a 64-bit map");
 _Static_assert(PX_MAX_VOTERS <= PX_MAX_MEMBERS, "voters are members");
 _Static_assert(PX_MAX_INTAKE >= PX_MAX_OUTBOX, "one origin's outbox fits into the intake");
 
+/* A peer that leaves something unanswered for so many election timeouts is cut. */
+#define PX_SILENCE_TIMEOUTS	4
+
 /* A message of values is cut at about this many bytes ... */
 #define PX_CHUNK_BYTES		(1024 * 1024)
 /* ... and one step hands at most so many of them to one peer. */
@@ -60,6 +63,9 @@ typedef struct px_peer
 	bool		promised;		/* has promised in the present round of recovery */
 	bool		refused;		/* has refused in the present round */
 	px_slot		w;				/* w of that Prepare */
+	px_slot		known;			/* what the peer knows to be chosen, or will as soon
+								 * as it is told: no gap up to here */
+	px_usec		waiting_since;	/* something sent is unanswered since; 0: nothing */
 	px_slot		sent_first;		/* first slot sent in the stream; 0: nothing sent */
 	px_slot		send_next;		/* next slot to send */
 	px_slot		first;			/* as the peer answered: 0 before */
@@ -73,6 +79,7 @@ typedef struct px_peer
 	/* news of it */
 	px_slot		applied;
 	px_slot		durable;
+	px_slot		truncated;
 	px_usec		answered_at;	/* last promise or Accepted that was no refusal; 0:
 								 * none in the present ballot */
 	px_usec		rtt_us;
@@ -146,6 +153,8 @@ struct px_proposer
 	px_slot		round_end;		/* last slot the present round proposes */
 	bool		round_more;		/* another round must follow */
 	px_slot		ready_slot;		/* the leader's own no-op; 0: not proposed */
+	px_usec		blind_since;	/* since when nobody knows what is chosen below the
+								 * streams; 0: somebody does */
 	px_usec		last_sent_at;
 	bool		beat;			/* send an Accept to everyone in this step */
 	bool		again;			/* something is left for the next step */
@@ -255,6 +264,7 @@ extern void px_stream_progress(px_proposer *p);
 extern void px_stream_timers(px_proposer *p);
 extern void px_stream_send_prepares(px_proposer *p);
 extern void px_stream_send_accepts(px_proposer *p);
+extern bool px_stream_blind(const px_proposer *p);
 extern px_usec px_stream_quorum_answered_at(const px_proposer *p);
 extern bool px_stream_counts(const px_proposer *p, const px_peer *peer, px_slot slot);
 extern px_usec px_stream_wake(const px_proposer *p);

@@ -59,6 +59,8 @@ px_stream_reset(px_proposer *p, px_peer *peer)
 	peer->reported = 0;
 	peer->told_chosen = 0;
 	peer->last_sent_at = 0;
+	peer->known = 0;
+	peer->waiting_since = 0;
 }
 
 /* Ask all members again, for what lies above chosen. */
@@ -308,12 +310,17 @@ px_stream_promise(px_proposer *p, px_peer *peer, const px_promise *m)
 		return;
 	}
 	peer->preparing = false;
+	peer->waiting_since = 0;
+	peer->truncated = px_max64(peer->truncated, m->truncated);
 	if (m->refusal != PX_REFUSED_NOT)
 	{
 		peer->refused = true;
 		peer->reopen_at = p->now + (m->refusal == PX_REFUSED_STREAM ?
 									p->params.heartbeat_us :
 									p->params.election_timeout_us / 4);
+		if (m->refusal == PX_REFUSED_TRUNCATED && m->truncated > m->w &&
+			m->truncated <= p->chosen)
+			peer->reopen_at = p->now;	/* known better now: again at once */
 		p->reason = px_refusal_name(m->refusal);
 		px_elect_refused(p);
 		return;
@@ -328,6 +335,7 @@ px_stream_promise(px_proposer *p, px_peer *peer, const px_promise *m)
 	peer->open = true;
 	peer->refused = false;
 	peer->answered_at = p->now;
+	peer->known = m->chosen;
 	peer->reported = 0;
 	for (int i = 0; i < m->n_entries; i++)
 	{
@@ -361,6 +369,42 @@ px_stream_promise(px_proposer *p, px_peer *peer, const px_promise *m)
 	count_promises(p);
 }
 
+/* Is the value this ballot proposed for 'slot' still in the window? */
+static bool
+kept(const px_proposer *p, px_slot slot)
+{
+	const px_window_entry *w = &p->window[slot % PX_MAX_WINDOW];
+
+	return w->slot == slot && w->ballot == p->ballot && slot <= p->proposed;
+}
+
+/*
+ * From where a stream is to be opened: below chosen as far as the values are
+ * still at hand, within the bytes of one message, and not below what the peer
+ * has truncated (it would refuse).  Slots that are chosen are
+ * thereby offered again to an acceptor that did not hear of it.  Opened at
+ * chosen, every member could be left with a gap that no other can fill: all
+ * have accepted the slot and lost their connection before they were told that
+ * it is chosen, and then only this proposer knows.
+ */
+static px_slot
+opening_w(const px_proposer *p, const px_peer *peer)
+{
+	px_slot		w = p->chosen;
+	uint32_t	bytes = 0;
+
+	if (p->collecting)
+		return w;
+	while (w > peer->truncated && kept(p, w))
+	{
+		bytes += p->window[w % PX_MAX_WINDOW].len;
+		if (bytes > PX_CHUNK_BYTES)
+			break;
+		w--;
+	}
+	return w;
+}
+
 void
 px_stream_send_prepares(px_proposer *p)
 {
@@ -380,7 +424,8 @@ px_stream_send_prepares(px_proposer *p)
 		px_stream_reset(p, peer);
 		peer->preparing = true;
 		peer->stream = ++p->streams;
-		peer->w = p->chosen;
+		peer->w = opening_w(p, peer);
+		peer->waiting_since = p->now;
 		a = px_action_add(p, PX_DO_SEND_PREPARE, peer->node);
 		a->u.prepare.from = p->params.self;
 		a->u.prepare.ballot = p->ballot;
@@ -505,6 +550,21 @@ truncatable(const px_proposer *p)
 	return lowest;
 }
 
+/*
+ * Where a stream that was just opened begins: where the peer's knowledge ends,
+ * or at the first slot above w whose value is still at hand, wherever w was:
+ * the watermark may have moved on since.
+ */
+static px_slot
+first_to_send(const px_proposer *p, const px_peer *peer)
+{
+	px_slot		first = p->chosen + 1;
+
+	while (first > peer->w + 1 && first > peer->known + 1 && kept(p, first - 1))
+		first--;
+	return first;
+}
+
 static void
 send_accept(px_proposer *p, px_peer *peer, uint16_t n_values)
 {
@@ -513,13 +573,9 @@ send_accept(px_proposer *p, px_peer *peer, uint16_t n_values)
 
 	if (peer->send_next == 0)
 	{
-		/*
-		 * The first Accept begins at the first slot whose value is still kept,
-		 * wherever w was: chosen has moved on since.
-		 */
-		peer->send_next = p->chosen + 1;
+		peer->send_next = first_to_send(p, peer);
 		peer->sent_first = peer->send_next;
-		PX_ASSERT(peer->sent_first > peer->w);
+		PX_ASSERT(peer->sent_first > peer->w && peer->sent_first <= p->chosen + 1);
 	}
 	p->last_sent_at = px_max64(p->now, p->last_sent_at + 1);
 	m->from = p->params.self;
@@ -542,6 +598,8 @@ send_accept(px_proposer *p, px_peer *peer, uint16_t n_values)
 	peer->send_next += n_values;
 	peer->told_chosen = p->chosen;
 	peer->last_sent_at = p->last_sent_at;
+	if (peer->waiting_since == 0)
+		peer->waiting_since = p->now;
 	peer->answer_new = false;
 }
 
@@ -563,13 +621,13 @@ chunk(px_proposer *p, px_slot slot)
 static void
 send_to(px_proposer *p, px_peer *peer)
 {
-	px_slot		from = peer->send_next != 0 ? peer->send_next : p->chosen + 1;
+	px_slot		from = peer->send_next != 0 ? peer->send_next : first_to_send(p, peer);
 	int			chunks = 0;
 	bool		own = peer->node == p->params.self;
 
-	if (from <= p->proposed && window_entry(p, from)->slot != from)
+	if (from <= p->proposed && !kept(p, from))
 	{
-		/* it fell behind what is kept: begin again at chosen + 1 */
+		/* it fell behind what is kept: begin again */
 		px_stream_reset(p, peer);
 		peer->want_prepare = true;
 		p->again = true;
@@ -591,8 +649,7 @@ send_to(px_proposer *p, px_peer *peer)
 	 */
 	if (chunks == 0 &&
 		(peer->send_next == 0 || p->beat || peer->answer_new ||
-		 (peer->told_chosen < p->chosen && !own) ||
-		 p->now >= peer->last_sent_at + p->params.heartbeat_us))
+		 (peer->told_chosen < p->chosen && !own)))
 		send_accept(p, peer, 0);
 }
 
@@ -639,10 +696,45 @@ px_stream_accepted(px_proposer *p, px_peer *peer, const px_accepted *m)
 	peer->next = m->next;
 	peer->applied = m->applied;
 	peer->durable = m->durable;
+	peer->truncated = px_max64(peer->truncated, m->truncated);
 	peer->answered_at = p->now;
 	peer->acked_sent_at = px_max64(peer->acked_sent_at, m->sent_at);
 	peer->rtt_us = p->now > m->sent_at ? p->now - m->sent_at : 0;
+	peer->waiting_since = m->sent_at == peer->last_sent_at ? 0 : p->now;
+
+	/* what it has received without a gap it knows chosen as soon as it is told */
+	peer->known = px_max64(peer->known, m->applied);
+	if (peer->first <= peer->known + 1)
+		peer->known = px_max64(peer->known, peer->next - 1);
 	px_read_confirm(p);
+}
+
+/*
+ * Do all members whose streams are open, a majority, miss slots that are
+ * chosen?  Then the one that knows most can learn from nobody.
+ */
+bool
+px_stream_blind(const px_proposer *p)
+{
+	bool		open[PX_MAX_MEMBERS] = {false};
+	bool		no[PX_MAX_MEMBERS] = {false};
+
+	if (!px_leads(p) || p->collecting)
+		return false;
+	for (int i = 0; i < p->config.n_members; i++)
+	{
+		const px_peer *peer = &p->peers[i];
+		px_slot		known = peer->known;
+
+		if (peer->node == p->params.self)
+			known = px_max64(known, p->local.chosen);
+		if (!peer->open || peer->first == 0)
+			continue;
+		if (peer->first <= known + 1)
+			return false;
+		open[i] = true;
+	}
+	return px_quorum_tally(&p->config, open, no) == PX_TALLY_WON;
 }
 
 px_usec
@@ -669,6 +761,25 @@ px_stream_timers(px_proposer *p)
 			peer->reopen_at = 0;
 			peer->want_prepare = true;
 		}
+
+		/*
+		 * A connection can be dead without anybody having said so.  The new
+		 * one begins with a Prepare.
+		 */
+		if (peer->up && peer->waiting_since != 0 &&
+			p->now >= peer->waiting_since +
+			PX_SILENCE_TIMEOUTS * p->params.election_timeout_us)
+		{
+			cut(p, peer, "cut: no answer for a long time");
+			if (!px_in_ballot(p))
+				return;
+			continue;
+		}
+
+		/* one heartbeat for all: an idle leader wakes once an interval */
+		if (peer->open && peer->last_sent_at != 0 &&
+			p->now >= peer->last_sent_at + p->params.heartbeat_us)
+			p->beat = true;
 	}
 }
 
