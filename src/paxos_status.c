@@ -435,6 +435,7 @@ describe_value(px_bytes value, const char **kind, uint64 *log_time_us,
 	px_command_view command;
 	uint32_t	pos = 0;
 
+	*kind = "unreadable";
 	*commands = 0;
 	*log_time_us = 0;
 	if (!px_value_open(value, &view))
