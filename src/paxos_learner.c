@@ -1093,10 +1093,11 @@ apply_available(px_slot chosen)
 		 */
 		MemoryContextReset(repaired_cxt);
 		repaired_slot = 0;
-		ereport(LOG,
-				(errmsg("paxos learner: slot " UINT64_FORMAT
-						" is missing or damaged in this node's log; asking the other members",
-						first)));
+		if (attempts == 0)
+			ereport(LOG,
+					(errmsg("paxos learner: slot " UINT64_FORMAT
+							" is missing or damaged in this node's log; asking the other members",
+							first)));
 		if (paxos_catchup_value(first, repaired_cxt, &repaired_value))
 		{
 			repaired_slot = first;
