@@ -499,7 +499,7 @@ ask(FormNode *node, const char *doing, const char *sql, int n_params,
 
 		primary = pstrdup(m ? m : PQresultErrorMessage(result));
 		detail = d ? pstrdup(d) : NULL;
-		if (h != NULL)
+		if (hint == NULL && h != NULL)
 			hint = pstrdup(h);
 		PQclear(result);
 	}
@@ -580,7 +580,7 @@ survey(FormNode *node)
 		" (SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname = 'paxos_ext'),"
 		" coalesce((SELECT pg_catalog.pg_has_role(r.oid, 'USAGE')"
 		"  FROM pg_catalog.pg_roles r WHERE r.rolname = 'paxos_peer'), false),"
-		" d.datname, current_user"
+		" d.datname, current_user, pg_catalog.current_setting('paxos.database', true)"
 		" FROM pg_catalog.pg_database d, LATERAL pg_catalog.to_jsonb(d) j"
 		" WHERE d.datname = pg_catalog.current_database()";
 	char	   *error = NULL;
@@ -589,6 +589,7 @@ survey(FormNode *node)
 	char	   *may_call;
 	char	   *database;
 	char	   *role;
+	char	   *wanted;
 
 	node->conn = paxos_conn_open(node->conninfo, paxos_connect_timeout_ms, false, &error);
 	if (node->conn == NULL)
@@ -606,12 +607,25 @@ survey(FormNode *node)
 	may_call = field(result, 6);
 	database = field(result, 7);
 	role = field(result, 8);
+	wanted = field(result, 9);
 	PQclear(result);
 
 	if (in_recovery[0] == 't')
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("node \"%s\" (%s) is a physical standby", node->name, node->conninfo)));
+	if (wanted == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("paxos_ext is not loaded at the start of node \"%s\" (%s)",
+						node->name, node->conninfo),
+				 errhint("Add paxos_ext to shared_preload_libraries in its postgresql.conf and restart it.")));
+	if (strcmp(wanted, database) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("node \"%s\" (%s) works in database \"%s\", not in \"%s\"",
+						node->name, node->conninfo, wanted, database),
+				 errhint("Let the connection string name that database, or change paxos.database there and restart the server.")));
 	if (node->extension_version == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -820,8 +834,8 @@ judge_records(FormNode *nodes, int n, pg_uuid_t *cluster)
 	}
 	if (n_begun == n)
 		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("these nodes form cluster %s already", uuid_text(&begun->cluster))));
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("these nodes belong to cluster %s already", uuid_text(&begun->cluster))));
 	if (!consists_of(begun->configuration, nodes, n))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -263,7 +263,9 @@ same_value(px_bytes a, px_bytes b)
  *
  * What stands in the slot already may be: marked chosen, or of the same
  * ballot; then its value is the same, or consensus is lost (invariants 1 and
- * 3), which we would rather notice here than in somebody's table.
+ * 3), which we would rather notice here than in somebody's table.  A value that
+ * fails its checksum proves nothing: the disk did that, and this is the repair
+ * (paxos_learner.c fetches what it cannot read).
  */
 static void
 put(Relation log, Oid index_relid, CatalogIndexState indexes, const px_entry *entry)
@@ -289,9 +291,18 @@ put(Relation log, Oid index_relid, CatalogIndexState indexes, const px_entry *en
 	{
 		px_entry	standing = entry_of_tuple(old, RelationGetDescr(log));
 		bool		same = same_value(standing.value, entry->value);
+		px_value_view view;
+		px_entry	repaired;
 		bool		keep;
 
-		if (standing.chosen)
+		if (!same && !px_value_open(standing.value, &view))
+		{
+			repaired = *entry;
+			repaired.chosen = entry->chosen || standing.chosen;
+			entry = &repaired;
+			keep = false;
+		}
+		else if (standing.chosen)
 		{
 			/* (a value proposed again in a higher ballot is the chosen one) */
 			PX_ASSERT(same);
@@ -456,8 +467,8 @@ paxos_acceptor_row_write(const PaxosAcceptorRow *row)
  * paxos.fetch(cluster, version, sender, from_slot, to_slot, max_bytes)
  *
  * Entries this node knows chosen, in order and without holes, beginning at
- * from_slot; at least one if it knows that one, and no more once their values
- * exceed max_bytes.  No rows: this node does not know from_slot chosen.  An
+ * from_slot; at least one if it knows that one, else no more than max_bytes of
+ * values.  No rows: this node does not know from_slot chosen.  An
  * error when from_slot is truncated here.
  */
 Datum
@@ -498,8 +509,7 @@ paxos_sql_fetch(PG_FUNCTION_ARGS)
 	scan = systable_beginscan_ordered(log, index, GetActiveSnapshot(),
 									  range_keys(keys, from, to), keys);
 	expected = from;
-	while (budget > 0 &&
-		   HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
 	{
 		Datum		values[LOG_COLUMNS];
 		bool		nulls[LOG_COLUMNS];
@@ -514,6 +524,8 @@ paxos_sql_fetch(PG_FUNCTION_ARGS)
 		row[1] = values[LOG_BALLOT - 1];
 		row[2] = PointerGetDatum(PG_DETOAST_DATUM(values[LOG_VALUE - 1]));
 		budget -= VARSIZE_ANY_EXHDR(DatumGetPointer(row[2]));
+		if (budget < 0 && expected != from)
+			break;
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row, row_nulls);
 		if (row[2] != values[LOG_VALUE - 1])
 			pfree(DatumGetPointer(row[2]));

@@ -1,11 +1,11 @@
 -- 60-cluster.sql
 --    Forming a cluster (protocol.md section 7, last paragraph).
 
-CREATE FUNCTION paxos_create_cluster(conninfos text[], names text[] DEFAULT NULL)
+CREATE FUNCTION @extschema@.paxos_create_cluster(conninfos text[], names text[] DEFAULT NULL)
 RETURNS uuid
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_create_cluster';
-REVOKE ALL ON FUNCTION paxos_create_cluster FROM PUBLIC;
-COMMENT ON FUNCTION paxos_create_cluster IS 'forms a cluster of the servers these connection strings lead to; call it once, on one of them';
+REVOKE ALL ON FUNCTION @extschema@.paxos_create_cluster FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.paxos_create_cluster IS 'forms a cluster of the servers these connection strings lead to; call it once, on one of them';
 
 -- What paxos_create_cluster() calls on every node.  The lock is the session's,
 -- and the functions that write refuse a session without it.
