@@ -55,6 +55,10 @@ typedef struct px_proposer_params
 	px_usec		heartbeat_us;	/* an idle leader sends an Accept this often */
 	px_usec		election_timeout_us;	/* patience is drawn from [1, 2) times this */
 	uint16_t	pipeline_depth; /* slots in flight, 1 .. PX_MAX_WINDOW */
+	px_usec		pipeline_gap_us;	/* while others are in flight, a slot is begun no
+								 * sooner than this after the last: so that what
+								 * comes in between shares one slot and one flush.
+								 * 0: at once */
 	uint16_t	outbox_depth;	/* own batches unapplied, 1 .. PX_MAX_OUTBOX */
 	uint32_t	max_batch_bytes;	/* an encoded origin batch; <= PX_MAX_BATCH_BYTES */
 	uint32_t	max_value_bytes;	/* an encoded value; >= max_batch_bytes +

@@ -153,6 +153,7 @@ struct px_proposer
 	px_slot		round_end;		/* last slot the present round proposes */
 	bool		round_more;		/* another round must follow */
 	px_slot		ready_slot;		/* the leader's own no-op; 0: not proposed */
+	px_usec		proposed_at;	/* when 'proposed' was */
 	px_usec		blind_since;	/* since when nobody knows what is chosen below the
 								 * streams; 0: somebody does */
 	px_usec		last_sent_at;

@@ -201,6 +201,24 @@ propose(px_proposer *p, uint32_t len)
 	w->chosen = false;
 	w->len = len;
 	p->proposed = slot;
+	p->proposed_at = p->now;
+}
+
+/*
+ * May a leader begin a slot with what waits?  Every slot costs each member a
+ * transaction and a flush, however little it holds.  So one at a time is begun
+ * at once, and further ones, up to the depth of the pipeline, only a gap after
+ * the last: on a near network that gathers what comes while a flush lasts, on
+ * a far one several slots are still on their way.
+ */
+static bool
+may_begin_slot(const px_proposer *p)
+{
+	px_slot		in_flight = p->proposed - p->chosen;
+
+	if (p->role != PX_LEADER || p->intake_n == 0 || in_flight >= p->params.pipeline_depth)
+		return false;
+	return in_flight == 0 || p->now >= p->proposed_at + p->params.pipeline_gap_us;
 }
 
 /* The stamp of a new value: the wall clock, but never back (protocol.md § 5). */
@@ -522,11 +540,8 @@ px_stream_progress(px_proposer *p)
 		p->failures = 0;
 		px_read_register(p);
 	}
-	if (p->role == PX_LEADER)
-	{
-		while (p->intake_n > 0 && p->proposed - p->chosen < p->params.pipeline_depth)
-			propose_batches(p);
-	}
+	while (may_begin_slot(p))
+		propose_batches(p);
 }
 
 /*
@@ -790,6 +805,9 @@ px_stream_wake(const px_proposer *p)
 
 	if (!px_in_ballot(p))
 		return 0;
+	if (p->role == PX_LEADER && p->intake_n > 0 &&
+		p->proposed - p->chosen < p->params.pipeline_depth)
+		at = p->proposed_at + p->params.pipeline_gap_us;
 	for (int i = 0; i < p->config.n_members; i++)
 	{
 		const px_peer *peer = &p->peers[i];
