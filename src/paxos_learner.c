@@ -114,6 +114,7 @@
 #define IDLE_LOOK_MS		1000	/* no cluster: look again */
 #define DURABLE_LOOK_MS		100		/* a commit record waits for its flush */
 #define STATS_LOOK_MS		1000
+#define QUIET_LOOK_MS		10000	/* nothing at all happened */
 
 /* ---- replicated state ---- */
 
@@ -1040,7 +1041,7 @@ apply_available(px_slot chosen)
 		FlushErrorState();
 		at_slot = 0;
 		clean_up_after_error();
-		if (!careful && error_is_result(edata))
+		if (!careful && slot != 0 && error_is_result(edata))
 		{
 			careful_slot = slot;
 			if (paxos_trace_level >= PAXOS_TRACE_MESSAGES)
@@ -1298,7 +1299,7 @@ static long
 time_to_wait_ms(const px_acceptor *a)
 {
 	px_usec		now = paxos_now_us();
-	long		ms = 10000;
+	long		ms = QUIET_LOOK_MS;
 	px_usec		at;
 
 	if (membership != PAXOS_MEMBER)
@@ -1350,6 +1351,7 @@ paxos_learner_main(Datum arg)
 		px_acceptor a;
 		bool		busy = false;
 		long		ms;
+		int			rc;
 
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
@@ -1388,7 +1390,11 @@ paxos_learner_main(Datum arg)
 		ms = time_to_wait_ms(&a);
 		if (stats_pending)
 			ms = Min(ms, STATS_LOOK_MS);
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
-						 paxos_wait_event(&wait_event, "PaxosLearnerMain"));
+		rc = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
+					   paxos_wait_event(&wait_event, "PaxosLearnerMain"));
+
+		/* Nobody tells us of DROP EXTENSION. */
+		if ((rc & WL_TIMEOUT) != 0 && ms == QUIET_LOOK_MS)
+			identity_seen = 0;
 	}
 }
