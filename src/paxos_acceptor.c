@@ -616,6 +616,11 @@ paxos_peer_check(FunctionCallInfo fcinfo, bool *may_vote)
 	if (!known)
 		(void) paxos_node_load();
 
+	if (paxos_shared->hold_off)
+		ereport(FATAL,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("database \"%s\" is being dropped", paxos_database)));
+
 	LWLockAcquire(paxos_identity_lock, LW_SHARED);
 	membership = paxos_shared->membership;
 	own = paxos_shared->cluster_id;

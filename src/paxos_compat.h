@@ -94,4 +94,11 @@ paxos_wait_event(uint32 *cache, const char *name)
 	ExecInsertIndexTuples((result), (row), (estate), (update), false, NULL, NIL)
 #endif
 
+/* The i-th of pgstat_fetch_stat_numbackends() backends. */
+#if PG_VERSION_NUM >= 160000
+#define PaxosBackendEntry(i)	pgstat_get_local_beentry_by_index(i)
+#else
+#define PaxosBackendEntry(i)	pgstat_fetch_stat_local_beentry(i)
+#endif
+
 #endif							/* PAXOS_COMPAT_H */

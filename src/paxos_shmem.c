@@ -30,6 +30,7 @@
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
+#include "utils/backend_status.h"
 #include "utils/builtins.h"
 #include "utils/wait_event.h"
 
@@ -269,6 +270,37 @@ end_worker(LWLock *lock, int *procno)
 	return there;
 }
 
+/*
+ * Connections of other nodes: they are nobody's session, and would keep the
+ * database from being dropped as long as their nodes live.  True if there
+ * are any.
+ */
+#define PEER_PREFIX		"paxos "
+
+static bool
+end_peers(void)
+{
+	Oid			database = get_database_oid(paxos_database, true);
+	bool		any = false;
+	int			n;
+
+	pgstat_clear_backend_activity_snapshot();
+	n = pgstat_fetch_stat_numbackends();
+	for (int i = 1; i <= n; i++)
+	{
+		PgBackendStatus *b = &PaxosBackendEntry(i)->backendStatus;
+
+		if (b->st_backendType == B_BACKEND && b->st_procpid != MyProcPid &&
+			b->st_databaseid == database && b->st_appname != NULL &&
+			strncmp(b->st_appname, PEER_PREFIX, strlen(PEER_PREFIX)) == 0)
+		{
+			kill(b->st_procpid, SIGTERM);
+			any = true;
+		}
+	}
+	return any;
+}
+
 void
 paxos_workers_hold_off(bool hold)
 {
@@ -307,21 +339,33 @@ paxos_workers_hold_off(bool hold)
 	/*
 	 * Signal again on every turn: a worker that had passed
 	 * paxos_wait_while_held_off() before the flag was up publishes its number
-	 * a little later.
+	 * a little later.  A peer that connects from now on is turned away by its
+	 * first call (paxos_peer_check).
 	 */
-	for (;;)
+	PG_TRY();
 	{
-		bool		there;
+		for (;;)
+		{
+			bool		there;
 
-		there = end_worker(paxos_proposer_lock, &paxos_shared->proposer_procno);
-		there |= end_worker(paxos_learner_lock, &paxos_shared->learner_procno);
-		if (!there)
-			break;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 50L, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
+			there = end_worker(paxos_proposer_lock, &paxos_shared->proposer_procno);
+			there |= end_worker(paxos_learner_lock, &paxos_shared->learner_procno);
+			there |= end_peers();
+			if (!there)
+				break;
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							 50L, PG_WAIT_EXTENSION);
+			ResetLatch(MyLatch);
+			CHECK_FOR_INTERRUPTS();
+		}
 	}
+	PG_CATCH();
+	{
+		/* Cancelled while waiting: the caller has nothing to undo yet. */
+		paxos_workers_hold_off(false);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 }
 
 void

@@ -179,9 +179,9 @@ extern void paxos_wake_proposer(void);
 extern void paxos_wake_learner(void);
 
 /*
- * DROP DATABASE of paxos.database: true makes both workers end and keeps them
- * from connecting again, and returns when they have let go; false lets them come
- * back.  A backend that ends without saying false says it on its way out.
+ * DROP DATABASE of paxos.database: true makes both workers and the connections
+ * of other nodes end and keeps them from connecting again, and returns when
+ * they have let go; false lets them come back.  A backend that ends without saying false says it on its way out.
  */
 extern void paxos_workers_hold_off(bool hold);
 
