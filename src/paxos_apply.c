@@ -563,19 +563,17 @@ static HTAB *infos = NULL;
 static void
 relcache_callback(Datum arg, Oid relid)
 {
-	map_forget(relid);
 	trees_forget(relid);
-	if (infos == NULL)
-		return;
-	if (OidIsValid(relid))
+	if (!OidIsValid(relid))
+		paxos_apply_forget();
+	else
 	{
-		PaxosRelInfo *info = hash_search(infos, &relid, HASH_FIND, NULL);
+		PaxosRelInfo *info = infos == NULL ? NULL : hash_search(infos, &relid, HASH_FIND, NULL);
 
 		if (info != NULL)
 			info->valid = false;
+		map_forget(relid);
 	}
-	else
-		paxos_apply_forget();
 }
 
 static void
@@ -594,6 +592,8 @@ paxos_apply_forget(void)
 	HASH_SEQ_STATUS seq;
 	PaxosRelInfo *info;
 
+	/* the map too: a row put right by hand sends no invalidation */
+	map_forget(InvalidOid);
 	if (infos == NULL)
 		return;
 	hash_seq_init(&seq, infos);
