@@ -834,7 +834,7 @@ judge_records(FormNode *nodes, int n, pg_uuid_t *cluster)
 	}
 	if (n_begun == n)
 		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("these nodes belong to cluster %s already", uuid_text(&begun->cluster))));
 	if (!consists_of(begun->configuration, nodes, n))
 		ereport(ERROR,
