@@ -172,15 +172,22 @@ map_read(ScanKey key, bool by_table_id, int64 *table_id, Oid *relid)
 	return found;
 }
 
+/* The two tables mirror each other: an entry of one without its partner would
+ * be passed over by map_forget(). */
 static void
 map_remember(int64 table_id, Oid relid)
 {
 	IdEntry    *id;
 	RelidEntry *entry;
+	bool		found;
 
-	id = hash_search(by_id, &table_id, HASH_ENTER, NULL);
+	id = hash_search(by_id, &table_id, HASH_ENTER, &found);
+	if (found && id->relid != relid)
+		(void) hash_search(by_relid, &id->relid, HASH_REMOVE, NULL);
 	id->relid = relid;
-	entry = hash_search(by_relid, &relid, HASH_ENTER, NULL);
+	entry = hash_search(by_relid, &relid, HASH_ENTER, &found);
+	if (found && entry->table_id != table_id)
+		(void) hash_search(by_id, &entry->table_id, HASH_REMOVE, NULL);
 	entry->table_id = table_id;
 }
 
