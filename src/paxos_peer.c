@@ -260,24 +260,42 @@ back_off(PaxosPeer *peer)
 	return span / 2 + px_random(&back_off_seed) % (span / 2);
 }
 
+/* From any state to WAITING; DOWN is owed if UP was told. */
+static void
+give_up(PaxosPeer *peer, px_usec retry_at)
+{
+	close_connection(peer);
+	peer->state = PAXOS_PEER_WAITING;
+	peer->retry_at = retry_at;
+	if (peer->told_up)
+		peer->tell_down = true;
+	peer->told_up = false;
+}
+
 void
 paxos_peer_cut(PaxosPeer *peer, const char *why, px_usec now)
 {
-	char		text[PAXOS_ERROR_TEXT];
-	int			len;
+	char		text[PAXOS_ERROR_TEXT] = "connection was lost";
+	const char *line;
+	const char *next;
+	Size		len;
 
 	if (peer->state == PAXOS_PEER_WAITING)
 		return;
 
-	/* 'why' may belong to what is about to be freed */
-	strlcpy(text, why[0] != '\0' ? why : "connection was lost", sizeof(text));
-	len = strlen(text);
-	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
-		text[--len] = '\0';
-	for (char *c = text; *c; c++)
+	/*
+	 * 'why' may belong to what is about to be freed.  Of what libpq says, which
+	 * may be a line for each address tried and hints on lines of their own, the
+	 * last line that is no hint tells most.
+	 */
+	for (line = why; line != NULL && *line; line = next)
 	{
-		if (*c == '\n' || *c == '\t')
-			*c = ' ';
+		next = strchr(line, '\n');
+		len = next != NULL ? next - line : strlen(line);
+		if (len > 0 && *line != '\t')
+			strlcpy(text, line, Min(len + 1, sizeof(text)));
+		if (next != NULL)
+			next++;
 	}
 
 	if (strcmp(text, peer->last_error) != 0 && !peer->forwarding)
@@ -286,14 +304,15 @@ paxos_peer_cut(PaxosPeer *peer, const char *why, px_usec now)
 	strlcpy(peer->last_error, text, sizeof(peer->last_error));
 	peer->error_count++;
 
-	close_connection(peer);
-	peer->state = PAXOS_PEER_WAITING;
-	peer->retry_at = now + back_off(peer);
+	give_up(peer, now + back_off(peer));
 	peer->failures++;
-	peer->tell_up = false;
-	if (peer->told_up)
-		peer->tell_down = true;
-	peer->told_up = false;
+}
+
+void
+paxos_peer_renew(PaxosPeer *peer, px_usec now)
+{
+	if (peer->state != PAXOS_PEER_WAITING)
+		give_up(peer, now);
 }
 
 void

@@ -72,8 +72,7 @@ typedef struct PaxosPeer
 	int			failures;		/* since the last time it was UP */
 
 	bool		told_up;		/* UP has been reported and DOWN has not */
-	bool		tell_up;
-	bool		tell_down;
+	bool		tell_down;		/* DOWN is owed */
 
 	/* unsent and unanswered */
 	bool		unsent;			/* libpq could not write everything */
@@ -107,6 +106,9 @@ extern void paxos_peer_destroy(PaxosPeer *peer);
 
 /* Close the connection, give the reason, try again after a back-off. */
 extern void paxos_peer_cut(PaxosPeer *peer, const char *why, px_usec now);
+
+/* Close the connection, nothing being wrong with it, and connect again at once. */
+extern void paxos_peer_renew(PaxosPeer *peer, px_usec now);
 
 /* Connect at once, whatever the back-off says (the node was heard of). */
 extern void paxos_peer_hurry(PaxosPeer *peer, px_usec now);

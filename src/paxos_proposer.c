@@ -324,6 +324,20 @@ do_publish(Life *life, const px_action *a)
 		pgstat_report_activity(STATE_RUNNING, px_role_name(a->u.publish.role));
 	}
 
+	/*
+	 * Leadership ended, and not by a hand-over, which withdraws it: what is left
+	 * of it is the lease that each acceptor granted with the last Accept, and
+	 * they would refuse everybody else until it runs out.  The end of the stream
+	 * ends it (protocol.md § 3.1).  Seen when two nodes stood at once and each
+	 * spoilt the other's ballot: a second without service.
+	 */
+	if ((life->role == PX_RECOVERING || life->role == PX_LEADER) &&
+		a->u.publish.role < PX_RECOVERING)
+	{
+		for (int i = 0; i < life->n_peers; i++)
+			paxos_peer_renew(life->peers[i], life->now);
+	}
+
 	life->role = a->u.publish.role;
 	life->ballot = a->u.publish.ballot;
 	life->leader = a->u.publish.leader;
