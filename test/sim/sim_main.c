@@ -3,7 +3,7 @@
  *	  Arguments, sets of seeds, replay of a failing one, coverage.
  *
  *	sim --seed N [--nodes N] [--steps N] [--trace]
- *	sim --seeds FROM..TO [--seeds ...] [--file FILE] [--coverage]
+ *	sim --seeds FROM..TO [--file FILE] [--coverage] [--stop at the first failure]
  *
  * A run that fails is run again at once with the trace kept (a seed gives the
  * same run every time), so that ordinary runs pay nothing for traces.
@@ -155,7 +155,7 @@ static void
 usage(void)
 {
 	fprintf(stderr, "usage: sim --seed N | --seeds FROM..TO | --file FILE ...\n"
-			"           [--nodes 1..%d] [--steps N] [--trace] [--coverage] [--quiet]\n", SIM_MAX_NODES);
+			"           [--nodes 1..%d] [--steps N] [--trace] [--coverage] [--quiet] [--stop]\n", SIM_MAX_NODES);
 	exit(2);
 }
 
@@ -177,6 +177,7 @@ main(int argc, char **argv)
 	bool		trace = false;
 	bool		coverage = false;
 	bool		quiet = false;
+	bool		stop = false;
 	uint64_t	failures = 0;
 	char	   *end;
 
@@ -188,6 +189,8 @@ main(int argc, char **argv)
 			coverage = true;
 		else if (strcmp(argv[i], "--quiet") == 0)
 			quiet = true;
+		else if (strcmp(argv[i], "--stop") == 0)
+			stop = true;
 		else if (i + 1 >= argc)
 			usage();
 		else if (strcmp(argv[i], "--nodes") == 0)
@@ -204,7 +207,7 @@ main(int argc, char **argv)
 		else
 			usage();
 	}
-	for (int i = 1; i < argc; i++)
+	for (int i = 1; i < argc && !(stop && failures > 0); i++)
 	{
 		if (strcmp(argv[i], "--seed") == 0)
 		{
@@ -219,7 +222,7 @@ main(int argc, char **argv)
 			if (strncmp(end, "..", 2) != 0)
 				usage();
 			to = number(end + 2, &end);
-			for (uint64_t s = from; s <= to; s++)
+			for (uint64_t s = from; s <= to && !(stop && failures > 0); s++)
 				if (!one(s, nodes, steps, trace))
 					failures++;
 		}

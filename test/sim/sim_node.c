@@ -718,7 +718,6 @@ carry_out(sim_node *n, const px_action *a)
 			{
 				sim_conn   *c = a->to >= 1 && a->to <= W->n_nodes ? n->stream[a->to] : NULL;
 
-				cover(cov_reset_peer);
 				if (c == NULL)
 					break;
 				net_cut(c, rnd_below(2 * SIM_MS), rnd_log(100, 100 * SIM_MS));
