@@ -504,7 +504,13 @@ next_round(px_proposer *p)
 		px_value_open(px_proposer_value(p, p->round_end), &view) &&
 		px_value_config(&view, p->round_end, &config) &&
 		config.slot > p->config.slot)
+	{
 		px_adopt_config(p, &config);
+
+		/* the silence of members that could not be asked begins here */
+		for (int i = 0; i < p->config.n_members; i++)
+			p->peers[i].answered_at = p->now;
+	}
 	if (!px_config_is_voter(&p->config, p->params.self))
 	{
 		px_become_follower(p, "no longer a voter", false);
