@@ -57,9 +57,13 @@ include $(PGXS)
 
 $(OBJS): $(wildcard src/*.h src/core/*.h)
 
-# The extension script is its parts, in the order of their names.
+# The extension script is its parts, in the order of their names.  Put together
+# every time and replaced when it differs: a part that went away, or came with
+# an old date, is no reason make would see.
 SQL_PARTS = $(sort $(wildcard src/sql/*.sql))
-paxos_ext--$(EXTVERSION).sql: $(SQL_PARTS)
-	{ printf '%s\n' '\echo Use "CREATE EXTENSION paxos_ext" to load this file. \quit'; cat $(SQL_PARTS); } > $@
+paxos_ext--$(EXTVERSION).sql: FORCE
+	@{ printf '%s\n' '\echo Use "CREATE EXTENSION paxos_ext" to load this file. \quit'; cat $(SQL_PARTS); } > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+.PHONY: FORCE
 
 endif

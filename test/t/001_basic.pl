@@ -60,7 +60,7 @@ is($c->node(2)->sql(q{SELECT applied, current->>'v' FROM paxos_cas('made_on_3', 
 
 # A constraint violation found at the slot raises that violation, and changes nothing.
 $c->node(1)->sql("CREATE UNIQUE INDEX made_on_3_v ON made_on_3 (v) WHERE v = 'cas'");
-$c->node(2)->fails(q{SELECT paxos_update_if('made_on_3', '{"id": 1}', '{"v": "cas"}', NULL)}, '23505',
+$c->node(2)->fails(q{SELECT paxos_update_if('made_on_3', '{"id": 1}', '{"v": "cas"}', '{}')}, '23505',
 	qr/made_on_3_v/, 'a unique violation comes back as itself');
 $c->same_everywhere("SELECT id, v FROM made_on_3 ORDER BY id", 'and nothing changed anywhere');
 $c->node(3)->sql("DROP INDEX made_on_3_v");
@@ -92,7 +92,7 @@ my $r = $c->node(1)->try(q{SELECT applied, current IS NULL FROM paxos_insert_if_
 is($r->{out}, 't|t', 'with INSERT only he inserts, and sees no row image') or diag $r->{err};
 $c->node(1)->fails(q{SELECT paxos_insert_if_not_exists('hers', '{"id": 3, "secret": "b"}')}, '42501', qr/permission denied/,
 	'but not into other columns', user => 'bob');
-$c->node(1)->fails(q{SELECT paxos_update_if('hers', '{"id": 1}', '{"v": "b"}', NULL)}, '42501', qr/permission denied/,
+$c->node(1)->fails(q{SELECT paxos_update_if('hers', '{"id": 1}', '{"v": "b"}', '{}')}, '42501', qr/permission denied/,
 	'nor does he update', user => 'bob');
 
 # ---- what is refused, with what to do instead ----------------------------------

@@ -14,7 +14,7 @@ $c->await_equal;
 
 # ---- decided at the slot, or before it was sent ----------------------------------
 $a->fails("SELECT paxos_insert_if_not_exists('t', '{\"id\": 2, \"n\": 100}')", '23514', qr/check constraint/, 'check violation');
-$a->fails("SELECT paxos_update_if('t', '{\"id\": 1}', '{\"n +=\": 2147483647}', NULL)", '22003', qr/out of range/, 'overflow at the slot');
+$a->fails("SELECT paxos_update_if('t', '{\"id\": 1}', '{\"n +=\": 2147483647}', '{}')", '22003', qr/out of range/, 'overflow at the slot');
 $a->fails("SELECT paxos_insert_if_not_exists('t', '{\"id\": 2, \"v\": \"too long\"}')", '22001', qr/too long/, 'value too long');
 $a->fails("SELECT paxos_insert_if_not_exists('t', '{\"id\": \"x\"}')", '22P02', qr/invalid input/, 'bad input');
 $a->fails("SELECT paxos_insert_if_not_exists('t', '{\"nosuch\": 1}')", '42703', qr/column/, 'no such column');

@@ -21,9 +21,9 @@ $n1->fails("SELECT paxos_barrier()", '55000', qr/cluster/, 'no cluster yet, read
 
 # ---- forming: what is checked first -----------------------------------------------------
 my $m = $c->members;
-$r = $n1->fails("SELECT paxos_create_cluster(ARRAY[$m])", '55000', qr/node|extension|member/, 'forming with a node that lacks the extension');
-$n2->create_extension;
-$n3->create_extension;
+$_->sql("CREATE ROLE paxos_peer; CREATE ROLE node LOGIN IN ROLE paxos_peer") for $n2, $n3;
+$r = $n1->fails("SELECT paxos_create_cluster(ARRAY[$m])", '55000', qr/extension/, 'forming with a node that lacks the extension');
+$_->sql("CREATE EXTENSION paxos_ext") for $n2, $n3;
 $n1->fails("SELECT paxos_create_cluster(ARRAY[]::text[])", '22023', qr/./, 'no members');
 $n1->fails("SELECT paxos_create_cluster(ARRAY['host=127.0.0.1 port=1 dbname=app user=node', " . $c->members($n1) . "])", '08001', qr/./, 'an unreachable member');
 $n1->fails("SELECT paxos_create_cluster(ARRAY[" . $c->members($n1) . ", " . $c->members($n1) . ", " . $c->members($n2) . "])", '22023', qr/./, 'the same server twice');
@@ -31,23 +31,33 @@ $n1->fails("SELECT paxos_create_cluster(ARRAY[" . $c->members($n2, $n3) . "])", 
 $n1->fails("SELECT paxos_create_cluster(ARRAY['nonsense', 'x'])", '42601', qr/./, 'no conninfo');
 is($_->sql("SELECT count(*) FROM paxos.members"), 0, "node $_->{number} is in no cluster after all that") for $c->nodes;
 
-# Half-way: the third node ends while the cluster is formed; whatever came of it
-# decides nothing, and the call can be made again.
+# Half-way: the third node cannot record that it takes part (a session of its own
+# holds the table), and dies while the two others have.  Such a cluster decides
+# nothing, and the call can be made again.
+my $holder = $n3->session;
+$holder->query("BEGIN; LOCK TABLE paxos.node IN EXCLUSIVE MODE");
 my $h = $n1->start_sql("SELECT paxos_create_cluster(ARRAY[$m])");
+$_->poll_sql("SELECT state FROM paxos.status", 'forming') for $n1, $n2;
 $n3->kill9;
 $r = $n1->finish_sql($h);
-note("forming while a node dies: $r->{sqlstate} $r->{err}");
+ok(!$r->{ok} && $r->{err} =~ /node3/, 'forming fails half-way, and says where') or diag "$r->{out} $r->{err}";
+is($_->sql("SELECT state FROM paxos.status"), 'forming', "node $_->{number} stays where it was") for $n1, $n2;
+$_->fails("SELECT paxos_kv_put('k', '1')", '55000', qr/./, "half-formed, node $_->{number} decides nothing") for $n1, $n2;
 $n3->start;
-if (!$r->{ok})
+
+# Two calls at once, on two nodes: they do not mix, and one cluster comes of it.
+my @calls = map { [ $_, $_->start_sql("SELECT paxos_create_cluster(ARRAY[$m])") ] } $n1, $n2;
+my @formed = grep { $_->{ok} } map { $_->[0]->finish_sql($_->[1]) } @calls;
+note("two calls at once: " . scalar(@formed) . " succeeded");
+if (!@formed)
 {
-	$n1->fails("SELECT paxos_kv_put('k', '1')", '55000', qr/./, 'a half-formed cluster decides nothing');
-	$r = $n1->try("SELECT paxos_create_cluster(ARRAY[$m])");
-	ok($r->{ok}, 'and forming can be run again') or diag $r->{err};
+	$r = $n3->try("SELECT paxos_create_cluster(ARRAY[$m])");
+	ok($r->{ok}, 'neither won, and a third call does') or diag $r->{err};
 }
 $c->await_followers;
 is($n2->sql("SELECT applied FROM paxos_kv_put('k', '1')"), 't', 'the cluster works');
-$n2->fails("SELECT paxos_create_cluster(ARRAY[$m])", '55000', qr/./, 'a member cannot form another cluster');
-is($n1->sql("SELECT count(DISTINCT cluster_id) FROM paxos.status"), 1, 'one cluster');
+$n2->fails("SELECT paxos_create_cluster(ARRAY[$m])", '42710', qr/already/, 'a member cannot form another cluster');
+is(scalar(keys %{ { map { $_->sql("SELECT cluster_id FROM paxos.status") => 1 } $c->nodes } }), 1, 'all are in one cluster');
 
 # ---- strangers -----------------------------------------------------------------------------
 for my $n ($c->nodes) { $n->sql("CREATE ROLE stranger LOGIN"); }
@@ -131,10 +141,27 @@ is($n3->sql("SELECT 1"), 1, 'DROP EXTENSION: the server lives');
 $c->await_leader;
 is($n1->sql("SELECT applied FROM paxos_kv_put('without third', '1')"), 't', 'and the two others go on');
 $n3->poll_sql("SELECT count(*) = 2 FROM pg_stat_activity WHERE backend_type LIKE 'paxos %'");
-$n3->sql("DROP DATABASE app", database => 'postgres');
-pass('DROP DATABASE works while the workers run');
+# The other nodes still look for it there; they are put off as any session is.
+$n3->sql("DROP DATABASE app WITH (FORCE)", database => 'postgres');
+pass('DROP DATABASE WITH (FORCE) works while the workers run and peers connect');
 is($n3->sql("SELECT count(*) FROM pg_database WHERE datname = 'app'", database => 'postgres'), 0, 'and it is gone');
 $n3->stop('fast');
 pass('the server without its database shuts down');
 is($n2->sql("SELECT applied FROM paxos_kv_put('two left', '1')"), 't', 'two of three write');
+
+# A server with the extension and no cluster: nothing of ours holds its database.
+my $single = PaxosCluster->new(nodes => 1, form => 0, database => 'app')->node(1);
+$single->poll_sql("SELECT state FROM paxos.status", 'no cluster');
+$single->sql("DROP DATABASE app", database => 'postgres');
+pass('DROP DATABASE works while the workers are in it');
+$single->sql("CREATE DATABASE app", database => 'postgres');
+$single->sql("CREATE EXTENSION paxos_ext");
+$single->poll_sql("SELECT state FROM paxos.status", 'no cluster');
+pass('and they find a new one of that name');
+$single->sql("DROP EXTENSION paxos_ext CASCADE; CREATE EXTENSION paxos_ext");
+$single->sql("SELECT paxos_create_cluster(ARRAY['" . $single->conninfo . "'])");
+is($single->sql("SELECT applied FROM paxos_kv_put('alone', '1')"), 't', 'a cluster of one works');
+$single->sql("DROP EXTENSION paxos_ext CASCADE");
+$single->poll_sql("SELECT count(*) = 2 FROM pg_stat_activity WHERE backend_type LIKE 'paxos %'");
+pass('DROP EXTENSION under a member');
 done_testing;

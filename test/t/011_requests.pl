@@ -12,7 +12,7 @@ $c->node(1)->sql("SELECT paxos_insert_if_not_exists('t', '{\"id\": 1, \"n\": 0}'
 $c->await_equal;
 
 my $id = 'aaaaaaaa-0000-4000-8000-000000000001';
-my $inc = "SELECT applied, slot, current->>'n', request_id FROM paxos_update_if('t', '{\"id\": 1}', '{\"n +=\": 1}', NULL, '$id')";
+my $inc = "SELECT applied, slot, current->>'n', request_id FROM paxos_update_if('t', '{\"id\": 1}', '{\"n +=\": 1}', '{}', '$id')";
 my $first = $c->node(1)->sql($inc);
 like($first, qr/^t\|\d+\|1\|$id$/, 'the first time');
 for my $n ($c->nodes)
@@ -36,11 +36,11 @@ is($c->node(3)->sql("SELECT applied, slot FROM paxos_insert_if_not_exists('t', '
 
 # So is an error of the command itself.
 my $id4 = 'aaaaaaaa-0000-4000-8000-000000000004';
-my $bad = "SELECT paxos_update_if('t', '{\"id\": 1}', '{\"n +=\": 2147483647}', NULL, '$id4')";
+my $bad = "SELECT paxos_update_if('t', '{\"id\": 1}', '{\"n +=\": 2147483647}', '{}', '$id4')";
 $c->node(1)->fails($bad, '22003', qr/out of range/, 'an error of the command');
-$c->node(1)->sql("SELECT paxos_update_if('t', '{\"id\": 1}', '{\"n\": -5}', NULL)");
+$c->node(1)->sql("SELECT paxos_update_if('t', '{\"id\": 1}', '{\"n\": -5}', '{}')");
 $c->node(2)->fails($bad, '22003', qr/out of range/, 'is the result of its id, also when it would work now');
-$c->node(1)->sql("SELECT paxos_update_if('t', '{\"id\": 1}', '{\"n\": 2}', NULL)");
+$c->node(1)->sql("SELECT paxos_update_if('t', '{\"id\": 1}', '{\"n\": 2}', '{}')");
 
 # What became of one.
 my $out = $c->node(3)->sql("SELECT * FROM paxos_outcome('$id')");
