@@ -501,7 +501,7 @@ append_array(StringInfo out, ApiColumn *c, JsonbContainer *array)
 		else
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("a JSON object is no element of an array of type %s",
+					 errmsg("a JSON object cannot be an element of type %s",
 							format_type_be(c->type))));
 	}
 	appendStringInfoChar(out, '}');
@@ -527,7 +527,7 @@ input_text(ApiColumn *c, JsonbValue *v)
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("a JSON %s is no value of type %s",
+			 errmsg("a JSON %s cannot be a value of type %s",
 					JsonContainerIsArray(v->val.binary.data) ? "array" : "object",
 					format_type_be(c->type))));
 	return NULL;				/* keep compiler quiet */
@@ -648,7 +648,7 @@ resolve_name(ApiTable *t, const char *what, const OpName *ops, uint8 plain,
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("\"%.*s\" is no operator of %s", len - space - 1, name + space + 1, what),
+			 errmsg("\"%.*s\" is not an operator of %s", len - space - 1, name + space + 1, what),
 			 ops == set_ops ?
 			 errhint("Write \"column\", \"column +=\" or \"column -=\".") :
 			 errhint("Write \"column\", or \"column\", a space and one of =, <>, <, <=, >, >=.")));

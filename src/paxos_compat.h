@@ -101,4 +101,9 @@ paxos_wait_event(uint32 *cache, const char *name)
 #define PaxosBackendEntry(i)	pgstat_fetch_stat_local_beentry(i)
 #endif
 
+/* PostgreSQL 18 has another spelling, which goes elsewhere. */
+#ifndef pg_attribute_noreturn
+#define pg_attribute_noreturn() __attribute__((noreturn))
+#endif
+
 #endif							/* PAXOS_COMPAT_H */

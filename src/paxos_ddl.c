@@ -118,11 +118,6 @@ typedef struct Trial
 	int			nest_level;
 } Trial;
 
-/*
- * An error inside a trial ends the statement and with it the whole transaction,
- * so there is nothing to catch; only the flag must not outlive it, see
- * run_trial().
- */
 static void
 trial_begin(Trial *trial)
 {
@@ -133,15 +128,36 @@ trial_begin(Trial *trial)
 	trial->nest_level = NewGUCNestLevel();
 	(void) set_config_option("default_tablespace", "", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, ERROR, false);
+	paxos_trying = true;
 }
 
 static void
 trial_end(Trial *trial)
 {
+	paxos_trying = false;
 	AtEOXact_GUC(true, trial->nest_level);
 	RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(trial->context);
 	CurrentResourceOwner = trial->owner;
+}
+
+/*
+ * In PG_CATCH: the subtransaction must be gone before the error goes on, else
+ * only it would be aborted and the session be left in a failed transaction.
+ */
+static void pg_attribute_noreturn()
+trial_failed(Trial *trial)
+{
+	ErrorData  *error;
+
+	paxos_trying = false;
+	MemoryContextSwitchTo(trial->context);
+	error = CopyErrorData();
+	FlushErrorState();
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(trial->context);
+	CurrentResourceOwner = trial->owner;
+	ReThrowError(error);
 }
 
 /* How definitions are written down, whatever this session has chosen. */
@@ -194,7 +210,7 @@ check_type(const char *column, Oid type)
 	const char *why = NULL;
 
 	if (base >= FirstNormalObjectId)
-		why = "the type is not built in";
+		why = "it is not built in";
 	else
 	{
 		switch (base)
@@ -499,7 +515,7 @@ check_sequence(Oid sequence, const char *column)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("sequence options of column \"%s\" are not supported for a consensus-backed table",
 						column),
-				 errdetail("Each node draws every %dth value; INCREMENT, CYCLE and a small MAXVALUE do not go with it.",
+				 errdetail("The sequence of each node advances in steps of %d; INCREMENT, CYCLE and a small MAXVALUE do not go with it.",
 						   SEQUENCE_STEP)));
 	return s;
 }
@@ -578,7 +594,8 @@ write_column(StringInfo out, Relation rel, Form_pg_attribute att, List *sequence
 													  RelationGetRelid(rel)),
 								  false, false);
 		if (att->attgenerated)
-			appendStringInfo(out, " GENERATED ALWAYS AS (%s) STORED", text);
+			appendStringInfo(out, " GENERATED ALWAYS AS (%s) %s", text,
+							 att->attgenerated == ATTRIBUTE_GENERATED_STORED ? "STORED" : "VIRTUAL");
 		else
 			appendStringInfo(out, " DEFAULT %s", text);
 	}
@@ -747,7 +764,6 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 		Oid			relid;
 		int			nest_level;
 
-		paxos_trying = true;
 		paxos_utility_next(&trial_u);
 		CommandCounterIncrement();
 		relid = get_relname_relid(stmt->relation->relname, nsp);
@@ -759,9 +775,9 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 		AtEOXact_GUC(true, nest_level);
 		check_dependencies(relid);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
-		paxos_trying = false;
+		trial_failed(&trial);
 	}
 	PG_END_TRY();
 	trial_end(&trial);
@@ -891,7 +907,6 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 		StringInfoData out;
 		Relation	rel;
 
-		paxos_trying = true;
 		run_text(psprintf("CREATE TABLE %s (LIKE %s) USING heap", clone_name,
 						  quote_qualified_identifier(schema, table_name)));
 		paxos_utility_next(&trial_u);
@@ -925,9 +940,9 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 		appendStringInfoString(&out, place + strlen(clone_name));
 		op.sql = out.data;
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
-		paxos_trying = false;
+		trial_failed(&trial);
 	}
 	PG_END_TRY();
 	trial_end(&trial);
@@ -1277,6 +1292,47 @@ lock_table(int64 table_id, LOCKMODE mode)
 	return relid;
 }
 
+/* An error that the rows cause, and so the same rows on every node. */
+static bool
+is_data_error(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_CARDINALITY_VIOLATION:
+		case ERRCODE_DATA_EXCEPTION:
+		case ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION:
+		case ERRCODE_WITH_CHECK_OPTION_VIOLATION:
+		case ERRCODE_PLPGSQL_ERROR:
+			return true;
+		default:
+			return sqlstate == ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+	}
+}
+
+/*
+ * The rows do not allow the index.  Which row is met first, and so which of
+ * several errors comes up, depends on the order of rows on this node's disk:
+ * what every node answers must not.
+ */
+static void pg_attribute_noreturn()
+refuse_rows(IndexStmt *stmt, ErrorData *error)
+{
+	bool		plain = stmt->whereClause == NULL;
+	ListCell   *lc;
+
+	foreach(lc, stmt->indexParams)
+	{
+		if (lfirst_node(IndexElem, lc)->expr != NULL)
+			plain = false;
+	}
+	ereport(ERROR,
+			(errcode(!plain ? ERRCODE_DATA_EXCEPTION :
+					 stmt->unique ? ERRCODE_UNIQUE_VIOLATION : ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("the rows of table \"%s\" do not allow index \"%s\"",
+					stmt->relation->relname, stmt->idxname),
+			 errdetail("%s.", error->message)));
+}
+
 static void
 apply_create_index(const PaxosDdlOp *op)
 {
@@ -1318,17 +1374,12 @@ apply_create_index(const PaxosDdlOp *op)
 	{
 		ErrorData  *error;
 
-		/*
-		 * Of several duplicates, which one is reported depends on the order
-		 * of rows on this node's disk.
-		 */
-		if (geterrcode() != ERRCODE_UNIQUE_VIOLATION)
+		if (!is_data_error(geterrcode()))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(TopTransactionContext);
 		error = CopyErrorData();
 		FlushErrorState();
-		error->detail = NULL;
-		ReThrowError(error);
+		refuse_rows(stmt, error);
 	}
 	PG_END_TRY();
 	SetUserIdAndSecContext(user, security);

@@ -37,6 +37,7 @@
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
 #include "catalog/objectaddress.h"
+#include "catalog/pg_attrdef.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_depend.h"
@@ -225,6 +226,11 @@ check_touched(void)
 		SysScanDesc scan;
 		HeapTuple	tuple;
 
+		/* A default is announced by its column. */
+		if (object->classId == AttrDefaultRelationId)
+			ObjectAddressSet(*object, AttrDefaultRelationId,
+							 GetAttrDefaultOid(object->objectId, object->objectSubId));
+
 		ScanKeyInit(&key[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
 					ObjectIdGetDatum(object->classId));
 		ScanKeyInit(&key[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
@@ -249,12 +255,12 @@ check_touched(void)
 }
 
 static void
-touch(Oid class_id, Oid object_id)
+touch(Oid class_id, Oid object_id, int sub_id)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 	ObjectAddress *object = palloc(sizeof(ObjectAddress));
 
-	ObjectAddressSet(*object, class_id, object_id);
+	ObjectAddressSubSet(*object, class_id, object_id, sub_id);
 	touched = lappend(touched, object);
 	MemoryContextSwitchTo(old);
 }
@@ -292,30 +298,17 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 	if (local_statement || in_own_script())
 		return;
 
-	if (access == OAT_POST_CREATE)
-	{
-		ObjectAccessPostCreate *create = arg;
-
-		if (create && create->is_internal)
-			return;
-	}
-	else
+	if (access == OAT_POST_ALTER && class_id == RelationRelationId)
 	{
 		ObjectAccessPostAlter *alter = arg;
+		Oid			table = paxos_consensus_owner(object_id);
 
-		if (alter && alter->is_internal)
-			return;
-		if (class_id == RelationRelationId)
-		{
-			Oid			table = paxos_consensus_owner(object_id);
-
-			/* REASSIGN OWNED and the like come by without naming the table. */
-			if (OidIsValid(table))
-				refuse(table, "this statement", NULL);
-		}
+		/* REASSIGN OWNED and the like come by without naming the table. */
+		if (OidIsValid(table) && !(alter && alter->is_internal))
+			refuse(table, "a change of definition or owner", NULL);
 	}
 	if (class_id != PublicationRelRelationId)
-		touch(class_id, object_id);
+		touch(class_id, object_id, class_id == AttrDefaultRelationId ? sub_id : 0);
 }
 
 /* ------------------------------------------------------------------
@@ -745,7 +738,7 @@ executor_start(QueryDesc *query, int flags)
 				refuse(rte->relid,
 					   stmt->commandType == CMD_INSERT ? "INSERT" :
 					   stmt->commandType == CMD_UPDATE ? "UPDATE" :
-					   stmt->commandType == CMD_DELETE ? "DELETE" : "this statement",
+					   stmt->commandType == CMD_DELETE ? "DELETE" : "a statement that changes rows",
 					   use_functions);
 		}
 		foreach(lc, stmt->rowMarks)

@@ -439,10 +439,7 @@ describe_value(px_bytes value, const char **kind, uint64 *log_time_us,
 	*commands = 0;
 	*log_time_us = 0;
 	if (!px_value_open(value, &view))
-	{
-		*kind = "unreadable";
 		return;
-	}
 	*log_time_us = view.log_time_us;
 	switch (view.kind)
 	{
