@@ -15,6 +15,7 @@
  *	quiet				run the next command without its trace
  *	elect N				wake N and deliver until it leads
  *	wake N				move the clock to N's next wake-up and tick it
+ *	timeout N			wake N until it is no follower any more
  *	deliver [A B]		everything, or the oldest message from A to B
  *	run MS				let everything happen for so long
  *	cut A B | heal A B
@@ -73,6 +74,11 @@ command(cluster **c, char *line, FILE *out)
 		cluster_wake(*c, (px_node) a);
 	else if (sscanf(line, "deliver %u %u", &a, &b) == 2)
 		fprintf(out, "%s", cluster_deliver_one(*c, (px_node) a, (px_node) b) ? "" : "nothing\n");
+	else if (sscanf(line, "timeout %u", &a) == 1)
+	{
+		while ((*c)->nodes[a].view.role == PX_FOLLOWER)
+			cluster_wake(*c, (px_node) a);
+	}
 	else if (strcmp(line, "deliver") == 0)
 		cluster_deliver(*c);
 	else if (sscanf(line, "run %u", &a) == 1)
