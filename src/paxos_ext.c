@@ -186,6 +186,8 @@ _PG_init(void)
 void
 px_assert_failed(const char *fact, const char *file, int line)
 {
+	/* what runs on the way out takes these locks */
+	LWLockReleaseAll();
 	ereport(FATAL,
 			(errcode(ERRCODE_INTERNAL_ERROR),
 			 errmsg("paxos: a fact that must always hold does not: %s (%s:%d)",

@@ -178,6 +178,8 @@ withdraw_published(bool process_ends)
 static void
 at_exit(int code, Datum arg)
 {
+	/* an error may have thrown us out of a locked section */
+	LWLockReleaseAll();
 	withdraw_published(true);
 }
 
@@ -194,13 +196,17 @@ static PaxosMembership
 look_up_membership(void)
 {
 	PaxosMembership membership;
+	bool		in_life_before = in_life;
 
+	/* it may wait for a lock, and SIGTERM must not wait for that */
+	in_life = false;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	membership = paxos_node_load();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	in_life = in_life_before;
 	return membership;
 }
 

@@ -343,6 +343,8 @@ at_exit(int code, Datum arg)
 {
 	int			number = PaxosMyProcNumber();
 
+	/* an error may have thrown us out of a locked section */
+	LWLockReleaseAll();
 	if (number < queue->n_cells && queue->cells[number].state != CELL_FREE)
 	{
 		LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
