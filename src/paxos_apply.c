@@ -1,7 +1,7 @@
 /*
  * paxos_apply.c
- *	  One keyed operation against the local tables, and the map from replicated
- *	  table ids to local relations (protocol.md § 6, architecture.md §§ 3, 6).
+ *	  One keyed operation against the local tables (protocol.md § 6,
+ *	  architecture.md §§ 3, 6).
  *
  * A keyed operation names one row by its primary key, looks at it, and changes
  * it or not.  What it does depends on that row and on the operation alone: no
@@ -23,11 +23,7 @@
  * this transaction, is the state at this slot; there is nobody to be
  * snapshotted against.
  *
- * Locks: the learner never waits for a local session (protocol.md § 6).
- * Suppose it did: session S holds a row or table lock and waits, by way of
- * client code, for a slot that the learner would apply next; neither ever moves,
- * and no deadlock detector sees it.  So whoever is in the way is cancelled,
- * and terminated if it does not hear (idle in transaction).
+ * Locks are taken without ever waiting for a local session (paxos_yield.c).
  *
  * Two layers of memory.  PaxosRelInfo is what is costly to find out about a
  * table (functions of its column types, scan keys); it lives as long as no
@@ -43,12 +39,8 @@
  */
 #include "postgres.h"
 
-#include <signal.h>
-
 #include "access/genam.h"
 #include "access/heapam.h"
-#include "access/htup_details.h"
-#include "access/multixact.h"
 #include "access/nbtree.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -57,20 +49,13 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
-#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
-#include "commands/defrem.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
 #include "miscadmin.h"
 #include "nodes/value.h"
 #include "parser/parse_coerce.h"
-#include "storage/latch.h"
-#include "storage/lmgr.h"
-#include "storage/lock.h"
-#include "storage/procarray.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -82,448 +67,6 @@
 #include "utils/typcache.h"
 
 #include "paxos_apply.h"
-
-/* columns of paxos.tables */
-#define TABLES_TABLE_ID		1
-#define TABLES_RELID		2
-
-/* Who is in the way is cancelled at once, terminated after this, and given up
- * on (an error of the surroundings, so tried again) after that. */
-#define YIELD_TERMINATE_MS	50
-#define YIELD_GIVE_UP_MS	10000
-
-static bool callbacks_registered = false;
-
-static void register_callbacks(void);
-
-/*
- * ---- replicated table ids ----
- *
- * Only what was found is cached.  A row of paxos.tables goes away only with its
- * relation, whose relcache invalidation strikes the entry; a row that appears
- * later was not cached.
- */
-
-typedef struct IdEntry
-{
-	int64		table_id;		/* hash key */
-	Oid			relid;
-} IdEntry;
-
-typedef struct RelidEntry
-{
-	Oid			relid;			/* hash key */
-	int64		table_id;
-} RelidEntry;
-
-static HTAB *by_id = NULL;
-static HTAB *by_relid = NULL;
-
-static void
-map_init(void)
-{
-	HASHCTL		ctl = {0};
-
-	if (by_relid != NULL)
-		return;
-	register_callbacks();
-	ctl.hcxt = CacheMemoryContext != NULL ? CacheMemoryContext : TopMemoryContext;
-	ctl.keysize = sizeof(int64);
-	ctl.entrysize = sizeof(IdEntry);
-	if (by_id == NULL)
-		by_id = hash_create("paxos tables by id", 64, &ctl,
-							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	ctl.keysize = sizeof(Oid);
-	ctl.entrysize = sizeof(RelidEntry);
-	by_relid = hash_create("paxos tables by relation", 64, &ctl,
-						   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-}
-
-/* Find the row of paxos.tables that 'key' names; true if there is one. */
-static bool
-map_read(ScanKey key, bool by_table_id, int64 *table_id, Oid *relid)
-{
-	Oid			schema = get_namespace_oid(PAXOS_SCHEMA, true);
-	Oid			tables = OidIsValid(schema) ? get_relname_relid("tables", schema) : InvalidOid;
-	Oid			index = OidIsValid(tables) ?
-		get_relname_relid(by_table_id ? "tables_pkey" : "tables_relid_key", schema) : InvalidOid;
-	Relation	rel;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		found = false;
-
-	if (!OidIsValid(index))
-		return false;
-	rel = table_open(tables, AccessShareLock);
-	scan = systable_beginscan(rel, index, true, SnapshotSelf, 1, key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-	{
-		bool		isnull;
-
-		*table_id = DatumGetInt64(heap_getattr(tuple, TABLES_TABLE_ID,
-											   RelationGetDescr(rel), &isnull));
-		*relid = DatumGetObjectId(heap_getattr(tuple, TABLES_RELID,
-											   RelationGetDescr(rel), &isnull));
-		found = true;
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return found;
-}
-
-/* The two tables mirror each other: an entry of one without its partner would
- * be passed over by map_forget(). */
-static void
-map_remember(int64 table_id, Oid relid)
-{
-	IdEntry    *id;
-	RelidEntry *entry;
-	bool		found;
-
-	id = hash_search(by_id, &table_id, HASH_ENTER, &found);
-	if (found && id->relid != relid)
-		(void) hash_search(by_relid, &id->relid, HASH_REMOVE, NULL);
-	id->relid = relid;
-	entry = hash_search(by_relid, &relid, HASH_ENTER, &found);
-	if (found && entry->table_id != table_id)
-		(void) hash_search(by_id, &entry->table_id, HASH_REMOVE, NULL);
-	entry->table_id = table_id;
-}
-
-Oid
-paxos_table_relid(int64 table_id)
-{
-	IdEntry    *known;
-	ScanKeyData key;
-	int64		found_id;
-	Oid			relid;
-
-	map_init();
-	known = hash_search(by_id, &table_id, HASH_FIND, NULL);
-	if (known != NULL)
-		return known->relid;
-
-	ScanKeyInit(&key, TABLES_TABLE_ID, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(table_id));
-	if (!map_read(&key, true, &found_id, &relid))
-		return InvalidOid;
-	map_remember(table_id, relid);
-	return relid;
-}
-
-int64
-paxos_table_id(Oid relid)
-{
-	RelidEntry *known;
-	ScanKeyData key;
-	int64		table_id;
-	Oid			found_relid;
-
-	map_init();
-	known = hash_search(by_relid, &relid, HASH_FIND, NULL);
-	if (known != NULL)
-		return known->table_id;
-
-	ScanKeyInit(&key, TABLES_RELID, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(relid));
-	if (!map_read(&key, false, &table_id, &found_relid))
-		return 0;
-	map_remember(table_id, relid);
-	return table_id;
-}
-
-static void
-map_forget(Oid relid)
-{
-	RelidEntry *entry;
-
-	if (by_relid == NULL)
-		return;
-	if (OidIsValid(relid))
-	{
-		entry = hash_search(by_relid, &relid, HASH_FIND, NULL);
-		if (entry != NULL)
-		{
-			(void) hash_search(by_id, &entry->table_id, HASH_REMOVE, NULL);
-			(void) hash_search(by_relid, &relid, HASH_REMOVE, NULL);
-		}
-	}
-	else
-	{
-		HASH_SEQ_STATUS seq;
-
-		hash_seq_init(&seq, by_relid);
-		while ((entry = hash_seq_search(&seq)) != NULL)
-		{
-			(void) hash_search(by_id, &entry->table_id, HASH_REMOVE, NULL);
-			(void) hash_search(by_relid, &entry->relid, HASH_REMOVE, NULL);
-		}
-	}
-}
-
-/*
- * ---- is it a consensus table? ----
- *
- * For a plain table one look into the syscache says it.  For a partitioned
- * table (which has no access method of its own before 17) one leaf says it,
- * because trees of mixed access methods are refused; that answer is cached.
- */
-
-typedef struct TreeEntry
-{
-	Oid			relid;			/* hash key */
-	bool		consensus;
-} TreeEntry;
-
-static HTAB *trees = NULL;
-
-/* 1 yes, 0 no, -1 a tree without a leaf */
-static int
-consensus_kind(Oid relid, Oid am)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Form_pg_class form;
-	char		relkind;
-	Oid			relam;
-	List	   *children;
-	ListCell   *lc;
-	TreeEntry  *entry;
-	int			kind = -1;
-
-	if (!HeapTupleIsValid(tuple))
-		return 0;
-	form = (Form_pg_class) GETSTRUCT(tuple);
-	relkind = form->relkind;
-	relam = form->relam;
-	ReleaseSysCache(tuple);
-
-	if (relam == am)
-		return 1;
-	if (relkind != RELKIND_PARTITIONED_TABLE)
-		return 0;
-
-	if (trees == NULL)
-	{
-		HASHCTL		ctl = {0};
-
-		register_callbacks();
-		ctl.keysize = sizeof(Oid);
-		ctl.entrysize = sizeof(TreeEntry);
-		ctl.hcxt = TopMemoryContext;
-		trees = hash_create("paxos partition trees", 16, &ctl,
-							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	}
-	entry = hash_search(trees, &relid, HASH_FIND, NULL);
-	if (entry != NULL)
-		return entry->consensus ? 1 : 0;
-
-	children = find_inheritance_children(relid, NoLock);
-	foreach(lc, children)
-	{
-		kind = consensus_kind(lfirst_oid(lc), am);
-		if (kind >= 0)
-			break;
-	}
-	list_free(children);
-
-	/*
-	 * A tree that has no leaf yet is not cached: a first leaf further down
-	 * sends no invalidation for the root.
-	 */
-	if (kind >= 0)
-	{
-		entry = hash_search(trees, &relid, HASH_ENTER, NULL);
-		entry->consensus = kind > 0;
-	}
-	return kind;
-}
-
-bool
-paxos_is_consensus_table(Oid relid)
-{
-	Oid			am = get_am_oid("paxos", true);
-
-	return OidIsValid(am) && consensus_kind(relid, am) > 0;
-}
-
-static void
-trees_forget(Oid relid)
-{
-	if (trees == NULL)
-		return;
-	if (OidIsValid(relid))
-		(void) hash_search(trees, &relid, HASH_REMOVE, NULL);
-	else
-	{
-		HASH_SEQ_STATUS seq;
-		TreeEntry  *entry;
-
-		hash_seq_init(&seq, trees);
-		while ((entry = hash_seq_search(&seq)) != NULL)
-			(void) hash_search(trees, &entry->relid, HASH_REMOVE, NULL);
-	}
-}
-
-/*
- * ---- nobody stands in the learner's way ----
- */
-
-/*
- * Signal every process that holds, or waits in front of us for, a lock of 'tag'
- * that conflicts with 'mode'.  Waiters count: behind a reader whose lock does
- * not conflict with ours may wait a writer's whose lock does, and the lock
- * manager lets us pass neither.  Returns the process id of one that cannot be
- * signalled (0 for a prepared transaction), or -1.
- */
-static int
-signal_in_the_way(const LOCKTAG *tag, LOCKMODE mode, int signal_number)
-{
-	LockData   *data = GetLockStatusData();
-	int			deaf = -1;
-
-	for (int i = 0; i < data->nelements; i++)
-	{
-		LockInstanceData *held = &data->locks[i];
-		bool		conflicts = false;
-		int			pid;
-
-		if (memcmp(&held->locktag, tag, sizeof(LOCKTAG)) != 0 || held->pid == MyProcPid)
-			continue;
-		for (LOCKMODE m = AccessShareLock; m <= MaxLockMode && !conflicts; m++)
-		{
-			if ((held->holdMask & LOCKBIT_ON(m)) != 0 || held->waitLockMode == m)
-				conflicts = DoLockModesConflict(m, mode);
-		}
-		if (!conflicts)
-			continue;
-
-		/* a parallel worker's leader is the one to tell */
-		pid = held->leaderPid != 0 ? held->leaderPid : held->pid;
-		if (pid == 0)
-		{
-			deaf = 0;
-			continue;
-		}
-		if (BackendPidGetProc(pid) == NULL)
-			continue;			/* gone meanwhile */
-#ifdef HAVE_SETSID
-		if (kill(-pid, signal_number) < 0 && kill(pid, signal_number) < 0)
-#else
-		if (kill(pid, signal_number) < 0)
-#endif
-			deaf = pid;
-	}
-	pfree(data->locks);
-	pfree(data);
-	return deaf;
-}
-
-/*
- * Obtain the relation lock 'mode' on relid or, when relid is invalid, see
- * transaction xid end, ending whoever stands in the way.
- */
-static void
-clear_the_way(Oid relid, LOCKMODE mode, TransactionId xid)
-{
-	static uint32 wait_event = 0;
-	TimestampTz began = GetCurrentTimestamp();
-	LOCKTAG		tag;
-	long		wait_ms = 1;
-
-	if (OidIsValid(relid))
-		SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
-	else
-	{
-		SET_LOCKTAG_TRANSACTION(tag, xid);
-		mode = ShareLock;		/* what a waiter for a transaction asks for */
-	}
-
-	for (;;)
-	{
-		TimestampTz now = GetCurrentTimestamp();
-		bool		patient = !TimestampDifferenceExceeds(began, now, YIELD_TERMINATE_MS);
-		int			deaf;
-
-		deaf = signal_in_the_way(&tag, mode, patient ? SIGINT : SIGTERM);
-
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait_ms,
-						 paxos_wait_event(&wait_event, "PaxosLearnerYield"));
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-		wait_ms = Min(wait_ms * 2, YIELD_TERMINATE_MS);
-
-		if (OidIsValid(relid) ? ConditionalLockRelationOid(relid, mode) :
-			!TransactionIdIsInProgress(xid))
-			break;
-
-		if (TimestampDifferenceExceeds(began, now, YIELD_GIVE_UP_MS))
-			ereport(ERROR,
-					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-					 OidIsValid(relid) ?
-					 errmsg("could not obtain the lock on relation %u needed to apply the log", relid) :
-					 errmsg("transaction %u holds a row lock in the way of applying the log", xid),
-					 deaf == 0 ?
-					 errdetail("A prepared transaction holds it.") : 0,
-					 deaf == 0 ?
-					 errhint("Finish it with COMMIT PREPARED or ROLLBACK PREPARED.") : 0));
-	}
-
-	/* The latch may have been set for the learner's loop: it looks again. */
-	SetLatch(MyLatch);
-}
-
-bool
-paxos_lock_for_apply(Oid relid, LOCKMODE mode)
-{
-	if (!ConditionalLockRelationOid(relid, mode))
-		clear_the_way(relid, mode, InvalidTransactionId);
-
-	/* locked; but is there still something under that number? */
-	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
-	{
-		UnlockRelationOid(relid, mode);
-		return false;
-	}
-	return true;
-}
-
-/*
- * See that no transaction holds a lock on the row that heap_update or
- * heap_delete would wait for.  The header is read without a buffer lock: a
- * locker that comes this very moment is met by lock_timeout and the next try.
- */
-static void
-clear_row_locks(TupleTableSlot *row)
-{
-	HeapTuple	tuple = ExecFetchSlotHeapTuple(row, false, NULL);
-	uint16		infomask = tuple->t_data->t_infomask;
-	TransactionId xmax;
-
-	if (likely((infomask & HEAP_XMAX_INVALID) != 0))
-		return;
-
-	xmax = HeapTupleHeaderGetRawXmax(tuple->t_data);
-	if ((infomask & HEAP_XMAX_IS_MULTI) != 0)
-	{
-		MultiXactMember *members = NULL;
-		int			n;
-
-		n = GetMultiXactIdMembers(xmax, &members, false, HEAP_XMAX_IS_LOCKED_ONLY(infomask));
-		for (int i = 0; i < n; i++)
-		{
-			if (!TransactionIdIsCurrentTransactionId(members[i].xid) &&
-				TransactionIdIsInProgress(members[i].xid))
-				clear_the_way(InvalidOid, NoLock, members[i].xid);
-		}
-		if (members != NULL)
-			pfree(members);
-	}
-	else if (TransactionIdIsNormal(xmax) &&
-			 !TransactionIdIsCurrentTransactionId(xmax) &&
-			 TransactionIdIsInProgress(xmax))
-		clear_the_way(InvalidOid, NoLock, xmax);
-}
 
 /*
  * ---- what is costly to find out about a table ----
@@ -554,6 +97,7 @@ typedef struct PaxosRelInfo
 {
 	Oid			relid;			/* hash key */
 	bool		valid;			/* cleared by invalidation */
+	bool		struck;			/* by one, since it began to be built */
 	MemoryContext cxt;			/* holds everything below */
 	Oid			owner;
 	bool		has_domain;
@@ -568,44 +112,43 @@ typedef struct PaxosRelInfo
 static HTAB *infos = NULL;
 
 static void
-relcache_callback(Datum arg, Oid relid)
+forget_infos(void)
 {
-	trees_forget(relid);
-	if (!OidIsValid(relid))
-		paxos_apply_forget();
-	else
-	{
-		PaxosRelInfo *info = infos == NULL ? NULL : hash_search(infos, &relid, HASH_FIND, NULL);
+	HASH_SEQ_STATUS seq;
+	PaxosRelInfo *info;
 
-		if (info != NULL)
-			info->valid = false;
-		map_forget(relid);
+	hash_seq_init(&seq, infos);
+	while ((info = hash_seq_search(&seq)) != NULL)
+	{
+		info->valid = false;
+		info->struck = true;
 	}
 }
 
 static void
-register_callbacks(void)
+relcache_callback(Datum arg, Oid relid)
 {
-	if (!callbacks_registered)
+	if (!OidIsValid(relid))
+		forget_infos();
+	else
 	{
-		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
-		callbacks_registered = true;
+		PaxosRelInfo *info = hash_search(infos, &relid, HASH_FIND, NULL);
+
+		if (info != NULL)
+		{
+			info->valid = false;
+			info->struck = true;
+		}
 	}
 }
 
 void
 paxos_apply_forget(void)
 {
-	HASH_SEQ_STATUS seq;
-	PaxosRelInfo *info;
-
 	/* the map too: a row put right by hand sends no invalidation */
-	map_forget(InvalidOid);
-	if (infos == NULL)
-		return;
-	hash_seq_init(&seq, infos);
-	while ((info = hash_seq_search(&seq)) != NULL)
-		info->valid = false;
+	paxos_table_forget();
+	if (infos != NULL)
+		forget_infos();
 }
 
 /* The primary key index, whether deferrable or not; InvalidOid if none. */
@@ -647,11 +190,11 @@ rel_info(Relation rel)
 	{
 		HASHCTL		ctl = {0};
 
-		register_callbacks();
 		ctl.keysize = sizeof(Oid);
 		ctl.entrysize = sizeof(PaxosRelInfo);
 		ctl.hcxt = TopMemoryContext;
 		infos = hash_create("paxos relations", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
 	}
 	info = hash_search(infos, &relid, HASH_ENTER, &found);
 	if (!found)
@@ -665,6 +208,7 @@ rel_info(Relation rel)
 	if (info->cxt != NULL)
 		MemoryContextDelete(info->cxt);
 	info->cxt = NULL;
+	info->struck = false;
 	info->cxt = AllocSetContextCreate(TopMemoryContext, "paxos relation", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(info->cxt);
 
@@ -715,7 +259,10 @@ rel_info(Relation rel)
 	index_close(pk, NoLock);
 
 	MemoryContextSwitchTo(old);
-	info->valid = true;
+
+	/* Good for now, because the table is locked; but not to be kept if an
+	 * invalidation arrived meanwhile. */
+	info->valid = !info->struck;
 	return info;
 }
 
@@ -1152,7 +699,7 @@ update_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op)
 			t->fresh->tts_values[at] = column_arithmetic(t, column, set->op,
 														 t->found->tts_values[at], value);
 	}
-	clear_row_locks(t->found);
+	paxos_clear_row_locks(t->found);
 	store_row(apply, t, true);
 }
 
@@ -1232,7 +779,7 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 	}
 	else if (op->verb == PAXOS_VERB_DELETE)
 	{
-		clear_row_locks(t->found);
+		paxos_clear_row_locks(t->found);
 		CheckCmdReplicaIdentity(t->rel, CMD_DELETE);
 		simple_table_tuple_delete(t->rel, &t->found->tts_tid, GetActiveSnapshot());
 	}

@@ -1,7 +1,8 @@
 /*
  * paxos_apply.h
- *	  One command against the local tables, and the map from replicated table
- *	  ids to local relations.
+ *	  One command against the local tables (paxos_apply.c, paxos_ddl.c), the map
+ *	  from replicated table ids to local relations (paxos_table.c), and how the
+ *	  learner gets its locks (paxos_yield.c).
  */
 #ifndef PAXOS_APPLY_H
 #define PAXOS_APPLY_H
@@ -25,6 +26,9 @@ extern int64 paxos_table_id(Oid relid);
  * cached by relcache invalidation. */
 extern bool paxos_is_consensus_table(Oid relid);
 
+/* After an error in the learner: the map is read anew. */
+extern void paxos_table_forget(void);
+
 /*
  * Learner only: take a relation lock without ever waiting for a local session:
  * whoever holds a conflicting lock is cancelled, and terminated after a short
@@ -32,6 +36,12 @@ extern bool paxos_is_consensus_table(Oid relid);
  * False: the relation does not exist.
  */
 extern bool paxos_lock_for_apply(Oid relid, LOCKMODE mode);
+
+/*
+ * Learner only: see that no transaction holds a lock on this row, which it is
+ * about to update or delete.
+ */
+extern void paxos_clear_row_locks(struct TupleTableSlot *row);
 
 /*
  * Execute a DDL command at its slot, as its owner, in the learner (paxos_ddl.c).

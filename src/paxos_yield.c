@@ -1,0 +1,198 @@
+/*
+ * paxos_yield.c
+ *	  Nobody stands in the learner's way: it never waits for a local session, but
+ *	  ends whoever holds a lock it needs (protocol.md § 6).
+ *
+ * Suppose it did wait: session S holds a lock on a table and waits, by way of
+ * client code, for a slot that comes after the one the learner wants the lock
+ * for.  Neither ever moves, and no deadlock detector sees it, because half of the
+ * circle is a client.  And all other nodes have gone on long ago.
+ *
+ * So the holder is cancelled; and terminated if it does not hear, as a session
+ * that is idle in a transaction does not.  Sessions that wait for the log hold no
+ * lock on a consensus table (paxos_queue.h), so none of them is hit.  What cannot
+ * be ended, a prepared transaction, makes an error of the surroundings: the slot
+ * is tried again, with an alarm.
+ *
+ * Only the learner calls this.  No state.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/htup_details.h"
+#include "access/multixact.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "paxos_apply.h"
+
+/* Who is in the way is cancelled at once, terminated after this, and given up
+ * on (an error of the surroundings, so tried again) after that. */
+#define YIELD_TERMINATE_MS	50
+#define YIELD_GIVE_UP_MS	10000
+
+/*
+ * Signal every process that holds, or waits in front of us for, a lock of 'tag'
+ * that conflicts with 'mode'.  Waiters count: behind a reader whose lock does
+ * not conflict with ours may wait a writer's whose lock does, and the lock
+ * manager lets us pass neither.  Returns the process id of one that cannot be
+ * signalled (0 for a prepared transaction), or -1.
+ */
+static int
+signal_in_the_way(const LOCKTAG *tag, LOCKMODE mode, int signal_number)
+{
+	LockData   *data = GetLockStatusData();
+	int			deaf = -1;
+
+	for (int i = 0; i < data->nelements; i++)
+	{
+		LockInstanceData *held = &data->locks[i];
+		bool		conflicts = false;
+		int			pid;
+
+		if (memcmp(&held->locktag, tag, sizeof(LOCKTAG)) != 0 || held->pid == MyProcPid)
+			continue;
+		for (LOCKMODE m = AccessShareLock; m <= MaxLockMode && !conflicts; m++)
+		{
+			if ((held->holdMask & LOCKBIT_ON(m)) != 0 || held->waitLockMode == m)
+				conflicts = DoLockModesConflict(m, mode);
+		}
+		if (!conflicts)
+			continue;
+
+		/* a parallel worker's leader is the one to tell */
+		pid = held->leaderPid != 0 ? held->leaderPid : held->pid;
+		if (pid == 0)
+		{
+			deaf = 0;
+			continue;
+		}
+		if (BackendPidGetProc(pid) == NULL)
+			continue;			/* gone meanwhile */
+#ifdef HAVE_SETSID
+		if (kill(-pid, signal_number) < 0 && kill(pid, signal_number) < 0)
+#else
+		if (kill(pid, signal_number) < 0)
+#endif
+			deaf = pid;
+	}
+	pfree(data->locks);
+	pfree(data);
+	return deaf;
+}
+
+/*
+ * Obtain the relation lock 'mode' on relid or, when relid is invalid, see
+ * transaction xid end, ending whoever stands in the way.
+ */
+static void
+clear_the_way(Oid relid, LOCKMODE mode, TransactionId xid)
+{
+	static uint32 wait_event = 0;
+	TimestampTz began = GetCurrentTimestamp();
+	LOCKTAG		tag;
+	long		wait_ms = 1;
+
+	if (OidIsValid(relid))
+		SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+	else
+	{
+		SET_LOCKTAG_TRANSACTION(tag, xid);
+		mode = ShareLock;		/* what a waiter for a transaction asks for */
+	}
+
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+		bool		patient = !TimestampDifferenceExceeds(began, now, YIELD_TERMINATE_MS);
+		int			deaf;
+
+		deaf = signal_in_the_way(&tag, mode, patient ? SIGINT : SIGTERM);
+
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait_ms,
+						 paxos_wait_event(&wait_event, "PaxosLearnerYield"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		wait_ms = Min(wait_ms * 2, YIELD_TERMINATE_MS);
+
+		if (OidIsValid(relid) ? ConditionalLockRelationOid(relid, mode) :
+			!TransactionIdIsInProgress(xid))
+			break;
+
+		if (TimestampDifferenceExceeds(began, now, YIELD_GIVE_UP_MS))
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 OidIsValid(relid) ?
+					 errmsg("could not obtain the lock on relation %u needed to apply the log", relid) :
+					 errmsg("transaction %u holds a row lock in the way of applying the log", xid),
+					 deaf == 0 ?
+					 errdetail("A prepared transaction holds it.") : 0,
+					 deaf == 0 ?
+					 errhint("Finish it with COMMIT PREPARED or ROLLBACK PREPARED.") : 0));
+	}
+
+	/* The latch may have been set for the learner's loop: it looks again. */
+	SetLatch(MyLatch);
+}
+
+bool
+paxos_lock_for_apply(Oid relid, LOCKMODE mode)
+{
+	if (!ConditionalLockRelationOid(relid, mode))
+		clear_the_way(relid, mode, InvalidTransactionId);
+
+	/* locked; but is there still something under that number? */
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+	{
+		UnlockRelationOid(relid, mode);
+		return false;
+	}
+	return true;
+}
+
+/*
+ * The header is read without a buffer lock: a
+ * locker that comes this very moment is met by lock_timeout and the next try.
+ */
+void
+paxos_clear_row_locks(TupleTableSlot *row)
+{
+	HeapTuple	tuple = ExecFetchSlotHeapTuple(row, false, NULL);
+	uint16		infomask = tuple->t_data->t_infomask;
+	TransactionId xmax;
+
+	if (likely((infomask & HEAP_XMAX_INVALID) != 0))
+		return;
+
+	xmax = HeapTupleHeaderGetRawXmax(tuple->t_data);
+	if ((infomask & HEAP_XMAX_IS_MULTI) != 0)
+	{
+		MultiXactMember *members = NULL;
+		int			n;
+
+		n = GetMultiXactIdMembers(xmax, &members, false, HEAP_XMAX_IS_LOCKED_ONLY(infomask));
+		for (int i = 0; i < n; i++)
+		{
+			if (!TransactionIdIsCurrentTransactionId(members[i].xid) &&
+				TransactionIdIsInProgress(members[i].xid))
+				clear_the_way(InvalidOid, NoLock, members[i].xid);
+		}
+		if (members != NULL)
+			pfree(members);
+	}
+	else if (TransactionIdIsNormal(xmax) &&
+			 !TransactionIdIsCurrentTransactionId(xmax) &&
+			 TransactionIdIsInProgress(xmax))
+		clear_the_way(InvalidOid, NoLock, xmax);
+}
