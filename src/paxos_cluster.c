@@ -580,7 +580,9 @@ survey(FormNode *node)
 		" (SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname = 'paxos_ext'),"
 		" coalesce((SELECT pg_catalog.pg_has_role(r.oid, 'USAGE')"
 		"  FROM pg_catalog.pg_roles r WHERE r.rolname = 'paxos_peer'), false),"
-		" d.datname, current_user, pg_catalog.current_setting('paxos.database', true)"
+		" d.datname, current_user,"
+		/* not current_setting(): a line in the file alone would answer it */
+		" (SELECT s.setting FROM pg_catalog.pg_settings s WHERE s.name = 'paxos.database')"
 		" FROM pg_catalog.pg_database d, LATERAL pg_catalog.to_jsonb(d) j"
 		" WHERE d.datname = pg_catalog.current_database()";
 	char	   *error = NULL;
