@@ -4,11 +4,11 @@
  *	  transaction with the watermark that says so, and tells waiting sessions
  *	  what became of their commands (protocol.md §§ 5, 6; architecture.md § 3).
  *
- * Owns: the row paxos.replicated (applied watermark, digest, log time, origins,
- * how much is remembered of requests), and the learner's part of shared memory.
- * Not its business: whether a slot is chosen (the acceptor says so), what a
- * command does (paxos_apply.c, paxos_ddl.c), how entries are fetched
- * (paxos_catchup.c), the cells of sessions (paxos_queue.c).
+ * Owns: what the row paxos.replicated says, and the learner's part of shared
+ * memory.  Not its business: whether a slot is chosen (the acceptor says so), what
+ * a command does (paxos_apply.c, paxos_ddl.c), how entries are fetched
+ * (paxos_catchup.c), how the row is kept (paxos_replicated.c), the cells of
+ * sessions (paxos_queue.c).
  *
  * States, of the process:
  *
@@ -49,14 +49,9 @@
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
-#include "access/htup_details.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/indexing.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "libpq/pqsignal.h"
@@ -64,16 +59,12 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
-#include "storage/bufmgr.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
-#include "utils/array.h"
 #include "utils/guc.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
@@ -83,16 +74,8 @@
 #include "paxos_log.h"
 #include "paxos_node.h"
 #include "paxos_queue.h"
+#include "paxos_replicated.h"
 #include "paxos_request.h"
-
-/* Columns of paxos.replicated; src/sql/30-learner.sql. */
-#define REPLICATED_APPLIED		1
-#define REPLICATED_DIGEST		2
-#define REPLICATED_LOG_TIME		3
-#define REPLICATED_ORIGINS		4
-#define REPLICATED_REQUESTS		5
-#define REPLICATED_BYTES		6
-#define REPLICATED_COLUMNS		6
 
 /* One transaction takes no more than this, so that results and the watermark
  * keep moving while the learner is far behind. */
@@ -118,18 +101,8 @@
 
 /* ---- replicated state ---- */
 
-typedef struct Replicated
-{
-	px_slot		applied;
-	uint64		digest;
-	uint64		log_time_us;
-	px_origins	origins;
-	PaxosRequests requests;
-	ItemPointerData tid;		/* of the row */
-} Replicated;
-
-static Replicated committed;
-static Replicated working;
+static PaxosReplicated committed;
+static PaxosReplicated working;
 
 /* ---- what a transaction has to tell after its commit ---- */
 
@@ -206,49 +179,6 @@ paxos_err_decided(void)
 }
 
 /*
- * ---- digest ----
- *
- * A running 64-bit hash with a good mixer and no secret: it finds divergence,
- * it does not defend against an enemy.  Bytes are taken little-endian whatever
- * the machine.
- */
-
-static uint64
-fold(uint64 digest, uint64 v)
-{
-	v *= UINT64CONST(0x87C37B91114253D5);
-	v = v << 31 | v >> 33;
-	v *= UINT64CONST(0x4CF5AD432745937F);
-	digest ^= v;
-	digest = digest << 27 | digest >> 37;
-	return digest * 5 + UINT64CONST(0x52DCE72938495AB5);
-}
-
-static uint64
-fold_text(uint64 digest, const char *text)
-{
-	const unsigned char *at = (const unsigned char *) text;
-	Size		len;
-
-	if (text == NULL)
-		return fold(digest, UINT64_MAX);
-	len = strlen(text);
-	digest = fold(digest, len);
-	while (len > 0)
-	{
-		uint64		v = 0;
-		int			n = (int) Min(len, 8);
-
-		for (int i = n - 1; i >= 0; i--)
-			v = v << 8 | at[i];
-		digest = fold(digest, v);
-		at += n;
-		len -= n;
-	}
-	return digest;
-}
-
-/*
  * What a command did and answered.  Of a failure only its SQLSTATE: texts differ
  * between versions.  The row before is folded where it vanishes; elsewhere the
  * row after has every column that was kept.
@@ -259,156 +189,17 @@ fold_result(uint64 digest, const PaxosCommand *command, const PaxosCommandResult
 	int			kind = command == NULL ? 0 : command->kind == PAXOS_COMMAND_KEYED ?
 		(int) command->u.keyed.verb : 0x10 + (int) command->u.ddl.kind;
 
-	digest = fold(digest, (uint64) kind | (uint64) r->failed << 8 | (uint64) r->applied << 9 |
-				  (uint64) r->existed << 10 | (uint64) r->replayed << 11 |
-				  (uint64) (uint32) r->sqlstate << 32);
-	digest = fold(digest, (uint64) r->table_id);
-	digest = fold(digest, r->decided_at);
+	digest = paxos_digest_fold(digest, (uint64) kind | (uint64) r->failed << 8 |
+							   (uint64) r->applied << 9 | (uint64) r->existed << 10 |
+							   (uint64) r->replayed << 11 |
+							   (uint64) (uint32) r->sqlstate << 32);
+	digest = paxos_digest_fold(digest, (uint64) r->table_id);
+	digest = paxos_digest_fold(digest, r->decided_at);
 	if (r->failed)
 		return digest;
 	if (command->kind == PAXOS_COMMAND_DDL)
-		return fold_text(digest, command->u.ddl.sql);
-	return fold_text(digest, r->current != NULL ? r->current : r->previous);
-}
-
-/*
- * ---- the row paxos.replicated ----
- */
-
-static Relation
-open_replicated(void)
-{
-	Oid			schema = get_namespace_oid(PAXOS_SCHEMA, true);
-	Oid			relid = OidIsValid(schema) ? get_relname_relid("replicated", schema) : InvalidOid;
-
-	if (!OidIsValid(relid) || !paxos_lock_for_apply(relid, RowExclusiveLock))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table %s.%s is missing", PAXOS_SCHEMA, "replicated")));
-	return table_open(relid, NoLock);
-}
-
-static void
-read_tuple(HeapTuple tuple, TupleDesc desc, Replicated *r)
-{
-	Datum		values[REPLICATED_COLUMNS];
-	bool		nulls[REPLICATED_COLUMNS];
-	ArrayType  *origins;
-	Datum	   *elems;
-	int			n;
-
-	heap_deform_tuple(tuple, desc, values, nulls);
-	r->applied = (px_slot) DatumGetInt64(values[REPLICATED_APPLIED - 1]);
-	r->digest = (uint64) DatumGetInt64(values[REPLICATED_DIGEST - 1]);
-	r->log_time_us = (uint64) DatumGetInt64(values[REPLICATED_LOG_TIME - 1]);
-	r->requests.count = DatumGetInt64(values[REPLICATED_REQUESTS - 1]);
-	r->requests.bytes = DatumGetInt64(values[REPLICATED_BYTES - 1]);
-	r->tid = tuple->t_self;
-
-	memset(&r->origins, 0, sizeof(r->origins));
-	origins = DatumGetArrayTypeP(values[REPLICATED_ORIGINS - 1]);
-	deconstruct_array(origins, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elems, NULL, &n);
-	if (n % 3 != 0 || n / 3 > PX_MAX_ORIGINS)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("column \"origins\" of %s.%s is damaged", PAXOS_SCHEMA, "replicated")));
-	for (int i = 0; i < n / 3; i++)
-	{
-		px_origin  *o = &r->origins.at[i];
-
-		o->node = (px_node) DatumGetInt64(elems[3 * i]);
-		o->incarnation = (uint64) DatumGetInt64(elems[3 * i + 1]);
-		o->last = (uint64) DatumGetInt64(elems[3 * i + 2]);
-	}
-	r->origins.n = (uint16_t) (n / 3);
-}
-
-/* Find the row by scanning; there is one and it is short. */
-static void
-scan_replicated(Relation rel, Replicated *r)
-{
-	TableScanDesc scan = table_beginscan(rel, SnapshotSelf, 0, NULL);
-	HeapTuple	tuple = heap_getnext(scan, ForwardScanDirection);
-
-	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("%s.%s has no row", PAXOS_SCHEMA, "replicated")));
-	read_tuple(tuple, RelationGetDescr(rel), r);
-	table_endscan(scan);
-}
-
-/*
- * Write 'working' in the place of the row that 'committed' stands for.  It is
- * found where it was left: a scan would walk over its dead versions, of which
- * a long-running snapshot somewhere can keep many.
- */
-static void
-write_replicated(Relation rel)
-{
-	HeapTupleData old;
-	Buffer		buffer;
-	bool		isnull;
-	bool		same;
-	Datum		values[REPLICATED_COLUMNS];
-	bool		nulls[REPLICATED_COLUMNS] = {false};
-	Datum		elems[3 * PX_MAX_ORIGINS];
-	HeapTuple	tuple;
-
-	/* Nobody else reads this page in a way that would prune it. */
-	if (ItemPointerGetBlockNumber(&committed.tid) < RelationGetNumberOfBlocks(rel))
-	{
-		buffer = ReadBuffer(rel, ItemPointerGetBlockNumber(&committed.tid));
-		heap_page_prune_opt(rel, buffer);
-		ReleaseBuffer(buffer);
-
-		old.t_self = committed.tid;
-		same = heap_fetch(rel, SnapshotSelf, &old, &buffer, false);
-		if (same)
-		{
-			same = (px_slot) DatumGetInt64(heap_getattr(&old, REPLICATED_APPLIED,
-														RelationGetDescr(rel), &isnull)) ==
-				committed.applied;
-			ReleaseBuffer(buffer);
-		}
-	}
-	else
-		same = false;
-	if (!same)
-	{
-		Replicated	now;
-
-		/* VACUUM FULL moved it, or somebody changed it: that must not be lost */
-		scan_replicated(rel, &now);
-		if (now.applied != committed.applied || now.digest != committed.digest)
-		{
-			loaded = false;
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("%s.%s was changed by somebody else", PAXOS_SCHEMA, "replicated")));
-		}
-		committed.tid = now.tid;
-	}
-
-	for (int i = 0; i < working.origins.n; i++)
-	{
-		const px_origin *o = &working.origins.at[i];
-
-		elems[3 * i] = Int64GetDatum((int64) o->node);
-		elems[3 * i + 1] = Int64GetDatum((int64) o->incarnation);
-		elems[3 * i + 2] = Int64GetDatum((int64) o->last);
-	}
-	values[REPLICATED_APPLIED - 1] = Int64GetDatum((int64) working.applied);
-	values[REPLICATED_DIGEST - 1] = Int64GetDatum((int64) working.digest);
-	values[REPLICATED_LOG_TIME - 1] = Int64GetDatum((int64) working.log_time_us);
-	values[REPLICATED_ORIGINS - 1] =
-		PointerGetDatum(construct_array(elems, 3 * working.origins.n, INT8OID, 8,
-										FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	values[REPLICATED_REQUESTS - 1] = Int64GetDatum(working.requests.count);
-	values[REPLICATED_BYTES - 1] = Int64GetDatum(working.requests.bytes);
-	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-	CatalogTupleUpdate(rel, &committed.tid, tuple);
-	working.tid = tuple->t_self;
+		return paxos_digest_text(digest, command->u.ddl.sql);
+	return paxos_digest_text(digest, r->current != NULL ? r->current : r->previous);
 }
 
 /*
@@ -625,9 +416,9 @@ apply_batch(const px_batch_view *batch, px_slot slot, uint32 *index, bool carefu
 	uint32_t	pos = 0;
 	uint32		in_batch = 0;
 
-	working.digest = fold(working.digest, (uint64) batch->origin | (uint64) verdict << 16);
-	working.digest = fold(working.digest, batch->incarnation);
-	working.digest = fold(working.digest, batch->sequence);
+	working.digest = paxos_digest_fold(working.digest, (uint64) batch->origin | (uint64) verdict << 16);
+	working.digest = paxos_digest_fold(working.digest, batch->incarnation);
+	working.digest = paxos_digest_fold(working.digest, batch->sequence);
 
 	/*
 	 * Judged here, told after the commit.  The last sequence of the old
@@ -723,9 +514,9 @@ apply_value(px_slot slot, px_ballot ballot, px_bytes bytes, const px_value_view 
 
 	/* Log time never decreases, whatever a leader's clock did. */
 	working.log_time_us = Max(working.log_time_us, view->log_time_us);
-	working.digest = fold(working.digest, slot);
-	working.digest = fold(working.digest, (uint64) view->kind);
-	working.digest = fold(working.digest, working.log_time_us);
+	working.digest = paxos_digest_fold(working.digest, slot);
+	working.digest = paxos_digest_fold(working.digest, (uint64) view->kind);
+	working.digest = paxos_digest_fold(working.digest, working.log_time_us);
 
 	switch (view->kind)
 	{
@@ -786,7 +577,7 @@ apply_transaction(px_slot first, px_slot last, bool careful, Outcome *outcome)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(value_cxt);
-	replicated = open_replicated();
+	replicated = paxos_replicated_open();
 
 	for (px_slot slot = first; slot <= last; slot++)
 	{
@@ -806,8 +597,13 @@ apply_transaction(px_slot first, px_slot last, bool careful, Outcome *outcome)
 	}
 	at_command = 0;
 	close_apply();
-	if (outcome->slots > 0)
-		write_replicated(replicated);
+	if (outcome->slots > 0 && !paxos_replicated_write(replicated, &committed, &working))
+	{
+		loaded = false;			/* what it says now is looked at anew */
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s.%s was changed by somebody else", PAXOS_SCHEMA, "replicated")));
+	}
 	table_close(replicated, NoLock);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
@@ -1125,14 +921,14 @@ static void
 load(void)
 {
 	Relation	rel;
-	Replicated	now;
+	PaxosReplicated now;
 	px_origin	self;
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	rel = open_replicated();
+	rel = paxos_replicated_open();
 	memset(&now, 0, sizeof(now));
-	scan_replicated(rel, &now);
+	paxos_replicated_read(rel, &now);
 	table_close(rel, NoLock);
 	PopActiveSnapshot();
 	(void) GetCurrentTransactionId();	/* or there would be nothing to flush */
