@@ -75,6 +75,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
@@ -125,7 +126,8 @@ typedef struct Transition
 		px_promise	promise;
 		px_accepted accepted;
 	}			reply;
-	bool		busy;			/* this backend set accept_busy_since_us */
+	px_usec		busy;			/* what this backend set accept_busy_since_us to; 0:
+								 * nothing */
 } Transition;
 
 static Transition staged;		/* at most one per backend; kind NO_TRANSITION: none */
@@ -367,10 +369,16 @@ end_of_transaction(XactEvent event, void *arg)
 		}
 		staged.kind = NO_TRANSITION;
 	}
-	if (staged.busy)
+	if (staged.busy != 0)
 	{
-		pg_atomic_write_u64(&paxos_shared->accept_busy_since_us, 0);
-		staged.busy = false;
+		/*
+		 * Only what is ours: a backend whose stream was closed while it waited
+		 * must not wipe out the mark of the one that came after.
+		 */
+		uint64		mine = staged.busy;
+
+		(void) pg_atomic_compare_exchange_u64(&paxos_shared->accept_busy_since_us, &mine, 0);
+		staged.busy = 0;
 	}
 	paxos_acceptor_lock_forget();
 }
@@ -884,7 +892,7 @@ mark_busy(const px_accept *m, px_usec now)
 	if (a.open && a.owner == my_owner && a.promised == m->ballot && a.stream == m->stream)
 	{
 		paxos_acceptor_watch_transaction();
-		staged.busy = true;
+		staged.busy = now;
 		pg_atomic_write_u64(&paxos_shared->accept_busy_since_us, now);
 	}
 }

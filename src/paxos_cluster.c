@@ -110,6 +110,9 @@ random_uuid(void)
  * ---- on each node ----
  */
 
+static uint32 lock_event = 0;
+static uint32 leader_event = 0;
+
 static bool holds_forming_lock = false;
 static bool wake_at_commit = false;
 
@@ -194,7 +197,7 @@ paxos_form_lock(PG_FUNCTION_ARGS)
 		if (same_attempt || paxos_now_us() > deadline)
 			break;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 50L, PG_WAIT_EXTENSION);
+						 50L, paxos_wait_event(&lock_event, "PaxosFormingLock"));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -519,7 +522,7 @@ field(PGresult *result, int column)
 
 /* What may stand in a connection string that every node will keep and use. */
 static void
-check_conninfo(const char *conninfo)
+check_conninfo(int number, const char *conninfo)
 {
 	char	   *error = NULL;
 	PQconninfoOption *options = PQconninfoParse(conninfo, &error);
@@ -530,10 +533,11 @@ check_conninfo(const char *conninfo)
 	{
 		char	   *why = error ? pchomp(error) : pstrdup("out of memory");
 
+		/* Not shown itself: there may be a password in it after all. */
 		PQfreemem(error);
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("invalid connection string \"%s\"", conninfo),
+				 errmsg("connection string %d is invalid", number),
 				 errdetail_internal("%s", why)));
 	}
 	for (PQconninfoOption *o = options; o->keyword != NULL; o++)
@@ -876,7 +880,7 @@ wait_for_leader(void)
 			return;
 		}
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 20L, PG_WAIT_EXTENSION);
+						 20L, paxos_wait_event(&leader_event, "PaxosFirstLeader"));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -924,7 +928,7 @@ paxos_create_cluster(PG_FUNCTION_ARGS)
 	{
 		nodes[i].conninfo = conninfos[i];
 		nodes[i].name = names ? names[i] : psprintf("node%d", i + 1);
-		check_conninfo(conninfos[i]);
+		check_conninfo(i + 1, conninfos[i]);
 		if (nodes[i].name[0] == '\0' || strlen(nodes[i].name) >= PX_MAX_NAME)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

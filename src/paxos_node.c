@@ -349,10 +349,16 @@ paxos_node_load(void)
 			ereport(LOG,
 					(errmsg("paxos: this node may not vote"),
 					 errdetail("%s.", why)));
-		else if (previous != PAXOS_NO_DATABASE || standing >= PAXOS_FORMING)
+		else if (standing >= PAXOS_FORMING)
 			ereport(LOG,
-					(errmsg("paxos: node %u: %s -> %s", row.node_id,
-							standing_names[previous], standing_names[standing])));
+					(errmsg("paxos: this is node %u of cluster %s: %s", row.node_id,
+							DatumGetCString(DirectFunctionCall1(uuid_out,
+																UUIDPGetDatum(&row.cluster_id))),
+							standing_names[standing])));
+		else if (previous >= PAXOS_FORMING)
+			ereport(LOG,
+					(errmsg("paxos: no node of any cluster any more: %s",
+							standing_names[standing])));
 	}
 	return standing;
 }

@@ -32,6 +32,7 @@
 #include "storage/shmem.h"
 #include "utils/backend_status.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/wait_event.h"
 
 #include "paxos_ext.h"
@@ -47,6 +48,9 @@ LWLock	   *paxos_queue_lock = NULL;
 
 #define PAXOS_TRANCHE	"paxos"
 #define PAXOS_N_LOCKS	5
+
+static uint32 let_go_event = 0;
+static uint32 held_off_event = 0;
 
 static void init_histogram(PaxosHistogram *h);
 
@@ -354,7 +358,7 @@ paxos_workers_hold_off(bool hold)
 			if (!there)
 				break;
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-							 50L, PG_WAIT_EXTENSION);
+							 50L, paxos_wait_event(&let_go_event, "PaxosWorkersLetGo"));
 			ResetLatch(MyLatch);
 			CHECK_FOR_INTERRUPTS();
 		}
@@ -381,7 +385,7 @@ paxos_wait_while_held_off(void)
 		if (!held)
 			return;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 100L, PG_WAIT_EXTENSION);
+						 100L, paxos_wait_event(&held_off_event, "PaxosHeldOff"));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
