@@ -179,6 +179,7 @@ typedef struct sim_msg
 	struct sim_msg *next;
 	sim_msg_kind kind;
 	px_usec		received;		/* clock of the node that read it */
+	px_usec		received_at;	/* the same moment, world time */
 	union
 	{
 		px_prevote	prevote;
@@ -222,6 +223,7 @@ typedef struct sim_conn
 	sim_fifo	inbox;			/* arrived, the backend has not read it */
 	bool		busy;			/* the backend works on a message */
 	bool		closing;		/* the far end has seen the end, after inbox */
+	sim_msg    *question;		/* what the backend works on */
 	sim_msg    *answer;			/* to be sent when the backend is done */
 } sim_conn;
 
@@ -296,6 +298,11 @@ typedef struct sim_node
 	sim_wal    *wal_tail;
 	uint64_t	wal_lsn;
 	px_ballot	max_promised;	/* ever durable */
+	px_ballot	lease_ballot;	/* readable lease it answered for: of this ballot */
+	px_usec		lease_until;	/* world time, with the drift bound taken off */
+	uint64_t	max_incarnation;	/* ever used by a proposer life */
+	uint64_t	executed_incarnation;	/* of the last origin batch of this node in */
+	uint64_t	executed_sequence;	/* the canonical history */
 
 	/* shared memory: the acceptor */
 	px_acceptor acceptor;
@@ -664,8 +671,8 @@ extern void check_applied(sim_node *n, px_slot slot, sim_blob *value, const sim_
 extern void check_tables(sim_node *n, const sim_tables *t);
 extern void check_prepare(sim_node *n, px_ballot ballot, px_node to);
 extern void check_leads(sim_node *n, px_ballot ballot);
-extern void check_promise(sim_node *n, const px_promise *r);
-extern void check_answer(sim_node *n, const px_accepted *r);
+extern void check_promise(sim_node *n, const px_promise *r, const sim_msg *question);
+extern void check_answer(sim_node *n, const px_accepted *r, const sim_msg *question);
 extern void check_acceptor(sim_node *n, const px_acceptor *before);
 extern sim_command *check_command(uint64_t id);
 

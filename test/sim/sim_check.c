@@ -144,6 +144,7 @@ static void
 canon_sink(void *arg, const sim_outcome *o)
 {
 	sim_command *c;
+	sim_node   *origin;
 
 	(void) arg;
 	if (o->settle)
@@ -174,6 +175,27 @@ canon_sink(void *arg, const sim_outcome *o)
 	if (c->told == TOLD_NEVER)
 		sim_fail("command %llu was told never, but took effect at slot %llu (§ 11.7)",
 				 (unsigned long long) o->command, (unsigned long long) o->slot);
+	/*
+	 * Exactly once and in order, counted here without the core's px_origins:
+	 * commands without effect that were left out would otherwise be missed.
+	 */
+	origin = &W->nodes[o->origin];
+	if (o->incarnation != origin->executed_incarnation)
+	{
+		if (o->incarnation < origin->executed_incarnation)
+			sim_fail("slot %llu: incarnation %llu of node %u executed after a newer one",
+					 (unsigned long long) o->slot, (unsigned long long) o->incarnation, o->origin);
+		origin->executed_incarnation = o->incarnation;
+		origin->executed_sequence = 0;
+	}
+	for (uint64_t q = origin->executed_sequence + 1; q < o->sequence; q++)
+		for (uint64_t i = 1; i <= W->n_commands; i++)
+			if (W->commands[i].origin == o->origin &&
+				W->commands[i].incarnation == o->incarnation && W->commands[i].sequence == q)
+				sim_fail("slot %llu: batch %llu of node %u executed, though batch %llu was not",
+						 (unsigned long long) o->slot, (unsigned long long) o->sequence,
+						 o->origin, (unsigned long long) q);
+	origin->executed_sequence = o->sequence;
 	if (c->incarnation != o->incarnation || c->sequence != o->sequence)
 		sim_fail("command %llu took effect under another number than its own",
 				 (unsigned long long) o->command);
@@ -344,7 +366,7 @@ check_leads(sim_node *n, px_ballot ballot)
 
 /* An answer leaves node n: is all that it says durable? */
 void
-check_promise(sim_node *n, const px_promise *r)
+check_promise(sim_node *n, const px_promise *r, const sim_msg *question)
 {
 	if (r->promised > n->durable.promised)
 		sim_fail("node %u answers promised %s before it is durable (§ 11.2)", n->id,
@@ -352,16 +374,31 @@ check_promise(sim_node *n, const px_promise *r)
 	if (r->refusal == PX_REFUSED_NOT && r->promised != r->ballot)
 		sim_fail("node %u promises %s but says promised %s", n->id, bal(r->ballot),
 				 bal(r->promised));
+	if (r->refusal == PX_REFUSED_NOT && question->u.prepare.handover != 0 &&
+		question->u.prepare.handover == n->lease_ballot)
+		n->lease_until = 0;		/* its holder has given it up */
+	if (r->refusal == PX_REFUSED_NOT && n->lease_until > question->received_at &&
+		px_ballot_node(r->ballot) != px_ballot_node(n->lease_ballot))
+		sim_fail("node %u promises %s while the readable lease it granted to %s stands (§ 9)",
+				 n->id, bal(r->ballot), bal(n->lease_ballot));
 }
 
 void
-check_answer(sim_node *n, const px_accepted *r)
+check_answer(sim_node *n, const px_accepted *r, const sim_msg *question)
 {
 	if (r->promised > n->durable.promised)
 		sim_fail("node %u answers promised %s before it is durable (§ 11.2)", n->id,
 				 bal(r->promised));
 	if (r->refusal != PX_REFUSED_NOT)
 		return;
+	if (r->lease_us == 0)
+		n->lease_until = 0;		/* withdrawn */
+	else if (r->lease_readable)
+	{
+		n->lease_ballot = r->ballot;
+		n->lease_until = px_max64(n->lease_until,
+								  question->received_at + r->lease_us - r->lease_us / 50);
+	}
 	for (px_slot s = r->first; s < r->next; s++)
 	{
 		sim_cell   *cell;

@@ -22,7 +22,7 @@ typedef enum sim_style
 
 typedef enum heal_kind
 {
-	HEAL_BLOCK, HEAL_VOTE
+	HEAL_BLOCK, HEAL_VOTE, HEAL_CRASH
 } heal_kind;
 
 static sim_node *
@@ -174,6 +174,16 @@ crash(sim_node *n)
 		return;
 	node_crash(n, chance(300));
 	restart_later(n, rnd_log(5 * SIM_MS, 6 * W->election_us));
+
+	/* not seldom what crashed once does so again as soon as it is up */
+	if (chance(200))
+	{
+		sim_event  *e = sim_at(W->now + rnd_log(5 * SIM_MS, 200 * SIM_MS), E_HEAL, P_WORLD, 0);
+
+		e->a = n->id;
+		e->b = HEAL_CRASH;
+		e->life = W->fault_gen;
+	}
 }
 
 static void
@@ -330,6 +340,8 @@ fault_heal(const sim_event *e)
 		return;
 	if (e->b == HEAL_BLOCK)
 		W->blocked[e->a >> 16][e->a & 0xffff]--;
+	else if (e->b == HEAL_CRASH)
+		crash(&W->nodes[e->a]);
 	else
 	{
 		W->nodes[e->a].no_vote = false;

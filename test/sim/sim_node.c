@@ -180,7 +180,6 @@ publish(sim_node *n)
 		todo.skip < n->job_todo.skip ||
 		todo.skip + todo.store != n->job_todo.skip + n->job_todo.store)
 		sim_fail("node %u: publication would have to make more durable", n->id);
-	n->job_wal = NULL;
 	acceptor_changed(n, &before);
 }
 
@@ -523,6 +522,8 @@ backend(sim_node *n, sim_conn *c)
 			c->inbox.tail = NULL;
 		c->inbox.n--;
 		m->received = sim_clock(n);
+		m->received_at = W->now;
+		c->question = m;
 		TRACE(n, "node %u backend <- %u: %s", n->id, c->near, net_describe(m, text, sizeof(text)));
 		switch (m->kind)
 		{
@@ -595,9 +596,9 @@ answered(sim_node *n, sim_conn *c)
 		TRACE(n, "node %u backend -> %u: %s", n->id, c->near,
 			  net_describe(c->answer, text, sizeof(text)));
 		if (c->answer->kind == M_PROMISE)
-			check_promise(n, &c->answer->u.promise);
+			check_promise(n, &c->answer->u.promise, c->question);
 		else
-			check_answer(n, &c->answer->u.accepted);
+			check_answer(n, &c->answer->u.accepted, c->question);
 		net_reply(c, c->answer);
 		c->answer = NULL;
 	}
@@ -1020,6 +1021,10 @@ proposer_ready(sim_node *n, uint64_t lsn, uint64_t incarnation)
 	disk_flush(n, lsn);
 	n->proposer_starting = false;
 	n->proposer_up = true;
+	if (incarnation <= n->max_incarnation)
+		sim_fail("node %u uses incarnation %llu for two lives (§ 1)", n->id,
+				 (unsigned long long) incarnation);
+	n->max_incarnation = incarnation;
 	n->params.self = n->id;
 	n->params.incarnation = incarnation;
 	n->params.seed = rnd();
@@ -1500,6 +1505,7 @@ node_dispatch(const sim_event *e)
 			{
 				sim_wal    *w = n->job_wal;
 
+				n->job_wal = NULL;
 				disk_show(n, w);
 				disk_flush(n, e->a);
 				job_done(n);
