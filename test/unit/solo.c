@@ -155,7 +155,7 @@ solo_stand(solo *s)
 
 	memset(&yes, 0, sizeof(yes));
 	yes.chosen = s->local.chosen;
-	while (s->view.role != PX_PRECANDIDATE)
+	for (int i = 0; i < 1000 && s->view.role != PX_PRECANDIDATE; i++)
 		solo_tick(s, s->params.election_timeout_us / 4);
 	for (int i = 0; i < s->config.n_members && s->view.role == PX_PRECANDIDATE; i++)
 	{

@@ -121,6 +121,8 @@ test_accept(void)
 	is(accepted.promised, B(5, 1), "and hears of the higher");
 	is(accept(B(6, 2), 1, 1, 1, 0), PX_REFUSED_STREAM, "nor a higher one that was never promised");
 	is(accept(B(5, 1), 2, 1, 1, 0), PX_REFUSED_STREAM, "nor another stream");
+	is(accept_on(B(5, 1), 2, 1, 1, 0, B(5, 1) * 100 + 1), PX_REFUSED_STREAM,
+	   "nor on the connection of the open one");
 	is(accept_on(B(5, 1), 1, 1, 1, 0, 77), PX_REFUSED_STREAM, "nor the stream on another connection");
 	is(accept(B(5, 1), 1, 1, 2, 0), PX_REFUSED_NOT, "the open stream is");
 	ok(todo.skip == 0 && todo.store == 2 && accepted.first == 1 && accepted.next == 3,
@@ -211,6 +213,21 @@ test_reopening(void)
 	accept(B(4, 2), 1, 1, 3, 0);
 	prepare(B(5, 1), 1, 2);
 	is(a.chosen, 0, "received in another ballot: not");
+
+	/* two former streams of one ballot, then another ballot */
+	fresh();
+	prepare(B(4, 2), 1, 0);
+	accept(B(4, 2), 1, 1, 3, 0);
+	prepare(B(4, 2), 2, 0);
+	accept(B(4, 2), 2, 4, 1, 3);
+	is(a.chosen, 3, "what former streams of the ballot brought is known chosen when it is told");
+	fresh();
+	prepare(B(4, 2), 1, 0);
+	accept(B(4, 2), 1, 1, 3, 0);
+	prepare(B(4, 2), 2, 0);
+	prepare(B(5, 1), 1, 2);
+	accept(B(5, 1), 1, 4, 1, 4);
+	is(a.chosen, 0, "what former streams of another ballot brought is not");
 }
 
 /*

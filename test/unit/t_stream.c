@@ -3,6 +3,7 @@
  *	  Streaming values and counting what is chosen (protocol.md § 4).  Tests of
  *	  a ⚠ sentence quote it.
  */
+#include "px_proposer_int.h"
 #include "solo.h"
 
 #define B(round, node)	px_ballot_make(round, node)
@@ -67,26 +68,36 @@ test_chosen_rides(void)
 }
 
 /*
- * "a peer counts for slot i if first ≤ i < next of its open stream ⚠".  Slot 2
- * is in flight and accepted by node 1 only.  Node 3's stream begins at 3 (it
- * fetched nothing yet): its next = 4 must not make slot 2 chosen.
+ * "a peer counts for slot i if first ≤ i < next of its open stream ⚠".  Slot 4
+ * is in flight; a peer whose stream begins at 5 has said next = 9 and may have
+ * anything at 4.
  */
 static void
 test_first_counts(void)
 {
 	solo	   *s = solo_new(3);
+	px_peer		peer;
 	px_accepted m;
 	px_event	ev;
 	px_slot		base;
 
 	solo_start(s);
+	memset(&peer, 0, sizeof(peer));
+	peer.open = true;
+	peer.first = 5;
+	peer.next = 9;
+	ok(!px_stream_counts(s->p, &peer, 4), "a stream that begins above a slot does not count for it");
+	ok(px_stream_counts(s->p, &peer, 5) && px_stream_counts(s->p, &peer, 8),
+	   "it counts from its first slot");
+	ok(!px_stream_counts(s->p, &peer, 9), "up to the one before next");
+	peer.open = false;
+	ok(!px_stream_counts(s->p, &peer, 5), "while it is open");
+
+	/* nor is an answer believed that says it began elsewhere than it did */
 	solo_lead(s);
 	base = s->view.chosen;
 	solo_batch(s, "a");
 	solo_accepted(s, 1, base + 2);
-	is(s->view.chosen, base, "accepted by the own acceptor only");
-
-	/* an answer that claims to have begun above the slot */
 	memset(&m, 0, sizeof(m));
 	m.ballot = s->view.ballot;
 	m.promised = m.ballot;
@@ -99,13 +110,14 @@ test_first_counts(void)
 	ev.node = 2;
 	ev.u.accepted = &m;
 	solo_step(s, &ev);
-	is(s->view.chosen, base, "a stream that begins above a slot does not count for it");
+	ok(s->view.chosen == base && solo_count(s, PX_DO_RESET_PEER, 2) == 1,
+	   "an answer with another first slot cuts the connection");
 	solo_free(s);
 }
 
 /*
- * The same with a true stream: slots 2 and 3 are in flight, node 2 is opened
- * again after the own acceptor and node 3 ... only what it received counts.
+ * A stream opened again counts from nothing; what its promise reports in this
+ * very ballot counts, what it reports in another does not.
  */
 static void
 test_reopened_counts_anew(void)

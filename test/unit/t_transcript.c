@@ -76,7 +76,7 @@ command(cluster **c, char *line, FILE *out)
 		fprintf(out, "%s", cluster_deliver_one(*c, (px_node) a, (px_node) b) ? "" : "nothing\n");
 	else if (sscanf(line, "timeout %u", &a) == 1)
 	{
-		while ((*c)->nodes[a].view.role == PX_FOLLOWER)
+		for (int i = 0; i < 1000 && (*c)->nodes[a].view.role == PX_FOLLOWER; i++)
 			cluster_wake(*c, (px_node) a);
 	}
 	else if (strcmp(line, "deliver") == 0)
