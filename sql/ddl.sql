@@ -146,7 +146,7 @@ DROP TABLE audit;
 -- of several, all or none
 CREATE TABLE heap1 (id int);
 DROP TABLE twins, heap1;
-DROP TABLE twins, by_default, audited, seqs;
+DROP TABLE twins, by_default, audited, twins, seqs;
 DROP TABLE heap1;
 DROP SCHEMA s1;
 DROP SCHEMA s1 CASCADE;

@@ -96,57 +96,59 @@ PG_FUNCTION_INFO_V1(paxos_outcome);
 /* How a JSON value becomes text that the type's input function takes. */
 typedef enum Shape
 {
-	SHAPE_PLAIN,				/* strings as they are, numbers and booleans as text */
-	SHAPE_JSON,					/* the value's own JSON text */
-	SHAPE_ARRAY					/* JSON arrays become array literals */
+	SHAPE_PLAIN, /* strings as they are, numbers and booleans as text */
+	SHAPE_JSON,  /* the value's own JSON text */
+	SHAPE_ARRAY  /* JSON arrays become array literals */
 } Shape;
 
 typedef struct ApiColumn
 {
-	char		name[NAMEDATALEN];
-	int			name_len;
-	AttrNumber	attnum;
-	Oid			type;
-	int32		typmod;
-	bool		dropped;
-	bool		is_key;
-	bool		generated;
-	bool		has_default;
-	char		identity;
-	Shape		shape;
-	char		delimiter;		/* between the elements of an array */
-	bool		json_elements;
-	Oid			ioparam;
-	FmgrInfo	input;
-	FmgrInfo	output;
-	bool		comparable;		/* the type has a default btree operator class */
-	bool		can_add;		/* pg_catalog has type + type = type */
-	bool		can_subtract;
-	ExprState  *default_state;	/* NULL: not prepared, or no default */
+	char name[NAMEDATALEN];
+	int name_len;
+	AttrNumber attnum;
+	Oid type;
+	int32 typmod;
+	bool dropped;
+	bool is_key;
+	bool generated;
+	bool has_default;
+	char identity;
+	Shape shape;
+	char delimiter; /* between the elements of an array */
+	bool json_elements;
+	Oid ioparam;
+	FmgrInfo input;
+	FmgrInfo output;
+	bool comparable; /* the type has a default btree operator class */
+	bool can_add;    /* pg_catalog has type + type = type */
+	bool can_subtract;
+	ExprState *default_state; /* NULL: not prepared, or no default */
 } ApiColumn;
 
 typedef struct ApiTable
 {
-	Oid			relid;			/* hash key */
-	bool		valid;			/* cleared by relcache invalidation */
-	MemoryContext context;		/* holds everything below */
-	char	   *name;
-	int64		table_id;
-	int			n_columns;
-	ApiColumn  *columns;
-	int			n_key;
-	ApiColumn **key;			/* in the primary key's order */
-	Oid			defaults_of;	/* role for which default_states were prepared */
-	List	   *sequences;		/* owned by the table's columns */
+	Oid relid;             /* hash key */
+	bool valid;            /* cleared by relcache invalidation */
+	MemoryContext context; /* holds everything below */
+	char *name;
+	int64 table_id;
+	int n_columns;
+	ApiColumn *columns;
+	int n_key;
+	ApiColumn **key; /* in the primary key's order */
+	Oid defaults_of; /* role for which default_states were prepared */
+	List *sequences; /* owned by the table's columns */
 } ApiTable;
 
 static HTAB *api_tables = NULL;
+
+static void no_such_column(ApiTable *t, const char *name, int len) pg_attribute_noreturn();
 
 static void
 api_table_invalidated(Datum arg, Oid relid)
 {
 	HASH_SEQ_STATUS scan;
-	ApiTable   *t;
+	ApiTable *t;
 
 	if (OidIsValid(relid))
 	{
@@ -165,20 +167,20 @@ api_table_invalidated(Datum arg, Oid relid)
 static bool
 has_own_operator(const char *op, Oid type)
 {
-	Oid			oper;
+	Oid oper;
 
-	oper = OpernameGetOprid(list_make2(makeString("pg_catalog"), makeString(pstrdup(op))),
-							type, type);
+	oper =
+		OpernameGetOprid(list_make2(makeString("pg_catalog"), makeString(pstrdup(op))), type, type);
 	return OidIsValid(oper) && get_op_rettype(oper) == type;
 }
 
 static void
 describe_column(ApiColumn *c, Form_pg_attribute att, MemoryContext context)
 {
-	Oid			base;
-	Oid			element;
-	Oid			func;
-	bool		is_varlena;
+	Oid base;
+	Oid element;
+	Oid func;
+	bool is_varlena;
 
 	c->attnum = att->attnum;
 	c->dropped = att->attisdropped;
@@ -199,14 +201,14 @@ describe_column(ApiColumn *c, Form_pg_attribute att, MemoryContext context)
 		c->shape = SHAPE_JSON;
 	else if (OidIsValid(element))
 	{
-		int16		typlen;
-		bool		typbyval;
-		char		typalign;
-		Oid			ioparam;
+		int16 typlen;
+		bool typbyval;
+		char typalign;
+		Oid ioparam;
 
 		c->shape = SHAPE_ARRAY;
-		get_type_io_data(element, IOFunc_input, &typlen, &typbyval, &typalign,
-						 &c->delimiter, &ioparam, &func);
+		get_type_io_data(element, IOFunc_input, &typlen, &typbyval, &typalign, &c->delimiter,
+						 &ioparam, &func);
 		c->json_elements = element == JSONBOID || element == JSONOID;
 	}
 	else
@@ -229,14 +231,13 @@ describe_column(ApiColumn *c, Form_pg_attribute att, MemoryContext context)
 static void
 describe_key(ApiTable *t, Relation rel)
 {
-	Relation	index;
-	List	   *indexes = RelationGetIndexList(rel);	/* sets rd_pkindex */
+	Relation index;
+	List *indexes = RelationGetIndexList(rel); /* sets rd_pkindex */
 
 	list_free(indexes);
 	if (!OidIsValid(rel->rd_pkindex))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" has no primary key", t->name)));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table \"%s\" has no primary key", t->name)));
 
 	index = index_open(rel->rd_pkindex, AccessShareLock);
 	t->n_key = index->rd_index->indnkeyatts;
@@ -256,27 +257,25 @@ describe_key(ApiTable *t, Relation rel)
 static ApiTable *
 open_api_table(Oid relid, Relation *rel)
 {
-	ApiTable   *t;
-	bool		found;
-	Relation	r;
+	ApiTable *t;
+	bool found;
+	Relation r;
 
 	if (api_tables == NULL)
 	{
-		HASHCTL		ctl = {0};
+		HASHCTL ctl = {0};
 
 		ctl.keysize = sizeof(Oid);
 		ctl.entrysize = sizeof(ApiTable);
 		ctl.hcxt = CacheMemoryContext;
-		api_tables = hash_create("paxos tables", 32, &ctl,
-								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		api_tables = hash_create("paxos tables", 32, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 		CacheRegisterRelcacheCallback(api_table_invalidated, (Datum) 0);
 	}
 
 	r = try_relation_open(relid, AccessShareLock);
 	if (r == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", relid)));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("relation with OID %u does not exist", relid)));
 	*rel = r;
 
 	t = hash_search(api_tables, &relid, HASH_ENTER, &found);
@@ -295,19 +294,16 @@ open_api_table(Oid relid, Relation *rel)
 	if (r->rd_rel->relkind != RELKIND_RELATION || !paxos_is_consensus_table(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a consensus-backed table",
-						RelationGetRelationName(r)),
+				 errmsg("\"%s\" is not a consensus-backed table", RelationGetRelationName(r)),
 				 errhint("Create it with CREATE TABLE ... USING paxos.")));
 
 	t->table_id = paxos_table_id(relid);
 	if (t->table_id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" is not known to the cluster",
-						RelationGetRelationName(r))));
+				 errmsg("table \"%s\" is not known to the cluster", RelationGetRelationName(r))));
 
-	t->context = AllocSetContextCreate(CacheMemoryContext, "paxos table",
-									   ALLOCSET_SMALL_SIZES);
+	t->context = AllocSetContextCreate(CacheMemoryContext, "paxos table", ALLOCSET_SMALL_SIZES);
 	t->name = MemoryContextStrdup(t->context, RelationGetRelationName(r));
 	t->n_columns = RelationGetDescr(r)->natts;
 	t->columns = MemoryContextAllocZero(t->context, t->n_columns * sizeof(ApiColumn));
@@ -322,11 +318,10 @@ open_api_table(Oid relid, Relation *rel)
 	PG_TRY();
 	{
 		MemoryContext old;
-		List	   *sequences;
+		List *sequences;
 
 		for (int i = 0; i < t->n_columns; i++)
-			describe_column(&t->columns[i], TupleDescAttr(RelationGetDescr(r), i),
-							t->context);
+			describe_column(&t->columns[i], TupleDescAttr(RelationGetDescr(r), i), t->context);
 		describe_key(t, r);
 		sequences = getOwnedSequences(relid);
 		old = MemoryContextSwitchTo(t->context);
@@ -347,7 +342,7 @@ find_column(ApiTable *t, const char *name, int len)
 {
 	for (int i = 0; i < t->n_columns; i++)
 	{
-		ApiColumn  *c = &t->columns[i];
+		ApiColumn *c = &t->columns[i];
 
 		if (!c->dropped && c->name_len == len && memcmp(c->name, name, len) == 0)
 			return c;
@@ -355,12 +350,11 @@ find_column(ApiTable *t, const char *name, int len)
 	return NULL;
 }
 
-static void pg_attribute_noreturn()
+static void
 no_such_column(ApiTable *t, const char *name, int len)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_COLUMN),
-			 errmsg("column \"%.*s\" of table \"%s\" does not exist", len, name, t->name)));
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+					errmsg("column \"%.*s\" of table \"%s\" does not exist", len, name, t->name)));
 }
 
 /* ------------------------------------------------------------------
@@ -390,17 +384,17 @@ column_error_context(void *arg)
 static char *
 fixed_output(FmgrInfo *output, Datum value)
 {
-	int			date_style = DateStyle;
-	int			date_order = DateOrder;
-	int			interval_style = IntervalStyle;
-	int			float_digits = extra_float_digits;
-	int			bytea_style = bytea_output;
-	pg_tz	   *zone = session_timezone;
-	static pg_tz *utc = NULL;
-	char	   *text;
+	int date_style = DateStyle;
+	int date_order = DateOrder;
+	int interval_style = IntervalStyle;
+	int float_digits = extra_float_digits;
+	int bytea_style = bytea_output;
+	pg_tz *zone = session_timezone;
+	static pg_tz *gmt = NULL;
+	char *text;
 
-	if (utc == NULL)
-		utc = pg_tzset("UTC");
+	if (gmt == NULL)
+		gmt = pg_tzset("GMT"); /* built in, needs no file */
 
 	PG_TRY();
 	{
@@ -409,7 +403,7 @@ fixed_output(FmgrInfo *output, Datum value)
 		IntervalStyle = INTSTYLE_POSTGRES;
 		extra_float_digits = 1;
 		bytea_output = BYTEA_OUTPUT_HEX;
-		session_timezone = utc;
+		session_timezone = gmt;
 		text = OutputFunctionCall(output, value);
 	}
 	PG_FINALLY();
@@ -428,7 +422,7 @@ fixed_output(FmgrInfo *output, Datum value)
 static char *
 json_text(JsonbValue *v)
 {
-	Jsonb	   *jb;
+	Jsonb *jb;
 
 	if (v->type == jbvBinary)
 		return JsonbToCString(NULL, v->val.binary.data, v->val.binary.len);
@@ -446,8 +440,8 @@ scalar_text(JsonbValue *v, char **text)
 			*text = pnstrdup(v->val.string.val, v->val.string.len);
 			return true;
 		case jbvNumeric:
-			*text = DatumGetCString(DirectFunctionCall1(numeric_out,
-														NumericGetDatum(v->val.numeric)));
+			*text =
+				DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(v->val.numeric)));
 			return true;
 		case jbvBool:
 			*text = pstrdup(v->val.boolean ? "true" : "false");
@@ -476,8 +470,8 @@ append_array(StringInfo out, ApiColumn *c, JsonbContainer *array)
 {
 	JsonbIterator *it = JsonbIteratorInit(array);
 	JsonbIteratorToken token;
-	JsonbValue	v;
-	bool		first = true;
+	JsonbValue v;
+	bool first = true;
 
 	check_stack_depth();
 	appendStringInfoChar(out, '{');
@@ -485,7 +479,7 @@ append_array(StringInfo out, ApiColumn *c, JsonbContainer *array)
 	Assert(token == WJB_BEGIN_ARRAY);
 	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_ELEM)
 	{
-		char	   *text;
+		char *text;
 
 		if (!first)
 			appendStringInfoChar(out, c->delimiter);
@@ -499,10 +493,9 @@ append_array(StringInfo out, ApiColumn *c, JsonbContainer *array)
 		else if (JsonContainerIsArray(v.val.binary.data))
 			append_array(out, c, v.val.binary.data);
 		else
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("a JSON object cannot be an element of type %s",
-							format_type_be(c->type))));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("a JSON object cannot be an element of type %s",
+								   format_type_be(c->type))));
 	}
 	appendStringInfoChar(out, '}');
 }
@@ -511,7 +504,7 @@ append_array(StringInfo out, ApiColumn *c, JsonbContainer *array)
 static char *
 input_text(ApiColumn *c, JsonbValue *v)
 {
-	char	   *text;
+	char *text;
 
 	if (c->shape == SHAPE_JSON)
 		return json_text(v);
@@ -525,12 +518,11 @@ input_text(ApiColumn *c, JsonbValue *v)
 		append_array(&out, c, v->val.binary.data);
 		return out.data;
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("a JSON %s cannot be a value of type %s",
-					JsonContainerIsArray(v->val.binary.data) ? "array" : "object",
-					format_type_be(c->type))));
-	return NULL;				/* keep compiler quiet */
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("a JSON %s cannot be a value of type %s",
+						   JsonContainerIsArray(v->val.binary.data) ? "array" : "object",
+						   format_type_be(c->type))));
+	return NULL; /* keep compiler quiet */
 }
 
 static void
@@ -557,7 +549,7 @@ put_json(PaxosColumn *out, ApiTable *t, ApiColumn *c, JsonbValue *v)
 {
 	ErrorContextCallback callback;
 	ColumnContext where = {t->name, c->name};
-	Datum		value;
+	Datum value;
 
 	if (v->type == jbvNull)
 	{
@@ -583,34 +575,23 @@ put_json(PaxosColumn *out, ApiTable *t, ApiColumn *c, JsonbValue *v)
 
 typedef struct Columns
 {
-	int			n;
+	int n;
 	PaxosColumn *at;
-	ApiColumn **column;			/* of each */
+	ApiColumn **column; /* of each */
 } Columns;
 
 typedef struct OpName
 {
 	const char *text;
-	uint8		op;
+	uint8 op;
 } OpName;
 
 static const OpName condition_ops[] = {
-	{"=", PAXOS_COND_EQ},
-	{"<>", PAXOS_COND_NE},
-	{"!=", PAXOS_COND_NE},
-	{"<", PAXOS_COND_LT},
-	{"<=", PAXOS_COND_LE},
-	{">", PAXOS_COND_GT},
-	{">=", PAXOS_COND_GE},
-	{NULL, 0}
-};
+	{"=", PAXOS_COND_EQ},  {"<>", PAXOS_COND_NE}, {"!=", PAXOS_COND_NE}, {"<", PAXOS_COND_LT},
+	{"<=", PAXOS_COND_LE}, {">", PAXOS_COND_GT},  {">=", PAXOS_COND_GE}, {NULL, 0}};
 
 static const OpName set_ops[] = {
-	{"+=", PAXOS_SET_ADD},
-	{"-=", PAXOS_SET_SUBTRACT},
-	{"=", PAXOS_SET_ASSIGN},
-	{NULL, 0}
-};
+	{"+=", PAXOS_SET_ADD}, {"-=", PAXOS_SET_SUBTRACT}, {"=", PAXOS_SET_ASSIGN}, {NULL, 0}};
 
 static const OpName no_ops[] = {{NULL, 0}};
 
@@ -619,11 +600,11 @@ static const OpName no_ops[] = {{NULL, 0}};
  * found first: an exact name takes precedence over an operator.
  */
 static ApiColumn *
-resolve_name(ApiTable *t, const char *what, const OpName *ops, uint8 plain,
-			 const char *name, int len, uint8 *op)
+resolve_name(ApiTable *t, const char *what, const OpName *ops, uint8 plain, const char *name,
+			 int len, uint8 *op)
 {
-	ApiColumn  *c = find_column(t, name, len);
-	int			space;
+	ApiColumn *c = find_column(t, name, len);
+	int space;
 
 	*op = plain;
 	if (c != NULL)
@@ -646,27 +627,28 @@ resolve_name(ApiTable *t, const char *what, const OpName *ops, uint8 plain,
 			return c;
 		}
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("\"%.*s\" is not an operator of %s", len - space - 1, name + space + 1, what),
-			 ops == set_ops ?
-			 errhint("Write \"column\", \"column +=\" or \"column -=\".") :
-			 errhint("Write \"column\", or \"column\", a space and one of =, <>, <, <=, >, >=.")));
-	return NULL;				/* keep compiler quiet */
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		 errmsg("\"%.*s\" is not an operator of %s", len - space - 1, name + space + 1, what),
+		 ops == set_ops
+			 ? errhint("Write \"column\", \"column +=\" or \"column -=\".")
+			 : errhint(
+				   "Write \"column\", or \"column\", a space and one of =, <>, <, <=, >, >=.")));
+	return NULL; /* keep compiler quiet */
 }
 
 static Columns
 columns_from_json(ApiTable *t, const char *what, const OpName *ops, uint8 plain, Jsonb *json)
 {
-	Columns		out;
+	Columns out;
 	JsonbIterator *it;
-	JsonbValue	v;
-	int			max;
+	JsonbValue v;
+	int max;
 
 	if (!JB_ROOT_IS_OBJECT(json))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be a JSON object with column names as keys", what)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must be a JSON object with column names as keys", what)));
 
 	max = JB_ROOT_COUNT(json);
 	out.n = 0;
@@ -677,9 +659,8 @@ columns_from_json(ApiTable *t, const char *what, const OpName *ops, uint8 plain,
 	JsonbIteratorNext(&it, &v, true);
 	while (JsonbIteratorNext(&it, &v, true) == WJB_KEY)
 	{
-		uint8		op;
-		ApiColumn  *c = resolve_name(t, what, ops, plain,
-									 v.val.string.val, v.val.string.len, &op);
+		uint8 op;
+		ApiColumn *c = resolve_name(t, what, ops, plain, v.val.string.val, v.val.string.len, &op);
 
 		/* The same column twice: a contradiction, except between conditions. */
 		if (ops != condition_ops)
@@ -689,8 +670,7 @@ columns_from_json(ApiTable *t, const char *what, const OpName *ops, uint8 plain,
 				if (out.column[i] == c)
 					ereport(ERROR,
 							(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							 errmsg("column \"%s\" stands in %s more than once",
-									c->name, what)));
+							 errmsg("column \"%s\" stands in %s more than once", c->name, what)));
 			}
 		}
 
@@ -718,15 +698,17 @@ columns_find(const Columns *list, const ApiColumn *c)
 static Columns
 conditions_from_json(ApiTable *t, const char *what, const OpName *ops, Jsonb *json)
 {
-	Columns		out = columns_from_json(t, what, ops, PAXOS_COND_EQ, json);
+	Columns out = columns_from_json(t, what, ops, PAXOS_COND_EQ, json);
 
 	for (int i = 0; i < out.n; i++)
 	{
 		if (!out.column[i]->comparable)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_FUNCTION),
-					 errmsg("column \"%s\" cannot be compared: type %s has no default btree operator class",
-							out.column[i]->name, format_type_be(out.column[i]->type))));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg(
+					 "column \"%s\" cannot be compared: type %s has no default btree operator class",
+					 out.column[i]->name, format_type_be(out.column[i]->type))));
 	}
 	return out;
 }
@@ -735,14 +717,13 @@ static void
 refuse_unassignable(ApiColumn *c, bool insert)
 {
 	if (c->generated)
-		ereport(ERROR,
-				(errcode(ERRCODE_GENERATED_ALWAYS),
-				 errmsg("column \"%s\" is generated and cannot be given a value", c->name)));
+		ereport(ERROR, (errcode(ERRCODE_GENERATED_ALWAYS),
+						errmsg("column \"%s\" is generated and cannot be given a value", c->name)));
 	if (c->identity == ATTRIBUTE_IDENTITY_ALWAYS)
 		ereport(ERROR,
 				(errcode(ERRCODE_GENERATED_ALWAYS),
-				 errmsg("cannot %s a value %s column \"%s\"",
-						insert ? "insert" : "assign", insert ? "into" : "to", c->name),
+				 errmsg("cannot %s a value %s column \"%s\"", insert ? "insert" : "assign",
+						insert ? "into" : "to", c->name),
 				 errdetail("Column \"%s\" is an identity column defined as GENERATED ALWAYS.",
 						   c->name)));
 }
@@ -752,17 +733,16 @@ refuse_unassignable(ApiColumn *c, bool insert)
  * it with the value it has is harmless only where the caller passes the key.
  */
 static Columns
-sets_from_json(ApiTable *t, const char *what, const OpName *ops, Jsonb *json,
-			   const Columns *key)
+sets_from_json(ApiTable *t, const char *what, const OpName *ops, Jsonb *json, const Columns *key)
 {
-	Columns		all = columns_from_json(t, what, ops, PAXOS_SET_ASSIGN, json);
-	Columns		out = all;
+	Columns all = columns_from_json(t, what, ops, PAXOS_SET_ASSIGN, json);
+	Columns out = all;
 
 	out.n = 0;
 	for (int i = 0; i < all.n; i++)
 	{
-		ApiColumn  *c = all.column[i];
-		uint8		op = all.at[i].op;
+		ApiColumn *c = all.column[i];
+		uint8 op = all.at[i].op;
 
 		if (c->is_key)
 		{
@@ -770,27 +750,23 @@ sets_from_json(ApiTable *t, const char *what, const OpName *ops, Jsonb *json,
 
 			if (same != NULL && !all.at[i].isnull && strcmp(same->text, all.at[i].text) == 0)
 				continue;
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("primary key column \"%s\" cannot be changed", c->name),
-					 errhint("Delete the row and insert another.")));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("primary key column \"%s\" cannot be changed", c->name),
+							errhint("Delete the row and insert another.")));
 		}
 		refuse_unassignable(c, false);
-		if ((op == PAXOS_SET_ADD && !c->can_add) ||
-			(op == PAXOS_SET_SUBTRACT && !c->can_subtract))
+		if ((op == PAXOS_SET_ADD && !c->can_add) || (op == PAXOS_SET_SUBTRACT && !c->can_subtract))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_FUNCTION),
 					 errmsg("type %s of column \"%s\" has no %s operator of its own",
-							format_type_be(c->type), c->name,
-							op == PAXOS_SET_ADD ? "+" : "-")));
+							format_type_be(c->type), c->name, op == PAXOS_SET_ADD ? "+" : "-")));
 		out.at[out.n] = all.at[i];
 		out.column[out.n] = c;
 		out.n++;
 	}
 	if (out.n == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s names no column to change", what)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s names no column to change", what)));
 	return out;
 }
 
@@ -799,24 +775,22 @@ refuse_null_key(ApiTable *t, ApiColumn *c)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_NOT_NULL_VIOLATION),
-			 errmsg("null value in primary key column \"%s\" of table \"%s\"",
-					c->name, t->name)));
+			 errmsg("null value in primary key column \"%s\" of table \"%s\"", c->name, t->name)));
 }
 
 /* Exactly the primary key's columns, in its order. */
 static Columns
 key_from_json(ApiTable *t, Jsonb *json)
 {
-	Columns		given = columns_from_json(t, "key", no_ops, 0, json);
-	Columns		out;
+	Columns given = columns_from_json(t, "key", no_ops, 0, json);
+	Columns out;
 
 	for (int i = 0; i < given.n; i++)
 	{
 		if (!given.column[i]->is_key)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("column \"%s\" is not part of the primary key of table \"%s\"",
-							given.column[i]->name, t->name)));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("column \"%s\" is not part of the primary key of table \"%s\"",
+								   given.column[i]->name, t->name)));
 	}
 
 	out.n = t->n_key;
@@ -827,10 +801,9 @@ key_from_json(ApiTable *t, Jsonb *json)
 		PaxosColumn *c = columns_find(&given, t->key[i]);
 
 		if (c == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("key lacks primary key column \"%s\" of table \"%s\"",
-							t->key[i]->name, t->name)));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("key lacks primary key column \"%s\" of table \"%s\"",
+								   t->key[i]->name, t->name)));
 		if (c->isnull)
 			refuse_null_key(t, t->key[i]);
 		out.at[i] = *c;
@@ -852,11 +825,11 @@ static void
 release_sequences(ApiTable *t)
 {
 	ResourceOwner old = CurrentResourceOwner;
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, t->sequences)
+	foreach (lc, t->sequences)
 	{
-		LOCKTAG		tag;
+		LOCKTAG tag;
 
 		SET_LOCKTAG_RELATION(tag, MyDatabaseId, lfirst_oid(lc));
 		CurrentResourceOwner = TopTransactionResourceOwner;
@@ -871,10 +844,10 @@ static void
 lock_sequences(ApiTable *t)
 {
 	ResourceOwner old = CurrentResourceOwner;
-	ListCell   *lc;
+	ListCell *lc;
 
 	CurrentResourceOwner = TopTransactionResourceOwner;
-	foreach(lc, t->sequences)
+	foreach (lc, t->sequences)
 		LockRelationOid(lfirst_oid(lc), RowExclusiveLock);
 	CurrentResourceOwner = old;
 }
@@ -883,7 +856,7 @@ static void
 prepare_default(ApiTable *t, ApiColumn *c, Relation rel)
 {
 	MemoryContext old;
-	Node	   *expr;
+	Node *expr;
 
 	expr = build_column_default(rel, c->attnum);
 	if (expr == NULL)
@@ -901,7 +874,7 @@ prepare_default(ApiTable *t, ApiColumn *c, Relation rel)
 static Columns
 complete_row(ApiTable *t, Relation rel, const Columns *given)
 {
-	Columns		out;
+	Columns out;
 	ExprContext *econtext = NULL;
 
 	out.n = 0;
@@ -918,7 +891,7 @@ complete_row(ApiTable *t, Relation rel, const Columns *given)
 
 	for (int i = 0; i < t->n_columns; i++)
 	{
-		ApiColumn  *c = &t->columns[i];
+		ApiColumn *c = &t->columns[i];
 		PaxosColumn *col;
 
 		if (c->dropped || c->generated)
@@ -928,8 +901,8 @@ complete_row(ApiTable *t, Relation rel, const Columns *given)
 			out.at[out.n] = *col;
 		else
 		{
-			Datum		value = (Datum) 0;
-			bool		isnull = true;
+			Datum value = (Datum) 0;
+			bool isnull = true;
 
 			if (c->has_default && c->default_state == NULL)
 				prepare_default(t, c, rel);
@@ -963,7 +936,7 @@ complete_row(ApiTable *t, Relation rel, const Columns *given)
 static Columns
 key_of_row(ApiTable *t, const Columns *row)
 {
-	Columns		key;
+	Columns key;
 
 	key.n = t->n_key;
 	key.at = palloc_array(PaxosColumn, t->n_key);
@@ -994,8 +967,8 @@ need_columns(ApiTable *t, const Columns *list, AclMode mode)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, t->name);
 	for (int i = 0; i < list->n; i++)
 	{
-		if (pg_attribute_aclcheck(t->relid, list->column[i]->attnum,
-								  GetUserId(), mode) != ACLCHECK_OK)
+		if (pg_attribute_aclcheck(t->relid, list->column[i]->attnum, GetUserId(), mode) !=
+			ACLCHECK_OK)
 			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, t->name);
 	}
 }
@@ -1014,7 +987,7 @@ need_sets(ApiTable *t, const Columns *sets)
 	need_columns(t, sets, ACL_UPDATE);
 	for (int i = 0; i < sets->n; i++)
 	{
-		Columns		one = {1, &sets->at[i], &sets->column[i]};
+		Columns one = {1, &sets->at[i], &sets->column[i]};
 
 		if (sets->at[i].op != PAXOS_SET_ASSIGN)
 			need_columns(t, &one, ACL_SELECT);
@@ -1042,7 +1015,7 @@ may_see_rows(Oid relid)
 	if (!OidIsValid(relid) || !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
 		return false;
 	return pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
-		pg_attribute_aclcheck_all(relid, GetUserId(), ACL_SELECT, ACLMASK_ALL) == ACLCHECK_OK;
+		   pg_attribute_aclcheck_all(relid, GetUserId(), ACL_SELECT, ACLMASK_ALL) == ACLCHECK_OK;
 }
 
 /* ------------------------------------------------------------------
@@ -1059,8 +1032,7 @@ begin_write(const char *function)
 {
 	paxos_require_preload();
 
-	if (IsTransactionBlock() || IsSubTransaction() ||
-		(MyXactFlags & XACT_FLAGS_PIPELINING) != 0)
+	if (IsTransactionBlock() || IsSubTransaction() || (MyXactFlags & XACT_FLAGS_PIPELINING) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("%s cannot run inside a transaction block or subtransaction", function),
@@ -1076,19 +1048,21 @@ begin_read(const char *function)
 	paxos_require_preload();
 
 	if (IsolationUsesXactSnapshot())
-		ereport(ERROR,
-				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("%s cannot run in a transaction with isolation level %s", function,
-						XactIsoLevel == XACT_SERIALIZABLE ? "SERIALIZABLE" : "REPEATABLE READ"),
-				 errdetail("The transaction's snapshot was taken before the call and would hide what the call waits for."),
-				 errhint("Use READ COMMITTED.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+			 errmsg("%s cannot run in a transaction with isolation level %s", function,
+					XactIsoLevel == XACT_SERIALIZABLE ? "SERIALIZABLE" : "REPEATABLE READ"),
+			 errdetail(
+				 "The transaction's snapshot was taken before the call and would hide what the call waits for."),
+			 errhint("Use READ COMMITTED.")));
 	paxos_require_member();
 }
 
 static TupleDesc
 result_descriptor(FunctionCallInfo fcinfo)
 {
-	TupleDesc	desc = fcinfo->flinfo->fn_extra;
+	TupleDesc desc = fcinfo->flinfo->fn_extra;
 
 	if (desc == NULL)
 	{
@@ -1118,13 +1092,13 @@ submit_keyed(FunctionCallInfo fcinfo, ApiTable *t, PaxosKeyedOp *op, int request
 {
 	PaxosCommand command = {0};
 	PaxosCommandResult result;
-	char	   *bytes;
-	Size		len;
-	px_slot		decided_at;
-	Oid			relid = t->relid;
-	bool		visible;
-	Datum		values[6] = {0};
-	bool		nulls[6] = {0};
+	char *bytes;
+	Size len;
+	px_slot decided_at;
+	Oid relid = t->relid;
+	bool visible;
+	Datum values[6] = {0};
+	bool nulls[6] = {0};
 
 	command.kind = PAXOS_COMMAND_KEYED;
 	command.u.keyed = *op;
@@ -1138,12 +1112,11 @@ submit_keyed(FunctionCallInfo fcinfo, ApiTable *t, PaxosKeyedOp *op, int request
 	bytes = paxos_command_encode(&command, &len);
 
 	/* 't' may not be looked at any more: waiting processes invalidations. */
-	bytes = paxos_submit(bytes, len, command.has_request_id ? &command.request_id : NULL,
-						 &len, &decided_at);
+	bytes = paxos_submit(bytes, len, command.has_request_id ? &command.request_id : NULL, &len,
+						 &decided_at);
 	if (!paxos_result_decode(bytes, len, &result))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("the result of a command cannot be read")));
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("the result of a command cannot be read")));
 
 	/*
 	 * A result remembered under a request id is that of the first call, which
@@ -1206,20 +1179,17 @@ json_arg(FunctionCallInfo fcinfo, int n, const char *what)
 {
 	if (PG_ARGISNULL(n))
 		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", what)));
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", what)));
 	return PG_GETARG_JSONB_P(n);
 }
 
 static ApiTable *
 table_arg(FunctionCallInfo fcinfo, Relation *rel)
 {
-	ApiTable   *t;
+	ApiTable *t;
 
 	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("table must not be null")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("table must not be null")));
 	t = open_api_table(PG_GETARG_OID(0), rel);
 	refuse_row_security(t);
 	return t;
@@ -1248,15 +1218,14 @@ Datum
 paxos_insert_if_not_exists(PG_FUNCTION_ARGS)
 {
 	PaxosKeyedOp op = {0};
-	Relation	rel;
-	ApiTable   *t;
-	Columns		row,
-				key;
+	Relation rel;
+	ApiTable *t;
+	Columns row, key;
 
 	begin_write("paxos_insert_if_not_exists()");
 	t = table_arg(fcinfo, &rel);
-	row = new_row(t, rel, columns_from_json(t, "new_row", no_ops, 0,
-											json_arg(fcinfo, 1, "new_row")));
+	row =
+		new_row(t, rel, columns_from_json(t, "new_row", no_ops, 0, json_arg(fcinfo, 1, "new_row")));
 	key = key_of_row(t, &row);
 	relation_close(rel, AccessShareLock);
 
@@ -1272,12 +1241,9 @@ Datum
 paxos_upsert(PG_FUNCTION_ARGS)
 {
 	PaxosKeyedOp op = {0};
-	Relation	rel;
-	ApiTable   *t;
-	Columns		given,
-				row,
-				key,
-				sets;
+	Relation rel;
+	ApiTable *t;
+	Columns given, row, key, sets;
 
 	begin_write("paxos_upsert()");
 	t = table_arg(fcinfo, &rel);
@@ -1315,18 +1281,16 @@ Datum
 paxos_update_if(PG_FUNCTION_ARGS)
 {
 	PaxosKeyedOp op = {0};
-	Relation	rel;
-	ApiTable   *t;
-	Columns		key,
-				sets,
-				conditions;
+	Relation rel;
+	ApiTable *t;
+	Columns key, sets, conditions;
 
 	begin_write("paxos_update_if()");
 	t = table_arg(fcinfo, &rel);
 	key = key_from_json(t, json_arg(fcinfo, 1, "key"));
 	sets = sets_from_json(t, "set", set_ops, json_arg(fcinfo, 2, "set"), NULL);
-	conditions = conditions_from_json(t, "condition", condition_ops,
-									  json_arg(fcinfo, 3, "condition"));
+	conditions =
+		conditions_from_json(t, "condition", condition_ops, json_arg(fcinfo, 3, "condition"));
 	need_sets(t, &sets);
 	need_columns(t, &key, ACL_SELECT);
 	need_columns(t, &conditions, ACL_SELECT);
@@ -1345,16 +1309,15 @@ Datum
 paxos_delete_if(PG_FUNCTION_ARGS)
 {
 	PaxosKeyedOp op = {0};
-	Relation	rel;
-	ApiTable   *t;
-	Columns		key,
-				conditions;
+	Relation rel;
+	ApiTable *t;
+	Columns key, conditions;
 
 	begin_write("paxos_delete_if()");
 	t = table_arg(fcinfo, &rel);
 	key = key_from_json(t, json_arg(fcinfo, 1, "key"));
-	conditions = conditions_from_json(t, "condition", condition_ops,
-									  json_arg(fcinfo, 2, "condition"));
+	conditions =
+		conditions_from_json(t, "condition", condition_ops, json_arg(fcinfo, 2, "condition"));
 	need_table(t, ACL_DELETE);
 	need_columns(t, &key, ACL_SELECT);
 	need_columns(t, &conditions, ACL_SELECT);
@@ -1375,10 +1338,9 @@ Datum
 paxos_cas(PG_FUNCTION_ARGS)
 {
 	PaxosKeyedOp op = {0};
-	Relation	rel;
-	ApiTable   *t;
-	Columns		key,
-				list;
+	Relation rel;
+	ApiTable *t;
+	Columns key, list;
 
 	begin_write("paxos_cas()");
 	t = table_arg(fcinfo, &rel);
@@ -1386,14 +1348,12 @@ paxos_cas(PG_FUNCTION_ARGS)
 	op.table_id = t->table_id;
 
 	if (PG_ARGISNULL(2) && PG_ARGISNULL(3))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("expected and new must not both be null")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("expected and new must not both be null")));
 
 	if (PG_ARGISNULL(2))
 	{
-		Columns		given,
-					row;
+		Columns given, row;
 
 		/* The new columns, and the key's where they do not repeat it. */
 		list = columns_from_json(t, "new", no_ops, 0, PG_GETARG_JSONB_P(3));
@@ -1415,10 +1375,9 @@ paxos_cas(PG_FUNCTION_ARGS)
 				given.column[given.n++] = list.column[i];
 			}
 			else if (list.at[i].isnull || strcmp(same->text, list.at[i].text) != 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("key and new differ in primary key column \"%s\"",
-								list.column[i]->name)));
+				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+								errmsg("key and new differ in primary key column \"%s\"",
+									   list.column[i]->name)));
 		}
 		row = new_row(t, rel, given);
 		op.verb = PAXOS_VERB_INSERT;
@@ -1456,10 +1415,10 @@ paxos_cas(PG_FUNCTION_ARGS)
 
 typedef struct KvOp
 {
-	ApiTable   *table;
-	Relation	rel;
-	Columns		key;
-	Columns		value;			/* as set, row and condition have it */
+	ApiTable *table;
+	Relation rel;
+	Columns key;
+	Columns value; /* as set, row and condition have it */
 	PaxosKeyedOp op;
 } KvOp;
 
@@ -1468,9 +1427,7 @@ kv_begin(FunctionCallInfo fcinfo, const char *function, KvOp *kv)
 {
 	begin_write(function);
 	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("key must not be null")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("key must not be null")));
 
 	memset(kv, 0, sizeof(*kv));
 	kv->table = open_api_table(paxos_table_relid(PAXOS_KV_TABLE_ID), &kv->rel);
@@ -1486,7 +1443,7 @@ kv_begin(FunctionCallInfo fcinfo, const char *function, KvOp *kv)
 static Columns
 kv_value(KvOp *kv, Jsonb *json, uint8 op)
 {
-	Columns		out;
+	Columns out;
 
 	out.n = 1;
 	out.at = palloc0_array(PaxosColumn, 1);
@@ -1502,8 +1459,8 @@ kv_value(KvOp *kv, Jsonb *json, uint8 op)
 static void
 kv_row(KvOp *kv, Jsonb *json)
 {
-	Columns		value = kv_value(kv, json, 0);
-	Columns		row;
+	Columns value = kv_value(kv, json, 0);
+	Columns row;
 
 	row.n = 2;
 	row.at = palloc_array(PaxosColumn, 2);
@@ -1519,7 +1476,7 @@ kv_row(KvOp *kv, Jsonb *json)
 static void
 kv_conditions(KvOp *kv, Jsonb *expected)
 {
-	Columns		list = kv_value(kv, expected, PAXOS_COND_EQ);
+	Columns list = kv_value(kv, expected, PAXOS_COND_EQ);
 
 	need_columns(kv->table, &list, ACL_SELECT);
 	op_conditions(&kv->op, &list);
@@ -1528,7 +1485,7 @@ kv_conditions(KvOp *kv, Jsonb *expected)
 static void
 kv_sets(KvOp *kv, Jsonb *value)
 {
-	Columns		list = kv_value(kv, value, PAXOS_SET_ASSIGN);
+	Columns list = kv_value(kv, value, PAXOS_SET_ASSIGN);
 
 	need_columns(kv->table, &list, ACL_UPDATE);
 	need_columns(kv->table, &kv->key, ACL_SELECT);
@@ -1554,8 +1511,8 @@ kv_submit(FunctionCallInfo fcinfo, KvOp *kv, int request_arg)
 Datum
 paxos_kv_put(PG_FUNCTION_ARGS)
 {
-	KvOp		kv;
-	Jsonb	   *value;
+	KvOp kv;
+	Jsonb *value;
 
 	kv_begin(fcinfo, "paxos_kv_put()", &kv);
 	value = json_arg(fcinfo, 1, "value");
@@ -1569,13 +1526,12 @@ paxos_kv_put(PG_FUNCTION_ARGS)
 Datum
 paxos_kv_cas(PG_FUNCTION_ARGS)
 {
-	KvOp		kv;
+	KvOp kv;
 
 	kv_begin(fcinfo, "paxos_kv_cas()", &kv);
 	if (PG_ARGISNULL(1) && PG_ARGISNULL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("expected and new must not both be null")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("expected and new must not both be null")));
 
 	if (PG_ARGISNULL(1))
 	{
@@ -1600,7 +1556,7 @@ paxos_kv_cas(PG_FUNCTION_ARGS)
 Datum
 paxos_kv_delete(PG_FUNCTION_ARGS)
 {
-	KvOp		kv;
+	KvOp kv;
 
 	kv_begin(fcinfo, "paxos_kv_delete()", &kv);
 	if (!PG_ARGISNULL(1))
@@ -1616,19 +1572,18 @@ paxos_kv_delete(PG_FUNCTION_ARGS)
 Datum
 paxos_kv_get(PG_FUNCTION_ARGS)
 {
-	text	   *key;
-	Relation	rel;
-	ApiTable   *t;
-	Oid			relid;
-	Columns		all;
-	AttrNumber	key_attnum,
-				value_attnum;
-	List	   *indexes;
+	text *key;
+	Relation rel;
+	ApiTable *t;
+	Oid relid;
+	Columns all;
+	AttrNumber key_attnum, value_attnum;
+	List *indexes;
 	ScanKeyData skey;
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	Snapshot	snapshot;
-	Jsonb	   *value = NULL;
+	HeapTuple tuple;
+	Snapshot snapshot;
+	Jsonb *value = NULL;
 
 	begin_read("paxos_kv_get()");
 	if (PG_ARGISNULL(0))
@@ -1661,8 +1616,8 @@ paxos_kv_get(PG_FUNCTION_ARGS)
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
-		bool		isnull;
-		Datum		d = heap_getattr(tuple, value_attnum, RelationGetDescr(rel), &isnull);
+		bool isnull;
+		Datum d = heap_getattr(tuple, value_attnum, RelationGetDescr(rel), &isnull);
 
 		if (!isnull)
 			value = DatumGetJsonbPCopy(d);
@@ -1700,24 +1655,23 @@ paxos_barrier(PG_FUNCTION_ARGS)
 Datum
 paxos_outcome(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *id;
-	Relation	rel;
-	Oid			relid;
+	pg_uuid_t *id;
+	Relation rel;
+	Oid relid;
 	ScanKeyData skey;
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	Snapshot	snapshot;
-	List	   *indexes;
-	Datum		values[8] = {0};
-	bool		nulls[8];
+	HeapTuple tuple;
+	Snapshot snapshot;
+	List *indexes;
+	Datum values[8] = {0};
+	bool nulls[8];
 	PaxosCommandResult result;
 
 	memset(nulls, true, sizeof(nulls));
 	begin_read("paxos_outcome()");
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("request_id must not be null")));
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("request_id must not be null")));
 	id = PG_GETARG_UUID_P(0);
 
 	paxos_wait_read_index();
@@ -1736,10 +1690,10 @@ paxos_outcome(PG_FUNCTION_ARGS)
 		values[0] = CStringGetTextDatum("unknown");
 	else
 	{
-		bool		isnull;
-		bool		visible;
-		bytea	   *bytes;
-		Datum		d;
+		bool isnull;
+		bool visible;
+		bytea *bytes;
+		Datum d;
 
 		d = heap_getattr(tuple, get_attnum(relid, "slot"), RelationGetDescr(rel), &isnull);
 		values[3] = d;
@@ -1747,13 +1701,11 @@ paxos_outcome(PG_FUNCTION_ARGS)
 		d = heap_getattr(tuple, get_attnum(relid, "result"), RelationGetDescr(rel), &isnull);
 		if (isnull)
 			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("a remembered result is missing")));
+					(errcode(ERRCODE_DATA_CORRUPTED), errmsg("a remembered result is missing")));
 		bytes = DatumGetByteaPCopy(d);
 		if (!paxos_result_decode(VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ, &result))
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("a remembered result cannot be read")));
+			ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+							errmsg("a remembered result cannot be read")));
 		visible = result.table_id != 0 && may_see_rows(paxos_table_relid(result.table_id));
 
 		if (result.failed)

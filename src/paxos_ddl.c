@@ -93,17 +93,21 @@
 #include "paxos_queue.h"
 
 /* More than any node id, which is at most PX_MAX_VOTERS now. */
-#define SEQUENCE_STEP	32
+#define SEQUENCE_STEP 32
 
-bool		paxos_trying = false;
+/* These never return. */
+static void not_supported(const char *what, const char *hint) pg_attribute_noreturn();
+static void name_taken(const char *name, Oid existing) pg_attribute_noreturn();
+static void refuse_rows(IndexStmt *stmt, ErrorData *error) pg_attribute_noreturn();
 
-static void pg_attribute_noreturn()
+bool paxos_trying = false;
+
+static void
 not_supported(const char *what, const char *hint)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("%s is not supported for a consensus-backed table", what),
-			 hint ? errhint("%s", hint) : 0));
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("%s is not supported for a consensus-backed table", what),
+					hint ? errhint("%s", hint) : 0));
 }
 
 /* ------------------------------------------------------------------
@@ -115,8 +119,10 @@ typedef struct Trial
 {
 	MemoryContext context;
 	ResourceOwner owner;
-	int			nest_level;
+	int nest_level;
 } Trial;
+
+static void trial_failed(Trial *trial) pg_attribute_noreturn();
 
 static void
 trial_begin(Trial *trial)
@@ -126,8 +132,8 @@ trial_begin(Trial *trial)
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(trial->context);
 	trial->nest_level = NewGUCNestLevel();
-	(void) set_config_option("default_tablespace", "", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, ERROR, false);
+	(void) set_config_option("default_tablespace", "", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, ERROR, false);
 	paxos_trying = true;
 }
 
@@ -145,10 +151,10 @@ trial_end(Trial *trial)
  * In PG_CATCH: the subtransaction must be gone before the error goes on, else
  * only it would be aborted and the session be left in a failed transaction.
  */
-static void pg_attribute_noreturn()
+static void
 trial_failed(Trial *trial)
 {
-	ErrorData  *error;
+	ErrorData *error;
 
 	paxos_trying = false;
 	MemoryContextSwitchTo(trial->context);
@@ -165,20 +171,16 @@ static int
 begin_writing_down(void)
 {
 	static const char *const settings[][2] = {
-		{"search_path", "pg_catalog"},
-		{"DateStyle", "ISO, MDY"},
-		{"IntervalStyle", "postgres"},
-		{"TimeZone", "UTC"},
-		{"extra_float_digits", "1"},
-		{"bytea_output", "hex"},
-		{"quote_all_identifiers", "off"},
-		{"standard_conforming_strings", "on"},
+		{"search_path", "pg_catalog"},    {"DateStyle", "ISO, MDY"},
+		{"IntervalStyle", "postgres"},    {"TimeZone", "UTC"},
+		{"extra_float_digits", "1"},      {"bytea_output", "hex"},
+		{"quote_all_identifiers", "off"}, {"standard_conforming_strings", "on"},
 	};
-	int			nest_level = NewGUCNestLevel();
+	int nest_level = NewGUCNestLevel();
 
 	for (int i = 0; i < lengthof(settings); i++)
-		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, ERROR, false);
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, ERROR, false);
 	return nest_level;
 }
 
@@ -205,8 +207,8 @@ run_text(const char *sql)
 static void
 check_type(const char *column, Oid type)
 {
-	Oid			element = get_element_type(type);
-	Oid			base = OidIsValid(element) ? element : type;
+	Oid element = get_element_type(type);
+	Oid base = OidIsValid(element) ? element : type;
 	const char *why = NULL;
 
 	if (base >= FirstNormalObjectId)
@@ -252,12 +254,14 @@ check_collation(const char *column, Oid collation)
 {
 	if (OidIsValid(collation) && collation != DEFAULT_COLLATION_OID &&
 		collation != C_COLLATION_OID && collation != POSIX_COLLATION_OID)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("collation \"%s\" of column \"%s\" is not supported for a consensus-backed table",
-						get_collation_name(collation), column),
-				 errdetail("Nodes may order text under it differently."),
-				 errhint("Use the database's default collation or \"C\".")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg(
+				 "collation \"%s\" of column \"%s\" is not supported for a consensus-backed table",
+				 get_collation_name(collation), column),
+			 errdetail("Nodes may order text under it differently."),
+			 errhint("Use the database's default collation or \"C\".")));
 }
 
 /* The first function in an expression that is not immutable. */
@@ -287,21 +291,23 @@ check_constraint(Form_pg_constraint con, HeapTuple tuple, TupleDesc desc)
 		not_supported("a deferrable constraint", NULL);
 	if (con->contype == CONSTRAINT_CHECK)
 	{
-		bool		isnull;
-		Datum		bin = heap_getattr(tuple, Anum_pg_constraint_conbin, desc, &isnull);
-		Node	   *expr = stringToNode(TextDatumGetCString(bin));
-		Oid			func = InvalidOid;
+		bool isnull;
+		Datum bin = heap_getattr(tuple, Anum_pg_constraint_conbin, desc, &isnull);
+		Node *expr = stringToNode(TextDatumGetCString(bin));
+		Oid func = InvalidOid;
 
 		if (contain_mutable_functions(expr))
 		{
 			find_mutable_function(expr, &func);
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 OidIsValid(func) ?
-					 errmsg("constraint \"%s\" calls %s, which is not immutable",
-							NameStr(con->conname), format_procedure(func)) :
-					 errmsg("constraint \"%s\" is not immutable", NameStr(con->conname)),
-					 errdetail("Every node checks the constraint by itself, and all must come to the same answer.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 OidIsValid(func)
+					 ? errmsg("constraint \"%s\" calls %s, which is not immutable",
+							  NameStr(con->conname), format_procedure(func))
+					 : errmsg("constraint \"%s\" is not immutable", NameStr(con->conname)),
+				 errdetail(
+					 "Every node checks the constraint by itself, and all must come to the same answer.")));
 		}
 	}
 }
@@ -314,9 +320,9 @@ check_constraint(Form_pg_constraint con, HeapTuple tuple, TupleDesc desc)
 typedef struct Parts
 {
 	ObjectAddresses *list;
-	ObjectAddress *at;			/* the same, in the order found */
-	int			n;
-	int			room;
+	ObjectAddress *at; /* the same, in the order found */
+	int n;
+	int room;
 } Parts;
 
 static bool
@@ -350,8 +356,8 @@ part_add(Parts *parts, Oid class_id, Oid object_id)
 static void
 check_dependencies(Oid relid)
 {
-	Relation	depend = table_open(DependRelationId, AccessShareLock);
-	Parts		parts = {0};
+	Relation depend = table_open(DependRelationId, AccessShareLock);
+	Parts parts = {0};
 
 	part_add(&parts, RelationRelationId, relid);
 
@@ -360,7 +366,7 @@ check_dependencies(Oid relid)
 	{
 		ScanKeyData key[2];
 		SysScanDesc scan;
-		HeapTuple	tuple;
+		HeapTuple tuple;
 
 		ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
 					ObjectIdGetDatum(parts.at[i].classId));
@@ -380,7 +386,7 @@ check_dependencies(Oid relid)
 	{
 		ScanKeyData key[2];
 		SysScanDesc scan;
-		HeapTuple	tuple;
+		HeapTuple tuple;
 
 		ScanKeyInit(&key[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
 					ObjectIdGetDatum(parts.at[i].classId));
@@ -392,8 +398,7 @@ check_dependencies(Oid relid)
 			Form_pg_depend d = (Form_pg_depend) GETSTRUCT(tuple);
 			ObjectAddress other;
 
-			if (d->refclassid == NamespaceRelationId ||
-				d->refclassid == AccessMethodRelationId ||
+			if (d->refclassid == NamespaceRelationId || d->refclassid == AccessMethodRelationId ||
 				part_known(&parts, d->refclassid, d->refobjid))
 				continue;
 			ObjectAddressSubSet(other, d->refclassid, d->refobjid, d->refobjsubid);
@@ -413,9 +418,9 @@ check_dependencies(Oid relid)
 static void
 check_constraint_clauses(List *constraints)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, constraints)
+	foreach (lc, constraints)
 	{
 		Constraint *c = lfirst_node(Constraint, lc);
 
@@ -434,7 +439,7 @@ check_constraint_clauses(List *constraints)
 static void
 check_create_clauses(CreateStmt *stmt)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (stmt->relation->relpersistence == RELPERSISTENCE_TEMP)
 		not_supported("TEMPORARY", "Add USING heap to make an ordinary temporary table.");
@@ -452,9 +457,9 @@ check_create_clauses(CreateStmt *stmt)
 		not_supported("ON COMMIT", NULL);
 
 	check_constraint_clauses(stmt->constraints);
-	foreach(lc, stmt->tableElts)
+	foreach (lc, stmt->tableElts)
 	{
-		Node	   *element = lfirst(lc);
+		Node *element = lfirst(lc);
 
 		if (IsA(element, TableLikeClause))
 			not_supported("LIKE", "Write the columns down.");
@@ -473,20 +478,20 @@ check_create_clauses(CreateStmt *stmt)
 static void
 write_options(StringInfo out, const char *prefix, Oid relid, bool *any)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	bool		isnull;
-	Datum		options;
-	List	   *list = NIL;
-	ListCell   *lc;
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool isnull;
+	Datum options;
+	List *list = NIL;
+	ListCell *lc;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for relation %u", relid);
 	options = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_reloptions, &isnull);
 	if (!isnull)
 		list = untransformRelOptions(options);
-	foreach(lc, list)
+	foreach (lc, list)
 	{
-		DefElem    *e = lfirst_node(DefElem, lc);
+		DefElem *e = lfirst_node(DefElem, lc);
 
 		appendStringInfo(out, "%s%s%s", *any ? ", " : " WITH (", prefix,
 						 quote_identifier(e->defname));
@@ -504,19 +509,22 @@ write_options(StringInfo out, const char *prefix, Oid relid, bool *any)
 static Form_pg_sequence
 check_sequence(Oid sequence, const char *column)
 {
-	HeapTuple	tuple = SearchSysCacheCopy1(SEQRELID, ObjectIdGetDatum(sequence));
+	HeapTuple tuple = SearchSysCacheCopy1(SEQRELID, ObjectIdGetDatum(sequence));
 	Form_pg_sequence s;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for sequence %u", sequence);
 	s = (Form_pg_sequence) GETSTRUCT(tuple);
 	if (s->seqincrement != 1 || s->seqcycle || s->seqmax - SEQUENCE_STEP < s->seqstart)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("sequence options of column \"%s\" are not supported for a consensus-backed table",
-						column),
-				 errdetail("The sequence of each node advances in steps of %d; INCREMENT, CYCLE and a small MAXVALUE do not go with it.",
-						   SEQUENCE_STEP)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg(
+				 "sequence options of column \"%s\" are not supported for a consensus-backed table",
+				 column),
+			 errdetail(
+				 "The sequence of each node advances in steps of %d; INCREMENT, CYCLE and a small MAXVALUE do not go with it.",
+				 SEQUENCE_STEP)));
 	return s;
 }
 
@@ -524,17 +532,17 @@ static void
 write_column(StringInfo out, Relation rel, Form_pg_attribute att, List *sequences)
 {
 	const char *name = NameStr(att->attname);
-	Oid			sequence = InvalidOid;
-	char		ownership = '\0';
-	ListCell   *lc;
+	Oid sequence = InvalidOid;
+	char ownership = '\0';
+	ListCell *lc;
 
 	check_type(name, att->atttypid);
 	check_collation(name, att->attcollation);
 
-	foreach(lc, sequences)
+	foreach (lc, sequences)
 	{
-		Oid			table;
-		int32		column;
+		Oid table;
+		int32 column;
 
 		if (sequenceIsOwned(lfirst_oid(lc), DEPENDENCY_AUTO, &table, &column) &&
 			column == att->attnum)
@@ -554,8 +562,9 @@ write_column(StringInfo out, Relation rel, Form_pg_attribute att, List *sequence
 	if (ownership == DEPENDENCY_AUTO)
 	{
 		(void) check_sequence(sequence, name);
-		appendStringInfoString(out, att->atttypid == INT8OID ? "bigserial" :
-							   att->atttypid == INT2OID ? "smallserial" : "serial");
+		appendStringInfoString(out, att->atttypid == INT8OID   ? "bigserial"
+									: att->atttypid == INT2OID ? "smallserial"
+															   : "serial");
 		return;
 	}
 
@@ -564,38 +573,38 @@ write_column(StringInfo out, Relation rel, Form_pg_attribute att, List *sequence
 		appendStringInfoString(out, " COMPRESSION pglz");
 	else if (att->attcompression == TOAST_LZ4_COMPRESSION)
 		appendStringInfoString(out, " COMPRESSION lz4");
-	if (OidIsValid(att->attcollation) &&
-		att->attcollation != get_typcollation(att->atttypid))
+	if (OidIsValid(att->attcollation) && att->attcollation != get_typcollation(att->atttypid))
 		appendStringInfo(out, " COLLATE %s", generate_collation_name(att->attcollation));
 
 	if (ownership == DEPENDENCY_INTERNAL)
 	{
 		Form_pg_sequence s = check_sequence(sequence, name);
 
-		appendStringInfo(out, " GENERATED %s AS IDENTITY (START WITH " INT64_FORMAT
-						 " MINVALUE " INT64_FORMAT " MAXVALUE " INT64_FORMAT
-						 " CACHE " INT64_FORMAT ")",
+		appendStringInfo(out,
+						 " GENERATED %s AS IDENTITY (START WITH " INT64_FORMAT
+						 " MINVALUE " INT64_FORMAT " MAXVALUE " INT64_FORMAT " CACHE " INT64_FORMAT
+						 ")",
 						 att->attidentity == ATTRIBUTE_IDENTITY_ALWAYS ? "ALWAYS" : "BY DEFAULT",
 						 s->seqstart, s->seqmin, s->seqmax, s->seqcache);
 	}
 	else if (att->atthasdef)
 	{
 		TupleConstr *constr = RelationGetDescr(rel)->constr;
-		Node	   *expr = NULL;
-		char	   *text;
+		Node *expr = NULL;
+		char *text;
 
 		for (int i = 0; i < constr->num_defval; i++)
 		{
 			if (constr->defval[i].adnum == att->attnum)
 				expr = stringToNode(constr->defval[i].adbin);
 		}
-		text = deparse_expression(expr,
-								  deparse_context_for(RelationGetRelationName(rel),
-													  RelationGetRelid(rel)),
-								  false, false);
+		text = deparse_expression(
+			expr, deparse_context_for(RelationGetRelationName(rel), RelationGetRelid(rel)), false,
+			false);
 		if (att->attgenerated)
 			appendStringInfo(out, " GENERATED ALWAYS AS (%s) %s", text,
-							 att->attgenerated == ATTRIBUTE_GENERATED_STORED ? "STORED" : "VIRTUAL");
+							 att->attgenerated == ATTRIBUTE_GENERATED_STORED ? "STORED"
+																			 : "VIRTUAL");
 		else
 			appendStringInfo(out, " DEFAULT %s", text);
 	}
@@ -606,8 +615,8 @@ write_column(StringInfo out, Relation rel, Form_pg_attribute att, List *sequence
 static int
 compare_constraints(const ListCell *a, const ListCell *b)
 {
-	Oid			x = ((Form_pg_constraint) GETSTRUCT((HeapTuple) lfirst(a)))->oid;
-	Oid			y = ((Form_pg_constraint) GETSTRUCT((HeapTuple) lfirst(b)))->oid;
+	Oid x = ((Form_pg_constraint) GETSTRUCT((HeapTuple) lfirst(a)))->oid;
+	Oid y = ((Form_pg_constraint) GETSTRUCT((HeapTuple) lfirst(b)))->oid;
 
 	return x < y ? -1 : x > y;
 }
@@ -617,16 +626,16 @@ static char *
 write_table(Oid relid, bool if_not_exists)
 {
 	StringInfoData out;
-	Relation	rel = table_open(relid, NoLock);
-	TupleDesc	desc = RelationGetDescr(rel);
-	List	   *sequences = getOwnedSequences(relid);
-	List	   *constraints = NIL;
-	Relation	catalog;
+	Relation rel = table_open(relid, NoLock);
+	TupleDesc desc = RelationGetDescr(rel);
+	List *sequences = getOwnedSequences(relid);
+	List *constraints = NIL;
+	Relation catalog;
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	ListCell   *lc;
-	bool		any = false;
+	HeapTuple tuple;
+	ListCell *lc;
+	bool any = false;
 
 	initStringInfo(&out);
 	appendStringInfo(&out, "CREATE TABLE %s%s (", if_not_exists ? "IF NOT EXISTS " : "",
@@ -649,7 +658,7 @@ write_table(Oid relid, bool if_not_exists)
 		constraints = lappend(constraints, heap_copytuple(tuple));
 	systable_endscan(scan);
 	list_sort(constraints, compare_constraints);
-	foreach(lc, constraints)
+	foreach (lc, constraints)
 	{
 		Form_pg_constraint con;
 
@@ -678,16 +687,15 @@ write_table(Oid relid, bool if_not_exists)
 static void
 check_primary_key(Oid relid)
 {
-	Relation	rel = table_open(relid, NoLock);
+	Relation rel = table_open(relid, NoLock);
 
 	list_free(RelationGetIndexList(rel));
 	if (!OidIsValid(rel->rd_pkindex))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-				 errmsg("consensus-backed table \"%s\" must have a primary key",
-						RelationGetRelationName(rel)),
-				 errdetail("Every change names the row it is about by its primary key."),
-				 errhint("Add a PRIMARY KEY, or USING heap to make an ordinary table.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+						errmsg("consensus-backed table \"%s\" must have a primary key",
+							   RelationGetRelationName(rel)),
+						errdetail("Every change names the row it is about by its primary key."),
+						errhint("Add a PRIMARY KEY, or USING heap to make an ordinary table.")));
 	table_close(rel, NoLock);
 }
 
@@ -711,18 +719,17 @@ submit_ddl(PaxosDdlOp *op)
 {
 	PaxosCommand command = {0};
 	PaxosCommandResult result;
-	char	   *bytes;
-	Size		len;
-	px_slot		decided_at;
+	char *bytes;
+	Size len;
+	px_slot decided_at;
 
 	command.kind = PAXOS_COMMAND_DDL;
 	command.u.ddl = *op;
 	bytes = paxos_command_encode(&command, &len);
 	bytes = paxos_submit(bytes, len, NULL, &len, &decided_at);
 	if (!paxos_result_decode(bytes, len, &result))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("the result of a command cannot be read")));
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("the result of a command cannot be read")));
 	if (result.failed)
 		paxos_result_raise(&result);
 	AcceptInvalidationMessages();
@@ -731,11 +738,11 @@ submit_ddl(PaxosDdlOp *op)
 void
 paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 {
-	PaxosDdlOp	op = {0};
+	PaxosDdlOp op = {0};
 	PaxosUtility trial_u = *u;
 	CreateStmt *copy;
-	Trial		trial;
-	Oid			nsp;
+	Trial trial;
+	Oid nsp;
 
 	check_create_clauses(stmt);
 	begin_statement(u, "CREATE TABLE ... USING paxos");
@@ -745,7 +752,7 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 		not_supported("TEMPORARY", "Add USING heap to make an ordinary temporary table.");
 	if (stmt->if_not_exists && OidIsValid(get_relname_relid(stmt->relation->relname, nsp)))
 	{
-		paxos_utility_next(u);	/* says NOTICE and does nothing */
+		paxos_utility_next(u); /* says NOTICE and does nothing */
 		return;
 	}
 
@@ -761,8 +768,8 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 	trial_begin(&trial);
 	PG_TRY();
 	{
-		Oid			relid;
-		int			nest_level;
+		Oid relid;
+		int nest_level;
 
 		paxos_utility_next(&trial_u);
 		CommandCounterIncrement();
@@ -793,20 +800,19 @@ static char *
 choose_index_name(Oid table, IndexStmt *stmt)
 {
 	StringInfoData columns;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&columns);
-	foreach(lc, list_concat_copy(stmt->indexParams, stmt->indexIncludingParams))
+	foreach (lc, list_concat_copy(stmt->indexParams, stmt->indexIncludingParams))
 	{
-		IndexElem  *e = lfirst_node(IndexElem, lc);
+		IndexElem *e = lfirst_node(IndexElem, lc);
 
 		if (columns.len >= NAMEDATALEN)
 			break;
-		appendStringInfo(&columns, "%s%s", columns.len > 0 ? "_" : "",
-						 e->name ? e->name : "expr");
+		appendStringInfo(&columns, "%s%s", columns.len > 0 ? "_" : "", e->name ? e->name : "expr");
 	}
-	return ChooseRelationName(get_rel_name(table), columns.data, "idx",
-							  get_rel_namespace(table), false);
+	return ChooseRelationName(get_rel_name(table), columns.data, "idx", get_rel_namespace(table),
+							  false);
 }
 
 static void
@@ -823,12 +829,11 @@ check_owner(Oid table)
 static int64
 table_id_of(Oid table)
 {
-	int64		id = paxos_table_id(table);
+	int64 id = paxos_table_id(table);
 
 	if (id == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" is not known to the cluster", get_rel_name(table))));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table \"%s\" is not known to the cluster", get_rel_name(table))));
 	return id;
 }
 
@@ -836,26 +841,25 @@ static void
 refuse_kv(Oid table, const char *what)
 {
 	if (table_id_of(table) == PAXOS_KV_TABLE_ID)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("%s is not supported on paxos.kv", what),
-				 errhint("The key-value table belongs to the extension.")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("%s is not supported on paxos.kv", what),
+						errhint("The key-value table belongs to the extension.")));
 }
 
 void
 paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 {
-	PaxosDdlOp	op = {0};
+	PaxosDdlOp op = {0};
 	PaxosUtility trial_u = *u;
-	IndexStmt  *copy;
-	Trial		trial;
-	Oid			nsp = get_rel_namespace(table);
-	char	   *schema = get_namespace_name(nsp);
-	char	   *table_name = get_rel_name(table);
-	char	   *index_name;
-	char		clone[NAMEDATALEN];
-	HeapTuple	tuple;
-	int64		table_id;
+	IndexStmt *copy;
+	Trial trial;
+	Oid nsp = get_rel_namespace(table);
+	char *schema = get_namespace_name(nsp);
+	char *table_name = get_rel_name(table);
+	char *index_name;
+	char clone[NAMEDATALEN];
+	HeapTuple tuple;
+	int64 table_id;
 
 	if (stmt->concurrent)
 		not_supported("CREATE INDEX CONCURRENTLY", "Use CREATE INDEX.");
@@ -869,12 +873,10 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 	if (stmt->idxname != NULL && OidIsValid(get_relname_relid(stmt->idxname, nsp)))
 	{
 		if (!stmt->if_not_exists)
-			ereport(ERROR,
-					(errcode(ERRCODE_DUPLICATE_TABLE),
-					 errmsg("relation \"%s\" already exists", stmt->idxname)));
-		ereport(NOTICE,
-				(errcode(ERRCODE_DUPLICATE_TABLE),
-				 errmsg("relation \"%s\" already exists, skipping", stmt->idxname)));
+			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_TABLE),
+							errmsg("relation \"%s\" already exists", stmt->idxname)));
+		ereport(NOTICE, (errcode(ERRCODE_DUPLICATE_TABLE),
+						 errmsg("relation \"%s\" already exists, skipping", stmt->idxname)));
 		return;
 	}
 	index_name = stmt->idxname ? stmt->idxname : choose_index_name(table, stmt);
@@ -899,13 +901,13 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 	trial_begin(&trial);
 	PG_TRY();
 	{
-		Oid			index;
-		int			nest_level;
-		char	   *text;
-		char	   *place;
-		char	   *clone_name = quote_qualified_identifier(schema, clone);
+		Oid index;
+		int nest_level;
+		char *text;
+		char *place;
+		char *clone_name = quote_qualified_identifier(schema, clone);
 		StringInfoData out;
-		Relation	rel;
+		Relation rel;
 
 		run_text(psprintf("CREATE TABLE %s (LIKE %s) USING heap", clone_name,
 						  quote_qualified_identifier(schema, table_name)));
@@ -956,14 +958,13 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 static void
 check_may_drop(Oid relid, ObjectType type)
 {
-	Oid			nsp = get_rel_namespace(relid);
+	Oid nsp = get_rel_namespace(relid);
 
 #if PG_VERSION_NUM >= 160000
 	if (!object_ownercheck(RelationRelationId, relid, GetUserId()) &&
 		!object_ownercheck(NamespaceRelationId, nsp, GetUserId()))
 #else
-	if (!pg_class_ownercheck(relid, GetUserId()) &&
-		!pg_namespace_ownercheck(nsp, GetUserId()))
+	if (!pg_class_ownercheck(relid, GetUserId()) && !pg_namespace_ownercheck(nsp, GetUserId()))
 #endif
 		aclcheck_error(ACLCHECK_NOT_OWNER, type, get_rel_name(relid));
 }
@@ -977,9 +978,9 @@ notice_missing(RangeVar *rv, const char *what)
 void
 paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt)
 {
-	PaxosDdlOp	op = {0};
+	PaxosDdlOp op = {0};
 	StringInfoData sql;
-	ListCell   *lc;
+	ListCell *lc;
 
 	begin_statement(u, "DROP TABLE of a consensus-backed table");
 
@@ -990,11 +991,11 @@ paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt)
 	op.schema = NULL;
 	op.table_ids = palloc_array(int64, list_length(stmt->objects));
 
-	foreach(lc, stmt->objects)
+	foreach (lc, stmt->objects)
 	{
-		RangeVar   *rv = makeRangeVarFromNameList(lfirst(lc));
-		Oid			relid = RangeVarGetRelid(rv, NoLock, true);
-		char	   *schema;
+		RangeVar *rv = makeRangeVarFromNameList(lfirst(lc));
+		Oid relid = RangeVarGetRelid(rv, NoLock, true);
+		char *schema;
 
 		if (!OidIsValid(relid))
 		{
@@ -1021,11 +1022,11 @@ paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt)
 void
 paxos_ddl_drop_index(PaxosUtility *u, DropStmt *stmt)
 {
-	PaxosDdlOp	op = {0};
-	RangeVar   *rv;
-	Oid			index;
-	Oid			table;
-	int64		table_id;
+	PaxosDdlOp op = {0};
+	RangeVar *rv;
+	Oid index;
+	Oid table;
+	int64 table_id;
 
 	if (list_length(stmt->objects) != 1)
 		not_supported("DROP INDEX of several indexes in one statement", "Drop them one by one.");
@@ -1039,11 +1040,13 @@ paxos_ddl_drop_index(PaxosUtility *u, DropStmt *stmt)
 	check_may_drop(index, OBJECT_INDEX);
 	refuse_kv(table, "DROP INDEX");
 	if (OidIsValid(get_index_constraint(index)))
-		ereport(ERROR,
-				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-				 errmsg("cannot drop index \"%s\" because constraint \"%s\" on table \"%s\" requires it",
-						get_rel_name(index), get_constraint_name(get_index_constraint(index)),
-						get_rel_name(table))));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+			 errmsg(
+				 "cannot drop index \"%s\" because constraint \"%s\" on table \"%s\" requires it",
+				 get_rel_name(index), get_constraint_name(get_index_constraint(index)),
+				 get_rel_name(table))));
 
 	table_id = table_id_of(table);
 	op.kind = PAXOS_DDL_DROP_INDEX;
@@ -1066,8 +1069,8 @@ paxos_ddl_drop_index(PaxosUtility *u, DropStmt *stmt)
 Oid
 paxos_consensus_owner(Oid relid)
 {
-	Oid			table = InvalidOid;
-	int32		column;
+	Oid table = InvalidOid;
+	int32 column;
 
 	switch (get_rel_relkind(relid))
 	{
@@ -1091,8 +1094,8 @@ paxos_consensus_owner(Oid relid)
 static Node *
 parse_one(const char *sql, NodeTag tag)
 {
-	List	   *list = raw_parser(sql, RAW_PARSE_DEFAULT);
-	Node	   *node;
+	List *list = raw_parser(sql, RAW_PARSE_DEFAULT);
+	Node *node;
 
 	if (list_length(list) != 1)
 		elog(ERROR, "not one statement: %s", sql);
@@ -1106,7 +1109,7 @@ static void
 run_statement(Node *stmt, const char *sql)
 {
 	PlannedStmt *p = makeNode(PlannedStmt);
-	bool		pushed = false;
+	bool pushed = false;
 
 	p->commandType = CMD_UTILITY;
 	p->canSetTag = false;
@@ -1128,44 +1131,39 @@ run_statement(Node *stmt, const char *sql)
  * The name is taken.  By something every node has, and so everywhere, or by
  * something of this node alone?
  */
-static void pg_attribute_noreturn()
+static void
 name_taken(const char *name, Oid existing)
 {
 	if (get_rel_relkind(existing) != RELKIND_SEQUENCE &&
 		OidIsValid(paxos_consensus_owner(existing)))
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_TABLE),
-				 errmsg("relation \"%s\" already exists", name),
-				 paxos_err_decided()));
-	ereport(ERROR,
-			(errcode(ERRCODE_DUPLICATE_TABLE),
-			 errmsg("relation \"%s\" of this node is in the way", name),
-			 errhint("Rename or drop it.")));
+		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_TABLE),
+						errmsg("relation \"%s\" already exists", name), paxos_err_decided()));
+	ereport(ERROR, (errcode(ERRCODE_DUPLICATE_TABLE),
+					errmsg("relation \"%s\" of this node is in the way", name),
+					errhint("Rename or drop it.")));
 }
 
 static Oid
 schema_here(const char *schema)
 {
-	Oid			nsp = get_namespace_oid(schema, true);
+	Oid nsp = get_namespace_oid(schema, true);
 
 	if (!OidIsValid(nsp))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_SCHEMA_NAME),
-				 errmsg("schema \"%s\" does not exist on this node", schema),
-				 errhint("Create it as on the node where the statement was issued.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_SCHEMA_NAME),
+						errmsg("schema \"%s\" does not exist on this node", schema),
+						errhint("Create it as on the node where the statement was issued.")));
 	return nsp;
 }
 
 static Oid
 role_here(const char *role)
 {
-	Oid			oid = get_role_oid(role, true);
+	Oid oid = get_role_oid(role, true);
 
 	if (!OidIsValid(oid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("role \"%s\" does not exist on this node", role),
-				 errhint("Create it as on the node where the statement was issued.")));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("role \"%s\" does not exist on this node", role),
+						errhint("Create it as on the node where the statement was issued.")));
 	return oid;
 }
 
@@ -1173,11 +1171,10 @@ role_here(const char *role)
 static void
 record_table(int64 table_id, Oid relid)
 {
-	Relation	tables = table_open(get_relname_relid("tables",
-													  get_namespace_oid(PAXOS_SCHEMA, false)),
-									RowExclusiveLock);
-	Datum		values[2];
-	bool		nulls[2] = {false, false};
+	Relation tables = table_open(
+		get_relname_relid("tables", get_namespace_oid(PAXOS_SCHEMA, false)), RowExclusiveLock);
+	Datum values[2];
+	bool nulls[2] = {false, false};
 
 	values[0] = Int64GetDatum(table_id);
 	values[1] = ObjectIdGetDatum(relid);
@@ -1190,12 +1187,11 @@ record_table(int64 table_id, Oid relid)
 static void
 forget_table(int64 table_id, Oid relid)
 {
-	Relation	tables = table_open(get_relname_relid("tables",
-													  get_namespace_oid(PAXOS_SCHEMA, false)),
-									RowExclusiveLock);
+	Relation tables = table_open(
+		get_relname_relid("tables", get_namespace_oid(PAXOS_SCHEMA, false)), RowExclusiveLock);
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	list_free(RelationGetIndexList(tables));
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(table_id));
@@ -1215,12 +1211,12 @@ forget_table(int64 table_id, Oid relid)
 static void
 spread_sequence(Oid sequence)
 {
-	HeapTuple	tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(sequence));
-	int			node = paxos_shared->node_id;
-	int64		start;
+	HeapTuple tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(sequence));
+	int node = paxos_shared->node_id;
+	int64 start;
 	AlterSeqStmt *stmt = makeNode(AlterSeqStmt);
-	Oid			table;
-	int32		column;
+	Oid table;
+	int32 column;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for sequence %u", sequence);
@@ -1228,20 +1224,18 @@ spread_sequence(Oid sequence)
 	ReleaseSysCache(tuple);
 
 	if (node < 1 || node >= SEQUENCE_STEP)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("node id %d is too large for sequences that are unique across nodes", node)));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("node id %d is too large for sequences that are unique across nodes",
+							   node)));
 	start += ((node - start) % SEQUENCE_STEP + SEQUENCE_STEP) % SEQUENCE_STEP;
 
-	stmt->sequence = makeRangeVar(get_namespace_name(get_rel_namespace(sequence)),
-								  get_rel_name(sequence), -1);
+	stmt->sequence =
+		makeRangeVar(get_namespace_name(get_rel_namespace(sequence)), get_rel_name(sequence), -1);
 	stmt->for_identity = sequenceIsOwned(sequence, DEPENDENCY_INTERNAL, &table, &column);
-	stmt->options = list_make3(makeDefElem("increment",
-										   (Node *) makeInteger(SEQUENCE_STEP), -1),
-							   makeDefElem("start",
-										   (Node *) makeFloat(psprintf(INT64_FORMAT, start)), -1),
-							   makeDefElem("restart",
-										   (Node *) makeFloat(psprintf(INT64_FORMAT, start)), -1));
+	stmt->options =
+		list_make3(makeDefElem("increment", (Node *) makeInteger(SEQUENCE_STEP), -1),
+				   makeDefElem("start", (Node *) makeFloat(psprintf(INT64_FORMAT, start)), -1),
+				   makeDefElem("restart", (Node *) makeFloat(psprintf(INT64_FORMAT, start)), -1));
 	AlterSequence(make_parsestate(NULL), stmt);
 	CommandCounterIncrement();
 }
@@ -1250,13 +1244,13 @@ static void
 apply_create_table(const PaxosDdlOp *op, int64 table_id)
 {
 	CreateStmt *stmt = (CreateStmt *) parse_one(op->sql, T_CreateStmt);
-	Oid			nsp = schema_here(op->schema);
-	Oid			owner = role_here(op->owner);
-	Oid			existing = get_relname_relid(stmt->relation->relname, nsp);
-	Oid			user;
-	int			security;
-	Oid			relid;
-	ListCell   *lc;
+	Oid nsp = schema_here(op->schema);
+	Oid owner = role_here(op->owner);
+	Oid existing = get_relname_relid(stmt->relation->relname, nsp);
+	Oid user;
+	int security;
+	Oid relid;
+	ListCell *lc;
 
 	if (OidIsValid(existing))
 	{
@@ -1266,29 +1260,36 @@ apply_create_table(const PaxosDdlOp *op, int64 table_id)
 	}
 
 	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(owner, security | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(owner,
+						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	run_statement((Node *) stmt, op->sql);
 	SetUserIdAndSecContext(user, security);
 
 	relid = get_relname_relid(stmt->relation->relname, nsp);
 	if (!OidIsValid(relid))
 		elog(ERROR, "table \"%s\" was not created", stmt->relation->relname);
-	foreach(lc, getOwnedSequences(relid))
+	foreach (lc, getOwnedSequences(relid))
 		spread_sequence(lfirst_oid(lc));
 	paxos_backstop_create(relid);
 	record_table(table_id, relid);
 	CommandCounterIncrement();
 }
 
-/* The table a statement speaks of, locked; InvalidOid if it is gone. */
+/*
+ * The table a statement speaks of, locked; InvalidOid if an earlier slot has
+ * dropped it, which every node knows.  That its relation has vanished from this
+ * node by itself is another matter, and no answer.
+ */
 static Oid
 lock_table(int64 table_id, LOCKMODE mode)
 {
-	Oid			relid = paxos_table_relid(table_id);
+	Oid relid = paxos_table_relid(table_id);
 
-	if (!OidIsValid(relid) || !paxos_lock_for_apply(relid, mode))
-		return InvalidOid;
+	if (OidIsValid(relid) && !paxos_lock_for_apply(relid, mode))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the relation of consensus table " INT64_FORMAT " is missing on this node",
+						table_id)));
 	return relid;
 }
 
@@ -1314,42 +1315,41 @@ is_data_error(int sqlstate)
  * several errors comes up, depends on the order of rows on this node's disk:
  * what every node answers must not.
  */
-static void pg_attribute_noreturn()
+static void
 refuse_rows(IndexStmt *stmt, ErrorData *error)
 {
-	bool		plain = stmt->whereClause == NULL;
-	ListCell   *lc;
+	bool plain = stmt->whereClause == NULL;
+	ListCell *lc;
 
-	foreach(lc, stmt->indexParams)
+	foreach (lc, stmt->indexParams)
 	{
 		if (lfirst_node(IndexElem, lc)->expr != NULL)
 			plain = false;
 	}
-	ereport(ERROR,
-			(errcode(!plain ? ERRCODE_DATA_EXCEPTION :
-					 stmt->unique ? ERRCODE_UNIQUE_VIOLATION : ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-			 errmsg("the rows of table \"%s\" do not allow index \"%s\"",
-					stmt->relation->relname, stmt->idxname),
-			 errdetail("%s.", error->message)));
+	ereport(ERROR, (errcode(!plain         ? ERRCODE_DATA_EXCEPTION
+							: stmt->unique ? ERRCODE_UNIQUE_VIOLATION
+										   : ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					errmsg("the rows of table \"%s\" do not allow index \"%s\"",
+						   stmt->relation->relname, stmt->idxname),
+					errdetail("%s.", error->message)));
 }
 
 static void
 apply_create_index(const PaxosDdlOp *op)
 {
-	IndexStmt  *stmt = (IndexStmt *) parse_one(op->sql, T_IndexStmt);
-	Oid			table;
-	Oid			nsp;
-	Oid			existing;
-	Oid			owner;
-	Oid			user;
-	int			security;
+	IndexStmt *stmt = (IndexStmt *) parse_one(op->sql, T_IndexStmt);
+	Oid table;
+	Oid nsp;
+	Oid existing;
+	Oid owner;
+	Oid user;
+	int security;
 
 	table = op->n_tables == 1 ? lock_table(op->table_ids[0], ShareLock) : InvalidOid;
 	if (!OidIsValid(table))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"%s\" does not exist", stmt->relation->relname),
-				 paxos_err_decided()));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("table \"%s\" does not exist", stmt->relation->relname),
+						paxos_err_decided()));
 	nsp = get_rel_namespace(table);
 	existing = get_relname_relid(stmt->idxname, nsp);
 	if (OidIsValid(existing))
@@ -1364,15 +1364,15 @@ apply_create_index(const PaxosDdlOp *op)
 	stmt->relation = makeRangeVar(get_namespace_name(nsp), get_rel_name(table), -1);
 	owner = role_here(op->owner);
 	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(owner, security | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(owner,
+						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	PG_TRY();
 	{
 		run_statement((Node *) stmt, op->sql);
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData *error;
 
 		if (!is_data_error(geterrcode()))
 			PG_RE_THROW();
@@ -1400,16 +1400,22 @@ drop_relation(Oid relid)
 static void
 apply_drop_table(const PaxosDdlOp *op)
 {
-	DropStmt   *stmt = (DropStmt *) parse_one(op->sql, T_DropStmt);
-	Oid		   *relids = palloc_array(Oid, op->n_tables + 1);
+	DropStmt *stmt = (DropStmt *) parse_one(op->sql, T_DropStmt);
+	Oid *relids = palloc_array(Oid, op->n_tables + 1);
 
-	/* All or none. */
+	/* All or none; a table named twice is dropped once. */
 	for (int i = 0; i < op->n_tables; i++)
 	{
-		ListCell   *lc;
-		Relation	rel;
-		List	   *indexes;
+		ListCell *lc;
+		Relation rel;
+		List *indexes;
+		bool again = false;
 
+		for (int j = 0; j < i; j++)
+			again |= op->table_ids[j] == op->table_ids[i];
+		relids[i] = InvalidOid;
+		if (again)
+			continue;
 		relids[i] = lock_table(op->table_ids[i], AccessExclusiveLock);
 		if (!OidIsValid(relids[i]))
 		{
@@ -1417,17 +1423,16 @@ apply_drop_table(const PaxosDdlOp *op)
 				continue;
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_TABLE),
-					 errmsg("table of \"%s\" does not exist", op->sql),
-					 paxos_err_decided()));
+					 errmsg("table of \"%s\" does not exist", op->sql), paxos_err_decided()));
 		}
 
 		/* What goes with it is locked too: nobody may keep us waiting there. */
-		foreach(lc, getOwnedSequences(relids[i]))
+		foreach (lc, getOwnedSequences(relids[i]))
 			(void) paxos_lock_for_apply(lfirst_oid(lc), AccessExclusiveLock);
 		rel = table_open(relids[i], NoLock);
 		indexes = RelationGetIndexList(rel);
 		table_close(rel, NoLock);
-		foreach(lc, indexes)
+		foreach (lc, indexes)
 			(void) paxos_lock_for_apply(lfirst_oid(lc), AccessExclusiveLock);
 	}
 
@@ -1443,10 +1448,10 @@ apply_drop_table(const PaxosDdlOp *op)
 static void
 apply_drop_index(const PaxosDdlOp *op)
 {
-	DropStmt   *stmt = (DropStmt *) parse_one(op->sql, T_DropStmt);
-	RangeVar   *rv = makeRangeVarFromNameList(linitial(stmt->objects));
-	Oid			table;
-	Oid			index = InvalidOid;
+	DropStmt *stmt = (DropStmt *) parse_one(op->sql, T_DropStmt);
+	RangeVar *rv = makeRangeVarFromNameList(linitial(stmt->objects));
+	Oid table;
+	Oid index = InvalidOid;
 
 	table = op->n_tables == 1 ? lock_table(op->table_ids[0], AccessExclusiveLock) : InvalidOid;
 	if (OidIsValid(table))
@@ -1460,10 +1465,8 @@ apply_drop_index(const PaxosDdlOp *op)
 	{
 		if (stmt->missing_ok)
 			return;
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("index \"%s\" does not exist", rv->relname),
-				 paxos_err_decided()));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("index \"%s\" does not exist", rv->relname), paxos_err_decided()));
 	}
 	(void) paxos_lock_for_apply(index, AccessExclusiveLock);
 	drop_relation(index);
@@ -1473,12 +1476,12 @@ apply_drop_index(const PaxosDdlOp *op)
 void
 paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
 {
-	int			nest_level = NewGUCNestLevel();
+	int nest_level = NewGUCNestLevel();
 
 	(void) set_config_option("search_path", "pg_catalog", PGC_SUSET, PGC_S_OVERRIDE,
 							 GUC_ACTION_SAVE, true, ERROR, false);
-	(void) set_config_option("default_tablespace", "", PGC_SUSET, PGC_S_OVERRIDE,
-							 GUC_ACTION_SAVE, true, ERROR, false);
+	(void) set_config_option("default_tablespace", "", PGC_SUSET, PGC_S_OVERRIDE, GUC_ACTION_SAVE,
+							 true, ERROR, false);
 
 	/* Event triggers are of this node alone: they must not fire here. */
 	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_OVERRIDE,

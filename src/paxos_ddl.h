@@ -17,7 +17,7 @@ typedef struct PaxosUtility
 {
 	PlannedStmt *pstmt;
 	const char *query_string;
-	bool		read_only_tree;
+	bool read_only_tree;
 	ProcessUtilityContext context;
 	ParamListInfo params;
 	QueryEnvironment *query_env;
@@ -49,6 +49,6 @@ extern void paxos_ddl_drop_index(PaxosUtility *u, DropStmt *stmt);
  * The consensus table that a relation is or belongs to (as index, or as sequence
  * owned by a column of it); InvalidOid if none.
  */
-extern Oid	paxos_consensus_owner(Oid relid);
+extern Oid paxos_consensus_owner(Oid relid);
 
-#endif							/* PAXOS_DDL_H */
+#endif /* PAXOS_DDL_H */

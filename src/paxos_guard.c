@@ -68,11 +68,14 @@
 #include "paxos_apply.h"
 #include "paxos_ddl.h"
 
-#define EXTENSION_NAME	"paxos_ext"
-#define AM_NAME			"paxos"
+#define EXTENSION_NAME "paxos_ext"
+#define AM_NAME "paxos"
 
 PG_FUNCTION_INFO_V1(paxos_backstop);
 PG_FUNCTION_INFO_V1(paxos_backstop_install);
+
+/* These never return. */
+static void refuse(Oid table, const char *what, const char *hint) pg_attribute_noreturn();
 
 static ProcessUtility_hook_type previous_utility = NULL;
 static ExecutorStart_hook_type previous_executor_start = NULL;
@@ -93,8 +96,7 @@ static bool local_statement = false;
 static bool
 in_own_script(void)
 {
-	return creating_extension &&
-		CurrentExtensionObject == get_extension_oid(EXTENSION_NAME, true);
+	return creating_extension && CurrentExtensionObject == get_extension_oid(EXTENSION_NAME, true);
 }
 
 static bool
@@ -109,23 +111,22 @@ extension_here(void)
  */
 
 static const char *const use_functions =
-"Use paxos_insert_if_not_exists(), paxos_cas(), paxos_update_if(), paxos_delete_if() or paxos_upsert().";
+	"Use paxos_insert_if_not_exists(), paxos_cas(), paxos_update_if(), paxos_delete_if() or paxos_upsert().";
 
-static void pg_attribute_noreturn()
+static void
 refuse(Oid table, const char *what, const char *hint)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("%s is not supported on consensus-backed table \"%s\"",
-					what, get_rel_name(table)),
-			 hint ? errhint("%s", hint) : 0));
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("%s is not supported on consensus-backed table \"%s\"", what,
+						   get_rel_name(table)),
+					hint ? errhint("%s", hint) : 0));
 }
 
 /* The consensus table that a name is or belongs to. */
 static Oid
 owner_of_name(RangeVar *rv)
 {
-	Oid			relid;
+	Oid relid;
 
 	if (rv == NULL)
 		return InvalidOid;
@@ -136,7 +137,7 @@ owner_of_name(RangeVar *rv)
 static void
 refuse_name(RangeVar *rv, const char *what, const char *hint)
 {
-	Oid			table = owner_of_name(rv);
+	Oid table = owner_of_name(rv);
 
 	if (OidIsValid(table))
 		refuse(table, what, hint);
@@ -146,11 +147,11 @@ refuse_name(RangeVar *rv, const char *what, const char *hint)
 static void
 refuse_dropped_parts(DropStmt *stmt, const char *what)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, stmt->objects)
+	foreach (lc, stmt->objects)
 	{
-		List	   *names = list_copy((List *) lfirst(lc));
+		List *names = list_copy((List *) lfirst(lc));
 
 		names = list_truncate(names, list_length(names) - 1);
 		if (names != NIL)
@@ -165,12 +166,12 @@ refuse_dropped_parts(DropStmt *stmt, const char *what)
 static void
 refuse_prepare(void)
 {
-	LockData   *locks = GetLockStatusData();
+	LockData *locks = GetLockStatusData();
 
 	for (int i = 0; i < locks->nelements; i++)
 	{
 		LockInstanceData *lock = &locks->locks[i];
-		Oid			table;
+		Oid table;
 
 		if (lock->pid != MyProcPid || lock->holdMask == 0 ||
 			lock->locktag.locktag_type != LOCKTAG_RELATION ||
@@ -178,11 +179,12 @@ refuse_prepare(void)
 			continue;
 		table = paxos_consensus_owner(lock->locktag.locktag_field2);
 		if (OidIsValid(table))
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot PREPARE a transaction that has used consensus-backed table \"%s\"",
-							get_rel_name(table)),
-					 errdetail("Its locks would keep this node from applying the log.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot PREPARE a transaction that has used consensus-backed table \"%s\"",
+						get_rel_name(table)),
+				 errdetail("Its locks would keep this node from applying the log.")));
 	}
 }
 
@@ -199,8 +201,8 @@ consensus_behind(Oid class_id, Oid object_id)
 		return paxos_consensus_owner(object_id);
 	if (class_id == TypeRelationId)
 	{
-		Oid			element = get_element_type(object_id);
-		Oid			relid = get_typ_typrelid(OidIsValid(element) ? element : object_id);
+		Oid element = get_element_type(object_id);
+		Oid relid = get_typ_typrelid(OidIsValid(element) ? element : object_id);
 
 		return OidIsValid(relid) ? paxos_consensus_owner(relid) : InvalidOid;
 	}
@@ -210,21 +212,21 @@ consensus_behind(Oid class_id, Oid object_id)
 static void
 check_touched(void)
 {
-	List	   *list = touched;
-	ListCell   *lc;
-	Relation	depend;
+	List *list = touched;
+	ListCell *lc;
+	Relation depend;
 
 	touched = NIL;
 	if (list == NIL)
 		return;
 	CommandCounterIncrement();
 	depend = table_open(DependRelationId, AccessShareLock);
-	foreach(lc, list)
+	foreach (lc, list)
 	{
 		ObjectAddress *object = lfirst(lc);
 		ScanKeyData key[2];
 		SysScanDesc scan;
-		HeapTuple	tuple;
+		HeapTuple tuple;
 
 		/* A default is announced by its column. */
 		if (object->classId == AttrDefaultRelationId)
@@ -239,15 +241,18 @@ check_touched(void)
 		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		{
 			Form_pg_depend d = (Form_pg_depend) GETSTRUCT(tuple);
-			Oid			table = consensus_behind(d->refclassid, d->refobjid);
+			Oid table = consensus_behind(d->refclassid, d->refobjid);
 
 			if (OidIsValid(table))
-				ereport(ERROR,
-						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						 errmsg("%s would depend on consensus-backed table \"%s\"",
-								getObjectDescription(object, false), get_rel_name(table)),
-						 errdetail("An object of this node alone that depends on the table would make statements about it differ between nodes."),
-						 errhint("Query the table itself; views, foreign keys, triggers, rules, policies and statistics on it are not supported.")));
+				ereport(
+					ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("%s would depend on consensus-backed table \"%s\"",
+							getObjectDescription(object, false), get_rel_name(table)),
+					 errdetail(
+						 "An object of this node alone that depends on the table would make statements about it differ between nodes."),
+					 errhint(
+						 "Query the table itself; views, foreign keys, triggers, rules, policies and statistics on it are not supported.")));
 		}
 		systable_endscan(scan);
 	}
@@ -278,7 +283,7 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 	if (access == OAT_DROP)
 	{
 		ObjectAccessDrop *drop = arg;
-		Oid			table;
+		Oid table;
 
 		/* Internal: the old copy after a rewrite (VACUUM FULL), a temporary table. */
 		if (class_id != RelationRelationId || dropping_extension ||
@@ -286,12 +291,11 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 			return;
 		table = paxos_consensus_owner(object_id);
 		if (OidIsValid(table))
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot drop %sconsensus-backed table \"%s\" this way",
-							object_id == table && sub_id == 0 ? "" : "a part of ",
-							get_rel_name(table)),
-					 errhint("Use DROP TABLE, in a statement of its own.")));
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							errmsg("cannot drop %sconsensus-backed table \"%s\" this way",
+								   object_id == table && sub_id == 0 ? "" : "a part of ",
+								   get_rel_name(table)),
+							errhint("Use DROP TABLE, in a statement of its own.")));
 		return;
 	}
 
@@ -301,7 +305,7 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 	if (access == OAT_POST_ALTER && class_id == RelationRelationId)
 	{
 		ObjectAccessPostAlter *alter = arg;
-		Oid			table = paxos_consensus_owner(object_id);
+		Oid table = paxos_consensus_owner(object_id);
 
 		/* REASSIGN OWNED and the like come by without naming the table. */
 		if (OidIsValid(table) && !(alter && alter->is_internal))
@@ -325,9 +329,9 @@ effective_am_is_paxos(const char *given)
 static bool
 extension_named(List *objects)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, objects)
+	foreach (lc, objects)
 	{
 		if (strcmp(strVal(lfirst(lc)), EXTENSION_NAME) == 0)
 			return true;
@@ -339,13 +343,13 @@ extension_named(List *objects)
 static int
 count_consensus(DropStmt *stmt, int *missing)
 {
-	int			n = 0;
-	ListCell   *lc;
+	int n = 0;
+	ListCell *lc;
 
 	*missing = 0;
-	foreach(lc, stmt->objects)
+	foreach (lc, stmt->objects)
 	{
-		Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(lfirst(lc)), NoLock, true);
+		Oid relid = RangeVarGetRelid(makeRangeVarFromNameList(lfirst(lc)), NoLock, true);
 
 		if (!OidIsValid(relid))
 			(*missing)++;
@@ -358,8 +362,8 @@ count_consensus(DropStmt *stmt, int *missing)
 static bool
 handle_drop(PaxosUtility *u, DropStmt *stmt)
 {
-	int			missing;
-	int			n;
+	int missing;
+	int n;
 
 	switch (stmt->removeType)
 	{
@@ -375,13 +379,13 @@ handle_drop(PaxosUtility *u, DropStmt *stmt)
 						 errhint("Drop them one by one.")));
 			if (stmt->removeType == OBJECT_TABLE)
 			{
-				ListCell   *lc;
+				ListCell *lc;
 
 				/* A name that is an index or sequence: PostgreSQL's own error. */
-				foreach(lc, stmt->objects)
+				foreach (lc, stmt->objects)
 				{
-					Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(lfirst(lc)),
-														 NoLock, true);
+					Oid relid =
+						RangeVarGetRelid(makeRangeVarFromNameList(lfirst(lc)), NoLock, true);
 
 					if (OidIsValid(relid) && get_rel_relkind(relid) != RELKIND_RELATION)
 						return false;
@@ -390,8 +394,8 @@ handle_drop(PaxosUtility *u, DropStmt *stmt)
 			}
 			else
 			{
-				Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(linitial(stmt->objects)),
-													 NoLock, true);
+				Oid relid = RangeVarGetRelid(makeRangeVarFromNameList(linitial(stmt->objects)),
+											 NoLock, true);
 
 				if (OidIsValid(relid) && get_rel_relkind(relid) != RELKIND_INDEX)
 					return false;
@@ -415,20 +419,20 @@ handle_drop(PaxosUtility *u, DropStmt *stmt)
 static void
 check_alter_table(AlterTableStmt *stmt)
 {
-	ListCell   *lc;
-	const char *what = stmt->objtype == OBJECT_INDEX ? "ALTER INDEX" :
-		stmt->objtype == OBJECT_SEQUENCE ? "ALTER SEQUENCE" : "ALTER TABLE";
+	ListCell *lc;
+	const char *what = stmt->objtype == OBJECT_INDEX      ? "ALTER INDEX"
+					   : stmt->objtype == OBJECT_SEQUENCE ? "ALTER SEQUENCE"
+														  : "ALTER TABLE";
 
 	refuse_name(stmt->relation, what, "Create a new table and copy the rows.");
-	foreach(lc, stmt->cmds)
+	foreach (lc, stmt->cmds)
 	{
 		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
 
 		if (cmd->subtype == AT_SetAccessMethod && cmd->name && strcmp(cmd->name, AM_NAME) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("an existing table cannot become consensus-backed"),
-					 errhint("Use CREATE TABLE ... USING paxos and insert the rows.")));
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							errmsg("an existing table cannot become consensus-backed"),
+							errhint("Use CREATE TABLE ... USING paxos and insert the rows.")));
 		if (cmd->subtype == AT_AttachPartition)
 			refuse_name(((PartitionCmd *) cmd->def)->name, "ATTACH PARTITION", NULL);
 		if (cmd->subtype == AT_AddInherit)
@@ -440,49 +444,52 @@ check_alter_table(AlterTableStmt *stmt)
 static bool
 handle_statement(PaxosUtility *u)
 {
-	Node	   *parse = u->pstmt->utilityStmt;
+	Node *parse = u->pstmt->utilityStmt;
 
 	switch (nodeTag(parse))
 	{
 		case T_CreateStmt:
-			{
-				CreateStmt *stmt = (CreateStmt *) parse;
-				ListCell   *lc;
+		{
+			CreateStmt *stmt = (CreateStmt *) parse;
+			ListCell *lc;
 
-				/* A partitioned table has no storage and takes no default from us. */
-				if (stmt->partspec != NULL ? stmt->accessMethod != NULL &&
-					strcmp(stmt->accessMethod, AM_NAME) == 0 :
-					effective_am_is_paxos(stmt->accessMethod))
-				{
-					paxos_ddl_create_table(u, stmt);
-					return true;
-				}
-				foreach(lc, stmt->inhRelations)
-					refuse_name(lfirst(lc), "inheritance", NULL);
-				return false;
-			}
-		case T_CreateTableAsStmt:
+			/* A partitioned table has no storage and takes no default from us. */
+			if (stmt->partspec != NULL
+					? stmt->accessMethod != NULL && strcmp(stmt->accessMethod, AM_NAME) == 0
+					: effective_am_is_paxos(stmt->accessMethod))
 			{
-				IntoClause *into = ((CreateTableAsStmt *) parse)->into;
-
-				if (effective_am_is_paxos(into->accessMethod))
-					ereport(ERROR,
-							(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-							 errmsg("%s is not supported for a consensus-backed table",
-									((CreateTableAsStmt *) parse)->objtype == OBJECT_MATVIEW ?
-									"CREATE MATERIALIZED VIEW" : "CREATE TABLE AS"),
-							 errhint("Use CREATE TABLE ... USING paxos, or add USING heap to make an ordinary one.")));
-				return false;
-			}
-		case T_IndexStmt:
-			{
-				Oid			table = owner_of_name(((IndexStmt *) parse)->relation);
-
-				if (!OidIsValid(table))
-					return false;
-				paxos_ddl_create_index(u, (IndexStmt *) parse, table);
+				paxos_ddl_create_table(u, stmt);
 				return true;
 			}
+			foreach (lc, stmt->inhRelations)
+				refuse_name(lfirst(lc), "inheritance", NULL);
+			return false;
+		}
+		case T_CreateTableAsStmt:
+		{
+			IntoClause *into = ((CreateTableAsStmt *) parse)->into;
+
+			if (effective_am_is_paxos(into->accessMethod))
+				ereport(
+					ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("%s is not supported for a consensus-backed table",
+							((CreateTableAsStmt *) parse)->objtype == OBJECT_MATVIEW
+								? "CREATE MATERIALIZED VIEW"
+								: "CREATE TABLE AS"),
+					 errhint(
+						 "Use CREATE TABLE ... USING paxos, or add USING heap to make an ordinary one.")));
+			return false;
+		}
+		case T_IndexStmt:
+		{
+			Oid table = owner_of_name(((IndexStmt *) parse)->relation);
+
+			if (!OidIsValid(table))
+				return false;
+			paxos_ddl_create_index(u, (IndexStmt *) parse, table);
+			return true;
+		}
 		case T_DropStmt:
 			return handle_drop(u, (DropStmt *) parse);
 		case T_AlterTableStmt:
@@ -513,28 +520,28 @@ handle_statement(PaxosUtility *u)
 			refuse_name(((AlterPolicyStmt *) parse)->table, "ALTER POLICY", NULL);
 			return false;
 		case T_CreateStatsStmt:
-			{
-				ListCell   *lc;
+		{
+			ListCell *lc;
 
-				foreach(lc, ((CreateStatsStmt *) parse)->relations)
-				{
-					if (IsA(lfirst(lc), RangeVar))
-						refuse_name(lfirst(lc), "CREATE STATISTICS", NULL);
-				}
-				return false;
+			foreach (lc, ((CreateStatsStmt *) parse)->relations)
+			{
+				if (IsA(lfirst(lc), RangeVar))
+					refuse_name(lfirst(lc), "CREATE STATISTICS", NULL);
 			}
+			return false;
+		}
 		case T_CopyStmt:
 			if (((CopyStmt *) parse)->is_from)
 				refuse_name(((CopyStmt *) parse)->relation, "COPY FROM", use_functions);
 			return false;
 		case T_TruncateStmt:
-			{
-				ListCell   *lc;
+		{
+			ListCell *lc;
 
-				foreach(lc, ((TruncateStmt *) parse)->relations)
-					refuse_name(lfirst(lc), "TRUNCATE", "Use paxos_delete_if(), or drop the table.");
-				return false;
-			}
+			foreach (lc, ((TruncateStmt *) parse)->relations)
+				refuse_name(lfirst(lc), "TRUNCATE", "Use paxos_delete_if(), or drop the table.");
+			return false;
+		}
 		default:
 			return false;
 	}
@@ -566,7 +573,7 @@ is_local_statement(Node *parse)
 static bool
 may_need_database(void)
 {
-	Oid			database = get_database_oid(paxos_database, true);
+	Oid database = get_database_oid(paxos_database, true);
 
 	if (!OidIsValid(database))
 		return false;
@@ -581,7 +588,7 @@ may_need_database(void)
 static bool
 needs_database_alone(Node *parse)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	switch (nodeTag(parse))
 	{
@@ -589,11 +596,11 @@ needs_database_alone(Node *parse)
 			return strcmp(((DropdbStmt *) parse)->dbname, paxos_database) == 0;
 		case T_RenameStmt:
 			return ((RenameStmt *) parse)->renameType == OBJECT_DATABASE &&
-				strcmp(((RenameStmt *) parse)->subname, paxos_database) == 0;
+				   strcmp(((RenameStmt *) parse)->subname, paxos_database) == 0;
 		case T_CreatedbStmt:
-			foreach(lc, ((CreatedbStmt *) parse)->options)
+			foreach (lc, ((CreatedbStmt *) parse)->options)
 			{
-				DefElem    *e = lfirst_node(DefElem, lc);
+				DefElem *e = lfirst_node(DefElem, lc);
 
 				if (strcmp(e->defname, "template") == 0 && e->arg != NULL &&
 					strcmp(defGetString(e), paxos_database) == 0)
@@ -609,20 +616,20 @@ void
 paxos_utility_next(PaxosUtility *u)
 {
 	if (previous_utility)
-		previous_utility(u->pstmt, u->query_string, u->read_only_tree, u->context,
-						 u->params, u->query_env, u->dest, u->qc);
+		previous_utility(u->pstmt, u->query_string, u->read_only_tree, u->context, u->params,
+						 u->query_env, u->dest, u->qc);
 	else
-		standard_ProcessUtility(u->pstmt, u->query_string, u->read_only_tree, u->context,
-								u->params, u->query_env, u->dest, u->qc);
+		standard_ProcessUtility(u->pstmt, u->query_string, u->read_only_tree, u->context, u->params,
+								u->query_env, u->dest, u->qc);
 }
 
 static void
 process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
-				ProcessUtilityContext context, ParamListInfo params,
-				QueryEnvironment *query_env, DestReceiver *dest, QueryCompletion *qc)
+				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *query_env,
+				DestReceiver *dest, QueryCompletion *qc)
 {
 	PaxosUtility u = {pstmt, query_string, read_only_tree, context, params, query_env, dest, qc};
-	Node	   *parse = pstmt->utilityStmt;
+	Node *parse = pstmt->utilityStmt;
 
 	if (paxos_applying || paxos_trying)
 	{
@@ -694,7 +701,7 @@ process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tre
 
 	if (is_local_statement(parse))
 	{
-		bool		saved = local_statement;
+		bool saved = local_statement;
 
 		local_statement = true;
 		PG_TRY();
@@ -728,20 +735,21 @@ executor_start(QueryDesc *query, int flags)
 	if (!paxos_applying && !paxos_trying &&
 		(stmt->resultRelations != NIL || stmt->rowMarks != NIL) && !in_own_script())
 	{
-		ListCell   *lc;
+		ListCell *lc;
 
-		foreach(lc, stmt->resultRelations)
+		foreach (lc, stmt->resultRelations)
 		{
 			RangeTblEntry *rte = rt_fetch(lfirst_int(lc), stmt->rtable);
 
 			if (paxos_is_consensus_table(rte->relid))
 				refuse(rte->relid,
-					   stmt->commandType == CMD_INSERT ? "INSERT" :
-					   stmt->commandType == CMD_UPDATE ? "UPDATE" :
-					   stmt->commandType == CMD_DELETE ? "DELETE" : "a statement that changes rows",
+					   stmt->commandType == CMD_INSERT   ? "INSERT"
+					   : stmt->commandType == CMD_UPDATE ? "UPDATE"
+					   : stmt->commandType == CMD_DELETE ? "DELETE"
+														 : "a statement that changes rows",
 					   use_functions);
 		}
-		foreach(lc, stmt->rowMarks)
+		foreach (lc, stmt->rowMarks)
 		{
 			PlanRowMark *mark = lfirst_node(PlanRowMark, lc);
 			RangeTblEntry *rte = rt_fetch(mark->rti, stmt->rtable);
@@ -777,7 +785,7 @@ at_transaction_end(XactEvent event, void *arg)
 		default:
 			return;
 	}
-	touched = NIL;				/* the memory goes with the transaction */
+	touched = NIL; /* the memory goes with the transaction */
 	wake_at_commit = false;
 	dropping_extension = false;
 	local_statement = false;
@@ -785,8 +793,8 @@ at_transaction_end(XactEvent event, void *arg)
 
 /* A subtransaction that rolls back takes its objects with it. */
 static void
-at_subtransaction_end(SubXactEvent event, SubTransactionId my_subid,
-					  SubTransactionId parent_subid, void *arg)
+at_subtransaction_end(SubXactEvent event, SubTransactionId my_subid, SubTransactionId parent_subid,
+					  void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 		touched = NIL;
@@ -817,13 +825,13 @@ paxos_backstop(PG_FUNCTION_ARGS)
 	TriggerData *data = (TriggerData *) fcinfo->context;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("paxos.backstop() must be called as a trigger")));
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("paxos.backstop() must be called as a trigger")));
 	refuse(RelationGetRelid(data->tg_relation),
-		   TRIGGER_FIRED_BY_INSERT(data->tg_event) ? "direct INSERT" :
-		   TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? "direct UPDATE" :
-		   TRIGGER_FIRED_BY_DELETE(data->tg_event) ? "direct DELETE" : "TRUNCATE",
+		   TRIGGER_FIRED_BY_INSERT(data->tg_event)   ? "direct INSERT"
+		   : TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? "direct UPDATE"
+		   : TRIGGER_FIRED_BY_DELETE(data->tg_event) ? "direct DELETE"
+													 : "TRUNCATE",
 		   use_functions);
 	PG_RETURN_NULL();
 }
@@ -832,10 +840,10 @@ static void
 make_backstop(Oid relid, const char *name, int16 events, bool row)
 {
 	CreateTrigStmt *stmt = makeNode(CreateTrigStmt);
-	Oid			function;
+	Oid function;
 
-	function = LookupFuncName(list_make2(makeString(PAXOS_SCHEMA), makeString("backstop")),
-							  0, NULL, false);
+	function = LookupFuncName(list_make2(makeString(PAXOS_SCHEMA), makeString("backstop")), 0, NULL,
+							  false);
 	stmt->replace = false;
 	stmt->isconstraint = false;
 	stmt->trigname = pstrdup(name);
@@ -851,8 +859,8 @@ make_backstop(Oid relid, const char *name, int16 events, bool row)
 	stmt->deferrable = false;
 	stmt->initdeferred = false;
 	stmt->constrrel = NULL;
-	CreateTriggerFiringOn(stmt, NULL, relid, InvalidOid, InvalidOid, InvalidOid,
-						  function, InvalidOid, NULL, true, false, TRIGGER_FIRES_ALWAYS);
+	CreateTriggerFiringOn(stmt, NULL, relid, InvalidOid, InvalidOid, InvalidOid, function,
+						  InvalidOid, NULL, true, false, TRIGGER_FIRES_ALWAYS);
 	CommandCounterIncrement();
 }
 
@@ -874,15 +882,17 @@ paxos_backstop_install(PG_FUNCTION_ARGS)
 {
 	paxos_require_preload();
 	if (!in_own_script())
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("paxos.backstop_install() belongs to CREATE EXTENSION")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("paxos.backstop_install() belongs to CREATE EXTENSION")));
 	if (strcmp(get_database_name(MyDatabaseId), paxos_database) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("extension \"paxos_ext\" belongs in database \"%s\"", paxos_database),
-				 errdetail("That is the database whose tables are replicated, by setting paxos.database."),
-				 errhint("Connect to it, or change paxos.database in postgresql.conf and restart the server.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("extension \"paxos_ext\" belongs in database \"%s\"", paxos_database),
+			 errdetail(
+				 "That is the database whose tables are replicated, by setting paxos.database."),
+			 errhint(
+				 "Connect to it, or change paxos.database in postgresql.conf and restart the server.")));
 	paxos_backstop_create(PG_GETARG_OID(0));
 	PG_RETURN_VOID();
 }

@@ -40,8 +40,8 @@ PG_FUNCTION_INFO_V1(paxos_log_entries);
 PG_FUNCTION_INFO_V1(paxos_stats);
 
 /* Commands of one slot described in words; the rest is counted. */
-#define MAX_DESCRIBED	32
-#define MAX_TEXT		120		/* bytes of a key or statement shown */
+#define MAX_DESCRIBED 32
+#define MAX_TEXT 120 /* bytes of a key or statement shown */
 
 static const char *
 state_name(PaxosMembership m)
@@ -73,9 +73,9 @@ ballot_text(px_ballot b)
 /* A row under construction. */
 typedef struct Row
 {
-	int			n;
-	Datum		values[64];
-	bool		nulls[64];
+	int n;
+	Datum values[64];
+	bool nulls[64];
 } Row;
 
 static void
@@ -116,7 +116,7 @@ put_ms(Row *r, uint64 us)
 static Datum
 row_datum(FunctionCallInfo fcinfo, Row *r)
 {
-	TupleDesc	desc;
+	TupleDesc desc;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -129,28 +129,25 @@ row_datum(FunctionCallInfo fcinfo, Row *r)
 Datum
 paxos_status(PG_FUNCTION_ARGS)
 {
-	Row			r = {0};
+	Row r = {0};
 	PaxosMembership membership;
-	pg_uuid_t	cluster_id;
-	px_node		node_id;
-	char		why[PAXOS_ERROR_TEXT];
-	char		stuck_why[PAXOS_ERROR_TEXT];
-	px_config	config;
+	pg_uuid_t cluster_id;
+	px_node node_id;
+	char why[PAXOS_ERROR_TEXT];
+	char stuck_why[PAXOS_ERROR_TEXT];
+	px_config config;
 	px_acceptor acceptor;
-	bool		proposing;
-	bool		learning;
-	px_role		role;
-	px_ballot	ballot;
-	px_node		leader;
-	bool		ready;
-	uint64		incarnation;
-	px_slot		applied,
-				durable,
-				stuck_slot;
-	uint64		digest,
-				log_time_us;
-	bool		stuck;
-	bool		known;
+	bool proposing;
+	bool learning;
+	px_role role;
+	px_ballot ballot;
+	px_node leader;
+	bool ready;
+	uint64 incarnation;
+	px_slot applied, durable, stuck_slot;
+	uint64 digest, log_time_us;
+	bool stuck;
+	bool known;
 
 	paxos_require_preload();
 
@@ -185,7 +182,7 @@ paxos_status(PG_FUNCTION_ARGS)
 	LWLockRelease(paxos_learner_lock);
 
 	known = membership == PAXOS_MEMBER || membership == PAXOS_FORMING ||
-		(membership == PAXOS_FENCED && node_id != 0);
+			(membership == PAXOS_FENCED && node_id != 0);
 
 	put_string(&r, state_name(membership));
 	put_string(&r, membership == PAXOS_FENCED ? why : NULL);
@@ -223,8 +220,9 @@ paxos_status(PG_FUNCTION_ARGS)
 	if (log_time_us == 0)
 		put_nothing(&r);
 	else
-		put_datum(&r, TimestampTzGetDatum((TimestampTz) log_time_us -
-										  (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY));
+		put_datum(&r,
+				  TimestampTzGetDatum((TimestampTz) log_time_us -
+									  (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY));
 	put_datum(&r, BoolGetDatum(learning));
 	put_datum(&r, BoolGetDatum(stuck));
 	if (stuck)
@@ -241,16 +239,15 @@ paxos_members(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	PaxosMembership membership;
-	px_node		self;
-	px_node		leader;
-	px_role		role;
+	px_node self;
+	px_node leader;
+	px_role role;
 	px_acceptor acceptor;
-	px_slot		applied,
-				durable;
+	px_slot applied, durable;
 	PaxosPeerStatus *peers = palloc(sizeof(paxos_shared->peers));
-	int			n_peers;
-	bool		proposing;
-	ListCell   *lc;
+	int n_peers;
+	bool proposing;
+	ListCell *lc;
 
 	paxos_require_preload();
 	InitMaterializedSRF(fcinfo, 0);
@@ -276,11 +273,11 @@ paxos_members(PG_FUNCTION_ARGS)
 	LWLockRelease(paxos_learner_lock);
 	acceptor = paxos_acceptor_look();
 
-	foreach(lc, paxos_node_members())
+	foreach (lc, paxos_node_members())
 	{
 		PaxosMember *m = lfirst(lc);
 		PaxosPeerStatus *p = NULL;
-		Row			r = {0};
+		Row r = {0};
 
 		for (int i = 0; i < n_peers; i++)
 		{
@@ -292,9 +289,10 @@ paxos_members(PG_FUNCTION_ARGS)
 		put_string(&r, m->name);
 		put_datum(&r, BoolGetDatum(m->voter));
 		put_datum(&r, BoolGetDatum(m->node == self));
-		put_string(&r, m->node == leader ? "leader" :
-				   m->node == self ? (proposing ? px_role_name(role) : "not running") :
-				   m->voter ? "follower" : "learner");
+		put_string(&r, m->node == leader ? "leader"
+					   : m->node == self ? (proposing ? px_role_name(role) : "not running")
+					   : m->voter        ? "follower"
+										 : "learner");
 		put_datum(&r, BoolGetDatum(p != NULL && p->connected));
 		put_datum(&r, BoolGetDatum(p != NULL && p->open));
 		if (p != NULL && p->last_contact != 0)
@@ -316,7 +314,7 @@ paxos_members(PG_FUNCTION_ARGS)
 			else
 				put_nothing(&r);
 		}
-		else if (p != NULL && p->last_contact != 0)
+		else if (p != NULL && p->applied != 0)
 		{
 			put_int64(&r, p->applied);
 			put_int64(&r, p->durable);
@@ -345,7 +343,7 @@ paxos_members(PG_FUNCTION_ARGS)
 static void
 append_short(StringInfo out, const char *text)
 {
-	int			len = strlen(text);
+	int len = strlen(text);
 
 	if (len > MAX_TEXT)
 		appendStringInfo(out, "%.*s...", pg_mbcliplen(text, len, MAX_TEXT), text);
@@ -356,15 +354,14 @@ append_short(StringInfo out, const char *text)
 static void
 append_table(StringInfo out, int64 table_id)
 {
-	Oid			relid = paxos_table_relid(table_id);
-	char	   *name = OidIsValid(relid) ? get_rel_name(relid) : NULL;
+	Oid relid = paxos_table_relid(table_id);
+	char *name = OidIsValid(relid) ? get_rel_name(relid) : NULL;
 
 	if (name == NULL)
 		appendStringInfo(out, "table " INT64_FORMAT, table_id);
 	else
-		appendStringInfoString(out,
-							   quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-														  name));
+		appendStringInfoString(
+			out, quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name));
 }
 
 static const char *
@@ -419,21 +416,21 @@ describe_command(StringInfo out, px_bytes bytes)
 			break;
 	}
 	if (c.has_request_id)
-		appendStringInfo(out, " [%s]",
-						 DatumGetCString(DirectFunctionCall1(uuid_out,
-															 UUIDPGetDatum(&c.request_id))));
+		appendStringInfo(
+			out, " [%s]",
+			DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&c.request_id))));
 }
 
 /* What a value holds: origin batches, commands, and all of it in words. */
 static void
-describe_value(px_bytes value, const char **kind, uint64 *log_time_us,
-			   int *commands, StringInfo origins, StringInfo text)
+describe_value(px_bytes value, const char **kind, uint64 *log_time_us, int *commands,
+			   StringInfo origins, StringInfo text)
 {
 	px_value_view view;
 	px_batch_view batch;
 	px_member_view member;
 	px_command_view command;
-	uint32_t	pos = 0;
+	uint32_t pos = 0;
 
 	*kind = "unreadable";
 	*commands = 0;
@@ -456,7 +453,7 @@ describe_value(px_bytes value, const char **kind, uint64 *log_time_us,
 			*kind = "commands";
 			while (px_value_next_batch(&view, &pos, &batch))
 			{
-				uint32_t	at = 0;
+				uint32_t at = 0;
 
 				appendStringInfo(origins, "%s%u/" UINT64_FORMAT "/" UINT64_FORMAT,
 								 origins->len > 0 ? " " : "", (unsigned) batch.origin,
@@ -486,9 +483,7 @@ paxos_log_entries(PG_FUNCTION_ARGS)
 	MemoryContext context;
 	MemoryContext old;
 	px_acceptor acceptor;
-	px_slot		w,
-				last,
-				highest;
+	px_slot w, last, highest;
 
 	paxos_require_preload();
 	InitMaterializedSRF(fcinfo, 0);
@@ -498,23 +493,22 @@ paxos_log_entries(PG_FUNCTION_ARGS)
 	w = Max(w, acceptor.truncated);
 	last = PG_ARGISNULL(1) || PG_GETARG_INT64(1) < 0 ? PG_INT64_MAX : (px_slot) PG_GETARG_INT64(1);
 
-	context = AllocSetContextCreate(CurrentMemoryContext, "paxos log entries",
-									ALLOCSET_DEFAULT_SIZES);
+	context =
+		AllocSetContextCreate(CurrentMemoryContext, "paxos log entries", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	PushActiveSnapshot(GetLatestSnapshot());
 	do
 	{
-		px_entry	entries[16];
-		int			n = paxos_log_above(w, lengthof(entries), entries, &highest);
+		px_entry entries[16];
+		int n = paxos_log_above(w, lengthof(entries), entries, &highest);
 
 		for (int i = 0; i < n && entries[i].slot <= last; i++)
 		{
-			Row			r = {0};
+			Row r = {0};
 			const char *kind;
-			uint64		log_time_us;
-			int			commands;
-			StringInfoData origins,
-						text;
+			uint64 log_time_us;
+			int commands;
+			StringInfoData origins, text;
 
 			initStringInfo(&origins);
 			initStringInfo(&text);
@@ -527,7 +521,8 @@ paxos_log_entries(PG_FUNCTION_ARGS)
 				put_nothing(&r);
 			else
 				put_datum(&r, TimestampTzGetDatum((TimestampTz) log_time_us -
-												  (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY));
+												  (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
+													  USECS_PER_DAY));
 			put_string(&r, origins.data);
 			put_datum(&r, Int32GetDatum(commands));
 			put_datum(&r, Int32GetDatum((int32) entries[i].value.len));
@@ -563,13 +558,13 @@ counter(pg_atomic_uint64 *c)
 static double
 percentile(const uint64 *bucket, uint64 total, double p)
 {
-	double		rank = p * (double) total;
-	double		below = 0;
+	double rank = p * (double) total;
+	double below = 0;
 
 	for (int i = 0; i < PAXOS_HISTOGRAM_BUCKETS; i++)
 	{
-		double		low = i == 0 ? 0 : (double) (UINT64CONST(1) << (i - 1));
-		double		high = i == 0 ? 0 : low * 2;
+		double low = i == 0 ? 0 : (double) (UINT64CONST(1) << (i - 1));
+		double high = i == 0 ? 0 : low * 2;
 
 		if (bucket[i] > 0 && below + (double) bucket[i] >= rank)
 			return low + (high - low) * (rank - below) / (double) bucket[i];
@@ -582,10 +577,10 @@ percentile(const uint64 *bucket, uint64 total, double p)
 static void
 put_histogram(Row *r, PaxosHistogram *h, double divisor)
 {
-	uint64		bucket[PAXOS_HISTOGRAM_BUCKETS];
-	uint64		total = 0;
-	uint64		count = pg_atomic_read_u64(&h->count);
-	uint64		sum = pg_atomic_read_u64(&h->sum);
+	uint64 bucket[PAXOS_HISTOGRAM_BUCKETS];
+	uint64 total = 0;
+	uint64 count = pg_atomic_read_u64(&h->count);
+	uint64 sum = pg_atomic_read_u64(&h->sum);
 
 	for (int i = 0; i < PAXOS_HISTOGRAM_BUCKETS; i++)
 	{
@@ -609,11 +604,8 @@ put_histogram(Row *r, PaxosHistogram *h, double divisor)
 Datum
 paxos_stats(PG_FUNCTION_ARGS)
 {
-	Row			r = {0};
-	uint64		started,
-				won,
-				resent,
-				gaps;
+	Row r = {0};
+	uint64 started, won, resent, gaps;
 	PaxosShared *s = paxos_shared;
 
 	paxos_require_preload();
