@@ -146,6 +146,7 @@ static PaxosApply *apply = NULL;	/* open in the running transaction, or NULL */
 static bool loaded = false;		/* 'committed' is what the table says */
 static uint64 identity_seen = 0;
 static PaxosMembership membership = PAXOS_NO_DATABASE;
+static pg_uuid_t loaded_cluster;	/* whose state is loaded */
 
 static px_slot at_slot = 0;		/* being applied, for errors */
 static uint32 at_command = 0;
@@ -982,6 +983,7 @@ look_around(void)
 	PG_TRY();
 	{
 		PaxosMembership now;
+		pg_uuid_t	cluster_id;
 
 		StartTransactionCommand();
 		PushActiveSnapshot(GetTransactionSnapshot());
@@ -989,10 +991,23 @@ look_around(void)
 		PopActiveSnapshot();
 		CommitTransactionCommand();
 
+		/*
+		 * DROP EXTENSION, CREATE EXTENSION and a new cluster may have come and
+		 * gone since we looked last: it is a member again, but of another one,
+		 * and what was loaded belongs to the former.
+		 */
+		LWLockAcquire(paxos_identity_lock, LW_SHARED);
+		cluster_id = paxos_shared->cluster_id;
+		LWLockRelease(paxos_identity_lock);
+
 		if (now != PAXOS_MEMBER)
 			loaded = false;
-		else if (!loaded || membership != PAXOS_MEMBER)
+		else if (!loaded || membership != PAXOS_MEMBER ||
+				 memcmp(&cluster_id, &loaded_cluster, sizeof(pg_uuid_t)) != 0)
+		{
 			load();
+			loaded_cluster = cluster_id;
+		}
 		membership = now;
 	}
 	PG_CATCH();

@@ -313,6 +313,25 @@ paxos_node_load(void)
 		memcmp(&paxos_shared->cluster_id, &row.cluster_id, sizeof(pg_uuid_t)) != 0 ||
 		memcmp(&paxos_shared->config, &config, sizeof(config)) != 0 ||
 		paxos_shared->acceptor_relid != relid;
+
+	/*
+	 * What the learner published belongs to a cluster that is no longer ours.
+	 * A proposer that begins a life in the new one before the learner has
+	 * looked would take the old one's origin batches for its own.
+	 */
+	if (memcmp(&paxos_shared->cluster_id, &row.cluster_id, sizeof(pg_uuid_t)) != 0)
+	{
+		LWLockAcquire(paxos_learner_lock, LW_EXCLUSIVE);
+		paxos_shared->applied = 0;
+		paxos_shared->durable = 0;
+		paxos_shared->digest = 0;
+		paxos_shared->log_time_us = 0;
+		memset(&paxos_shared->origins, 0, sizeof(paxos_shared->origins));
+		paxos_shared->fetch_to = 0;
+		paxos_shared->fetch_from = 0;
+		LWLockRelease(paxos_learner_lock);
+	}
+
 	LWLockAcquire(paxos_acceptor_lock, LW_EXCLUSIVE);
 	if (standing < PAXOS_MEMBER)
 		paxos_shared->acceptor_loaded = false;

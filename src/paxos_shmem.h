@@ -116,7 +116,8 @@ typedef struct PaxosShared
 	int			n_peers;
 	PaxosPeerStatus peers[PX_MAX_MEMBERS];
 
-	/* learner_lock: published by the learner only, after its transaction. */
+	/* learner_lock: published by the learner only, after its transaction (and
+	 * reset by paxos_node_load when this node has left its cluster). */
 	int			learner_procno; /* -1: not running */
 	px_slot		applied;
 	px_slot		durable;		/* applied and flushed */
