@@ -106,4 +106,13 @@ paxos_wait_event(uint32 *cache, const char *name)
 #define pg_attribute_noreturn() __attribute__((noreturn))
 #endif
 
+/* For the stand-in of a server in test/command. */
+#if PG_VERSION_NUM >= 160000
+#define PaxosStringInfoBytes	const void
+#define PAXOS_ASSERT_ARGUMENTS	const char *condition, const char *file, int line
+#else
+#define PaxosStringInfoBytes	const char
+#define PAXOS_ASSERT_ARGUMENTS	const char *condition, const char *type, const char *file, int line
+#endif
+
 #endif							/* PAXOS_COMPAT_H */

@@ -10,6 +10,7 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 
+#include "paxos_compat.h"
 #include "server.h"
 
 struct RaisedError raised;
@@ -63,13 +64,7 @@ initStringInfo(StringInfo buf)
 }
 
 void
-appendBinaryStringInfo(StringInfo buf, const
-#if PG_VERSION_NUM >= 160000
-					   void
-#else
-					   char
-#endif
-					   *data, int len)
+appendBinaryStringInfo(StringInfo buf, PaxosStringInfoBytes *data, int len)
 {
 	while (buf->len + len > buf->maxlen)
 	{
@@ -176,11 +171,7 @@ errfinish(const char *file, int line, const char *function)
 }
 
 void
-ExceptionalCondition(const char *condition,
-#if PG_VERSION_NUM < 160000
-					 const char *type,
-#endif
-					 const char *file, int line)
+ExceptionalCondition(PAXOS_ASSERT_ARGUMENTS)
 {
 	fprintf(stderr, "%s:%d: %s\n", file, line, condition);
 	abort();
