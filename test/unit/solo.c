@@ -325,6 +325,16 @@ solo_action(const solo *s, px_action_kind kind, px_node to, int i)
 	return NULL;
 }
 
+const px_action *
+solo_must(const solo *s, px_action_kind kind, px_node to, int i)
+{
+	const px_action *a = solo_action(s, kind, to, i);
+
+	if (a == NULL)
+		die("an action is missing");
+	return a;
+}
+
 int
 solo_count(const solo *s, px_action_kind kind, px_node to)
 {

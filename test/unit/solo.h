@@ -56,6 +56,8 @@ extern void solo_forward(solo *s, px_node from, uint64_t incarnation, bool resen
 
 /* The i-th action of that kind to that node (0: any) in the last step, or NULL. */
 extern const px_action *solo_action(const solo *s, px_action_kind kind, px_node to, int i);
+/* The same, and the test ends if there is none. */
+extern const px_action *solo_must(const solo *s, px_action_kind kind, px_node to, int i);
 extern int	solo_count(const solo *s, px_action_kind kind, px_node to);
 
 /* Values. */

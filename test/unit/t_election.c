@@ -129,7 +129,7 @@ test_catching_up(void)
 	s->local.applied = 0;
 	solo_local(s);
 	is(s->view.role, PX_CANDIDATE, "fetched is enough, it need not be applied");
-	is(solo_action(s, PX_DO_SEND_PREPARE, 1, 0)->u.prepare.w, 7, "and recovery begins there");
+	is(solo_must(s, PX_DO_SEND_PREPARE, 1, 0)->u.prepare.w, 7, "and recovery begins there");
 	solo_free(s);
 
 	s = solo_new(3);
@@ -342,6 +342,24 @@ test_hand_over(void)
 	over = solo_action(s, PX_DO_SEND_HANDOVER, 3, 0);
 	ok(over != NULL && over->u.handover.to == 3 && s->view.role == PX_FOLLOWER,
 	   "when it has everything, it is told");
+	solo_free(s);
+
+	/* what waits in the queue stays there */
+	s = solo_new(3);
+	s->params.pipeline_depth = 1;
+	solo_start(s);
+	solo_lead(s);
+	base = s->view.chosen;
+	solo_batch(s, "a");
+	solo_batch(s, "b");
+	solo_event(s, PX_EV_TRANSFER, 2);
+	solo_accepted(s, 1, base + 2);
+	solo_tick(s, 1000);
+	solo_promise(s, 3, NULL, 0, base);
+	solo_accepted(s, 3, base + 2);
+	ok(s->view.role == PX_HANDING_OVER && s->view.chosen == base + 1 &&
+	   s->view.proposed == base + 1 && s->view.intake == 1,
+	   "what waits in the queue is not proposed when there is room");
 	solo_free(s);
 
 	/* a target that never catches up */

@@ -133,7 +133,7 @@ test_sharing(void)
 	ok(s->up.wake_at <= s->now, "and there is more to do at once");
 	solo_tick(s, 0);
 	ok(solo_count(s, PX_DO_READ_SENT, 0) == 1 &&
-	   solo_action(s, PX_DO_READ_SENT, 0, 0)->u.read.seq == 2,
+	   solo_must(s, PX_DO_READ_SENT, 0, 0)->u.read.seq == 2,
 	   "the second is sent only then");
 	ok(s->up.actions[0].kind == PX_DO_READ_SENT,
 	   "before any message that could bring its answer");

@@ -254,9 +254,9 @@ test_paging(void)
 	ok(s->view.role == PX_RECOVERING && s->view.proposed == PX_MAX_WINDOW,
 	   "nor before the next round is answered");
 	is(solo_count(s, PX_DO_SEND_PREPARE, 0), 3, "all streams are opened again");
-	ok(solo_action(s, PX_DO_SEND_PREPARE, 2, 0)->u.prepare.w == PX_MAX_WINDOW &&
-	   solo_action(s, PX_DO_SEND_PREPARE, 2, 0)->u.prepare.ballot == s->view.ballot &&
-	   solo_action(s, PX_DO_SEND_PREPARE, 2, 0)->u.prepare.stream > 3,
+	ok(solo_must(s, PX_DO_SEND_PREPARE, 2, 0)->u.prepare.w == PX_MAX_WINDOW &&
+	   solo_must(s, PX_DO_SEND_PREPARE, 2, 0)->u.prepare.ballot == s->view.ballot &&
+	   solo_must(s, PX_DO_SEND_PREPARE, 2, 0)->u.prepare.stream > 3,
 	   "in the same ballot, with w = chosen and the next stream numbers");
 
 	e[0] = entry(66, old, solo_value(s, 2, 66, "page 2"));

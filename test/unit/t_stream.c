@@ -240,7 +240,7 @@ test_opening(void)
 	is(s->view.chosen, base + 3, "three are chosen");
 	solo_peer(s, 3, false);
 	solo_peer(s, 3, true);
-	a = solo_action(s, PX_DO_SEND_PREPARE, 3, 0);
+	a = solo_must(s, PX_DO_SEND_PREPARE, 3, 0);
 	is(a->u.prepare.w, 0, "a late peer is opened below chosen while values are kept");
 	solo_promise(s, 3, NULL, 0, 0);
 	ok(sent(s, 3, 0) != NULL && sent(s, 3, 0)->first == 1 && sent(s, 3, 0)->n_values == base + 3,
@@ -262,7 +262,7 @@ test_opening(void)
 	solo_step(s, &ev);
 	solo_peer(s, 3, false);
 	solo_peer(s, 3, true);
-	a = solo_action(s, PX_DO_SEND_PREPARE, 3, 0);
+	a = solo_must(s, PX_DO_SEND_PREPARE, 3, 0);
 	is(a->u.prepare.w, 2, "not below what it has truncated");
 	solo_free(s);
 }
@@ -295,7 +295,7 @@ test_blind(void)
 
 		solo_peer(s, node, false);
 		solo_peer(s, node, true);
-		a = solo_action(s, PX_DO_SEND_PREPARE, node, 0);
+		a = solo_must(s, PX_DO_SEND_PREPARE, node, 0);
 		memset(&m, 0, sizeof(m));
 		m.ballot = s->view.ballot;
 		m.promised = m.ballot;
@@ -346,7 +346,7 @@ test_blind(void)
 
 				solo_peer(s, node, false);
 				solo_peer(s, node, true);
-				a = solo_action(s, PX_DO_SEND_PREPARE, node, 0);
+				a = solo_must(s, PX_DO_SEND_PREPARE, node, 0);
 				memset(&pm, 0, sizeof(pm));
 				pm.ballot = s->view.ballot;
 				pm.promised = pm.ballot;
