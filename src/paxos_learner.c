@@ -1028,11 +1028,11 @@ look_around(void)
 	PG_END_TRY();
 	MemoryContextSwitchTo(TopMemoryContext);
 
-	/* paxos_node_load may itself have moved it */
-	LWLockAcquire(paxos_identity_lock, LW_SHARED);
-	identity_seen = membership == PAXOS_MEMBER ?
-		Max(generation, paxos_shared->identity_generation) : generation;
-	LWLockRelease(paxos_identity_lock);
+	/*
+	 * As it was before we looked: if it moved meanwhile, by ourselves or by
+	 * somebody else, we look once more.
+	 */
+	identity_seen = generation;
 }
 
 /*
