@@ -149,9 +149,7 @@ like($s2->answer, qr/57014/, 'a Prepare is cancelled before it is durable');
 $locker->query("ROLLBACK");
 is(refusal($s3->query(accept_sql(3, 111, 1, $w + 1))), 'no', 'the stream it would have closed goes on');
 
-# The opposite: while an Accept is flushed, its own connection's end is seen, and
-# a light change is not undone by the publication.  Here the light change is
-# the end of the stream itself.
+# What closes its predecessor's stream need not find it open any more.
 $locker->query("BEGIN; LOCK TABLE paxos.acceptor IN ACCESS EXCLUSIVE MODE");
 $s3->query(accept_sql(3, 111, 1, $w + 1, lease_us => 600_000_000));
 is(pre_vote(2), 'lease', 'node 3 holds a lease');
@@ -162,13 +160,29 @@ $locker->query("ROLLBACK");
 is(refusal($s2->answer), 'no', 'a Prepare is promised although the stream it closes ended meanwhile');
 is(refusal($s2->query(accept_sql(2, 113, 1, $w + 1))), 'no', 'and its stream is open');
 
+# A light change made while a transition is being made durable is not lost when
+# that one is published: publish the copy, and the hand-over that came in
+# between is forgotten.  This node's proposer, which acts on it, is held still.
+my $proposer = $n1->worker_pid('proposer');
+kill 'STOP', $proposer;
+$locker->query("BEGIN; LOCK TABLE paxos.log_entry IN ACCESS EXCLUSIVE MODE");
+$s2->ask(accept_sql(2, 113, 1, $w + 1, values => [ $batch, $noop ]));
+await_lock_wait($s2, 'relation');
+is($n1->sql("SELECT paxos.hand_over('$cluster', 1, 2, @{[ballot(113, 2)]})"), 't', 'a hand-over comes while an Accept is being made durable');
+$locker->query("ROLLBACK");
+is(refusal($s2->answer), 'no', 'the Accept is taken');
+kill 'CONT', $proposer;
+$n1->poll_sql("SELECT promised % 65536 = 1 FROM paxos.acceptor");
+pass('and the node stands for election: the hand-over was not forgotten');
+is(refusal($s2->query(prepare_sql(2, 117, 1))), 'no', 'node 2 leads again');
+
 # ---- the lock -------------------------------------------------------------------------------------------
 $n1->fails('BEGIN; ' . prepare_sql(2, 120, 1), '25001', qr/transaction block/, 'an acceptor commits its answer: not inside a transaction', user => 'node');
 $n1->fails('SET default_transaction_isolation = serializable; ' . prepare_sql(2, 120, 1), '25001', qr/READ COMMITTED/,
 	'nor under a snapshot taken before the lock', user => 'node');
 $s3 = $n1->session(user => 'node');
 $locker->query("BEGIN; LOCK TABLE paxos.log_entry IN ACCESS EXCLUSIVE MODE");
-$s2->ask(accept_sql(2, 113, 1, $w + 1, values => [ $batch, $noop ]));
+$s2->ask(accept_sql(2, 117, 1, $w + 1, values => [ $batch, $noop ]));
 await_lock_wait($s2, 'relation');
 $s3->ask(prepare_sql(3, 121, 1));
 await_lock_wait($s3, 'advisory');
