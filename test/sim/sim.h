@@ -32,48 +32,48 @@
 #include "px_invariants.h"
 #include "px_trace.h"
 
-#define SIM_MAX_NODES		7
-#define SIM_MAX_SESSIONS	24		/* on one node */
-#define SIM_KEYS			5
-#define SIM_MAX_CONNS		65536	/* in one run */
-#define SIM_RING			40		/* trace lines kept per node */
-#define SIM_LINE			320
-#define SIM_MS				1000ULL
-#define SIM_SEC				1000000ULL
+#define SIM_MAX_NODES 7
+#define SIM_MAX_SESSIONS 24 /* on one node */
+#define SIM_KEYS 5
+#define SIM_MAX_CONNS 65536 /* in one run */
+#define SIM_RING 40         /* trace lines kept per node */
+#define SIM_LINE 320
+#define SIM_MS 1000ULL
+#define SIM_SEC 1000000ULL
 
 /* Bytes of a value or origin batch, kept once for the whole run. */
 typedef struct sim_blob
 {
 	struct sim_blob *next;
-	uint64_t	hash;
-	uint32_t	id;				/* in order of first sight: fit for traces */
-	px_bytes	bytes;
+	uint64_t hash;
+	uint32_t id; /* in order of first sight: fit for traces */
+	px_bytes bytes;
 } sim_blob;
 
 /* ---- the replicated state machine ---- */
 
 typedef struct sim_row
 {
-	uint64_t	reg;			/* compare-and-set */
-	uint64_t	owner;			/* insert-if-absent; 0: absent */
-	uint64_t	list_hash;		/* append */
-	uint32_t	list_len;
-	uint64_t	counter;		/* increment */
+	uint64_t reg;       /* compare-and-set */
+	uint64_t owner;     /* insert-if-absent; 0: absent */
+	uint64_t list_hash; /* append */
+	uint32_t list_len;
+	uint64_t counter; /* increment */
 } sim_row;
 
 /* All that one apply transaction changes. */
 typedef struct sim_tables
 {
-	px_slot		applied;
-	uint64_t	digest;
-	sim_row		rows[SIM_KEYS];
-	px_origins	origins;
+	px_slot applied;
+	uint64_t digest;
+	sim_row rows[SIM_KEYS];
+	px_origins origins;
 } sim_tables;
 
 typedef struct sim_result
 {
-	bool		applied;
-	uint64_t	value;
+	bool applied;
+	uint64_t value;
 } sim_result;
 
 typedef enum sim_told
@@ -87,144 +87,153 @@ typedef enum sim_told
 /* What the observer knows of one command; the id is its number, from 1. */
 typedef struct sim_command
 {
-	px_node		origin;
-	sim_told	told;
-	px_slot		executed_at;	/* canonical slot, 0: not (yet) */
-	sim_result	result;			/* canonical */
-	uint64_t	incarnation;
-	uint64_t	sequence;		/* of the batch it was put in, 0: none */
+	px_node origin;
+	sim_told told;
+	px_slot executed_at; /* canonical slot, 0: not (yet) */
+	sim_result result;   /* canonical */
+	uint64_t incarnation;
+	uint64_t sequence; /* of the batch it was put in, 0: none */
 } sim_command;
 
 /* One result, or the end of an incarnation, found while applying. */
 typedef struct sim_outcome
 {
-	bool		settle;			/* a new incarnation began: 'incarnation' and
+	bool settle; /* a new incarnation began: 'incarnation' and
 								 * 'sequence' are the old one and its last */
-	px_node		origin;
-	uint64_t	incarnation;
-	uint64_t	sequence;
-	uint16_t	index;
-	uint32_t	cell;
-	uint64_t	generation;
-	uint64_t	new_incarnation;
-	uint64_t	command;
-	sim_result	result;
-	px_slot		slot;
+	px_node origin;
+	uint64_t incarnation;
+	uint64_t sequence;
+	uint16_t index;
+	uint32_t cell;
+	uint64_t generation;
+	uint64_t new_incarnation;
+	uint64_t command;
+	sim_result result;
+	px_slot slot;
 } sim_outcome;
 
-typedef void (*sim_sink) (void *arg, const sim_outcome *o);
+typedef void (*sim_sink)(void *arg, const sim_outcome *o);
 
 /* ---- disk ---- */
 
 typedef struct sim_cell
 {
-	px_ballot	ballot;
-	sim_blob   *value;			/* NULL: absent */
-	bool		chosen;
+	px_ballot ballot;
+	sim_blob *value; /* NULL: absent */
+	bool chosen;
 } sim_cell;
 
 typedef struct sim_image
 {
-	px_ballot	promised;
-	px_slot		truncated;
-	px_usec		longest_lease_us;
-	uint64_t	incarnation;
-	sim_tables	tables;
-	sim_cell   *log;			/* by slot */
-	px_slot		cap;
-	px_slot		last;			/* no entry above it */
+	px_ballot promised;
+	px_slot truncated;
+	px_usec longest_lease_us;
+	uint64_t incarnation;
+	sim_tables tables;
+	sim_cell *log; /* by slot */
+	px_slot cap;
+	px_slot last; /* no entry above it */
 } sim_image;
 
 /* One transaction's WAL, up to its commit record. */
 typedef struct sim_wal
 {
 	struct sim_wal *next;
-	uint64_t	lsn;
-	bool		held;			/* its transaction waits for the flush and will
+	uint64_t lsn;
+	bool held; /* its transaction waits for the flush and will
 								 * show the record itself */
-	bool		hard;			/* flushed while held: off the list */
-	bool		has_state;
-	px_ballot	promised;
-	px_usec		longest_lease_us;
-	uint64_t	incarnation;	/* 0: unchanged */
-	px_slot		truncate;		/* 0: unchanged */
-	sim_tables *tables;			/* NULL: unchanged */
-	bool		vote;			/* entries are votes (not fetched) */
-	px_slot		first;
-	uint16_t	n;
-	sim_cell	cells[];		/* value NULL: left alone */
+	bool hard; /* flushed while held: off the list */
+	bool has_state;
+	px_ballot promised;
+	px_usec longest_lease_us;
+	uint64_t incarnation; /* 0: unchanged */
+	px_slot truncate;     /* 0: unchanged */
+	sim_tables *tables;   /* NULL: unchanged */
+	bool vote;            /* entries are votes (not fetched) */
+	px_slot first;
+	uint16_t n;
+	sim_cell cells[]; /* value NULL: left alone */
 } sim_wal;
 
 /* ---- network ---- */
 
 typedef enum sim_msg_kind
 {
-	M_PREVOTE, M_PREPARE, M_ACCEPT, M_HANDOVER, M_FORWARD,
-	M_PREVOTE_REPLY, M_PROMISE, M_ACCEPTED, M_FORWARD_REPLY,
-	M_FETCH, M_FETCHED, M_SNAPSHOT
+	M_PREVOTE,
+	M_PREPARE,
+	M_ACCEPT,
+	M_HANDOVER,
+	M_FORWARD,
+	M_PREVOTE_REPLY,
+	M_PROMISE,
+	M_ACCEPTED,
+	M_FORWARD_REPLY,
+	M_FETCH,
+	M_FETCHED,
+	M_SNAPSHOT
 } sim_msg_kind;
 
 typedef struct sim_fetch
 {
-	px_node		from;
-	uint64_t	request;
-	px_slot		first;
-	px_slot		last;
-	px_slot		truncated;		/* in the answer */
-	bool		snapshot;		/* a snapshot is wanted */
+	px_node from;
+	uint64_t request;
+	px_slot first;
+	px_slot last;
+	px_slot truncated; /* in the answer */
+	bool snapshot;     /* a snapshot is wanted */
 } sim_fetch;
 
 typedef struct sim_msg
 {
 	struct sim_msg *next;
 	sim_msg_kind kind;
-	px_usec		received;		/* clock of the node that read it */
-	px_usec		received_at;	/* the same moment, world time */
+	px_usec received;    /* clock of the node that read it */
+	px_usec received_at; /* the same moment, world time */
 	union
 	{
-		px_prevote	prevote;
-		px_prepare	prepare;
-		px_accept	accept;
+		px_prevote prevote;
+		px_prepare prepare;
+		px_accept accept;
 		px_handover handover;
-		px_forward	forward;
+		px_forward forward;
 		px_prevote_reply prevote_reply;
-		px_promise	promise;
+		px_promise promise;
 		px_accepted accepted;
 		px_forward_reply forward_reply;
-		sim_fetch	fetch;
-	}			u;
-	uint16_t	n;
-	sim_blob  **blobs;			/* values or batches */
-	px_bytes   *bytes;			/* the same, as the core wants them */
-	px_entry   *entries;
+		sim_fetch fetch;
+	} u;
+	uint16_t n;
+	sim_blob **blobs; /* values or batches */
+	px_bytes *bytes;  /* the same, as the core wants them */
+	px_entry *entries;
 	sim_tables *tables;
 } sim_msg;
 
 typedef struct sim_fifo
 {
-	sim_msg    *head;
-	sim_msg    *tail;
-	int			n;
-	px_usec		last_arrival;
+	sim_msg *head;
+	sim_msg *tail;
+	int n;
+	px_usec last_arrival;
 } sim_fifo;
 
 typedef struct sim_conn
 {
-	uint64_t	id;				/* from 1; the acceptor's "owner" */
-	px_node		near;
-	px_node		far;
-	bool		forward;		/* else a proposer -> acceptor stream */
-	bool		near_open;		/* the proposer believes in it */
-	bool		far_open;		/* a backend serves it */
-	bool		cut;			/* nothing more gets through */
-	px_usec		cut_at;
-	sim_fifo	out;			/* under way to far */
-	sim_fifo	back;			/* under way to near */
-	sim_fifo	inbox;			/* arrived, the backend has not read it */
-	bool		busy;			/* the backend works on a message */
-	bool		closing;		/* the far end has seen the end, after inbox */
-	sim_msg    *question;		/* what the backend works on */
-	sim_msg    *answer;			/* to be sent when the backend is done */
+	uint64_t id; /* from 1; the acceptor's "owner" */
+	px_node near;
+	px_node far;
+	bool forward;   /* else a proposer -> acceptor stream */
+	bool near_open; /* the proposer believes in it */
+	bool far_open;  /* a backend serves it */
+	bool cut;       /* nothing more gets through */
+	px_usec cut_at;
+	sim_fifo out;      /* under way to far */
+	sim_fifo back;     /* under way to near */
+	sim_fifo inbox;    /* arrived, the backend has not read it */
+	bool busy;         /* the backend works on a message */
+	bool closing;      /* the far end has seen the end, after inbox */
+	sim_msg *question; /* what the backend works on */
+	sim_msg *answer;   /* to be sent when the backend is done */
 } sim_conn;
 
 /* ---- one node ---- */
@@ -232,232 +241,257 @@ typedef struct sim_conn
 typedef enum sim_session_state
 {
 	S_IDLE,
-	S_QUEUED,					/* command on the node's queue */
-	S_NUMBERED,					/* in an origin batch */
-	S_READ_WANTED,				/* wants a read index */
-	S_READ_SENT,				/* shares request read_seq */
-	S_READ_APPLY				/* waits until read_index is applied */
+	S_QUEUED,      /* command on the node's queue */
+	S_NUMBERED,    /* in an origin batch */
+	S_READ_WANTED, /* wants a read index */
+	S_READ_SENT,   /* shares request read_seq */
+	S_READ_APPLY   /* waits until read_index is applied */
 } sim_session_state;
 
 typedef struct sim_session
 {
 	sim_session_state state;
-	uint64_t	generation;
-	uint64_t	command;
-	uint8_t		op;
-	uint8_t		key;
-	uint64_t	arg1;
-	uint64_t	arg2;
-	uint16_t	pad;
-	uint64_t	incarnation;
-	uint64_t	sequence;
-	uint16_t	index;
-	uint64_t	queued_at;		/* order in the queue */
-	uint64_t	read_seq;
-	px_slot		read_index;
-	px_slot		must_see;		/* acknowledged when the read began */
-	bool		finished;		/* did its part in the end phase */
-	int			final_todo;
+	uint64_t generation;
+	uint64_t command;
+	uint8_t op;
+	uint8_t key;
+	uint64_t arg1;
+	uint64_t arg2;
+	uint16_t pad;
+	uint64_t incarnation;
+	uint64_t sequence;
+	uint16_t index;
+	uint64_t queued_at; /* order in the queue */
+	uint64_t read_seq;
+	px_slot read_index;
+	px_slot must_see; /* acknowledged when the read began */
+	bool finished;    /* did its part in the end phase */
+	int final_todo;
 } sim_session;
 
 /* Work that holds the acceptor lock. */
 typedef enum sim_job_kind
 {
-	J_NONE, J_STREAM, J_FETCHED, J_TRUNCATE, J_SNAPSHOT
+	J_NONE,
+	J_STREAM,
+	J_FETCHED,
+	J_TRUNCATE,
+	J_SNAPSHOT
 } sim_job_kind;
 
 typedef struct sim_waiter
 {
 	sim_job_kind kind;
-	sim_conn   *conn;
-	sim_msg    *msg;
+	sim_conn *conn;
+	sim_msg *msg;
 } sim_waiter;
 
 #define SIM_MAX_WAITERS 64
 
 typedef struct sim_node
 {
-	px_node		id;
-	bool		up;				/* the server runs */
-	uint64_t	boot;			/* server starts */
-	px_usec		offset_us;
-	px_usec		wall_offset_us;	/* wall clocks differ by seconds */
-	int64_t		ppm;
-	px_usec		paused_until;
-	px_usec		proposer_until; /* stalled */
-	px_usec		learner_until;
-	bool		told_stuck;
-	bool		no_vote;
-	px_usec		flush_us;
-	px_usec		slow_disk_until;
+	px_node id;
+	bool up;       /* the server runs */
+	uint64_t boot; /* server starts */
+	px_usec offset_us;
+	px_usec wall_offset_us; /* wall clocks differ by seconds */
+	int64_t ppm;
+	px_usec paused_until;
+	px_usec proposer_until; /* stalled */
+	px_usec learner_until;
+	bool told_stuck;
+	bool no_vote;
+	px_usec flush_us;
+	px_usec slow_disk_until;
 
 	/* disk */
-	sim_image	visible;
-	sim_image	durable;
-	sim_wal    *wal_head;
-	sim_wal    *wal_tail;
-	uint64_t	wal_lsn;
-	px_ballot	max_promised;	/* ever durable */
-	px_ballot	lease_ballot;	/* readable lease it answered for: of this ballot */
-	px_usec		lease_until;	/* world time, with the drift bound taken off */
-	uint64_t	max_incarnation;	/* ever used by a proposer life */
-	uint64_t	executed_incarnation;	/* of the last origin batch of this node in */
-	uint64_t	executed_sequence;	/* the canonical history */
+	sim_image visible;
+	sim_image durable;
+	sim_wal *wal_head;
+	sim_wal *wal_tail;
+	uint64_t wal_lsn;
+	px_ballot max_promised;        /* ever durable */
+	px_ballot lease_ballot;        /* readable lease it answered for: of this ballot */
+	px_usec lease_until;           /* world time, with the drift bound taken off */
+	uint64_t max_incarnation;      /* ever used by a proposer life */
+	uint64_t executed_incarnation; /* of the last origin batch of this node in */
+	uint64_t executed_sequence;    /* the canonical history */
 
 	/* shared memory: the acceptor */
 	px_acceptor acceptor;
-	bool		lock_held;
+	bool lock_held;
 	sim_job_kind job;
-	sim_conn   *job_conn;
-	sim_msg    *job_msg;
-	px_refusal	job_refusal;
+	sim_conn *job_conn;
+	sim_msg *job_msg;
+	px_refusal job_refusal;
 	px_acceptor_todo job_todo;
-	px_slot		job_first;
-	px_slot		job_last;
-	px_slot		job_applied;
-	px_slot		job_durable;
-	bool		preparing;		/* the job is a Prepare that was granted */
-	uint64_t	job_lsn;
-	sim_wal    *job_wal;
-	uint64_t	accept_busy;	/* connection whose Accept waits for the disk */
-	bool		truncate_waiting;
-	sim_waiter	waiters[SIM_MAX_WAITERS];
-	int			n_waiters;
+	px_slot job_first;
+	px_slot job_last;
+	px_slot job_applied;
+	px_slot job_durable;
+	bool preparing; /* the job is a Prepare that was granted */
+	uint64_t job_lsn;
+	sim_wal *job_wal;
+	uint64_t accept_busy; /* connection whose Accept waits for the disk */
+	bool truncate_waiting;
+	sim_waiter waiters[SIM_MAX_WAITERS];
+	int n_waiters;
 
 	/* shared memory: what the proposer published */
-	px_role		role;
-	px_ballot	ballot;
-	px_node		leader;
-	px_slot		pub_chosen;
-	bool		ready;
+	px_role role;
+	px_ballot ballot;
+	px_node leader;
+	px_slot pub_chosen;
+	bool ready;
 
 	/* the proposer process */
-	bool		proposer_up;
-	bool		proposer_starting;
-	uint64_t	life;			/* proposer starts, over the run */
+	bool proposer_up;
+	bool proposer_starting;
+	uint64_t life; /* proposer starts, over the run */
 	px_proposer *proposer;
-	void	   *memory;
-	size_t		memory_bytes;
+	void *memory;
+	size_t memory_bytes;
 	px_proposer_params params;
-	uint64_t	tick_gen;
-	bool		wake_scheduled;
-	bool		read_signal;	/* a session has asked for a read index */
-	px_local	last_local;
-	bool		local_told;
-	sim_conn   *stream[SIM_MAX_NODES + 1];
-	bool		connecting[SIM_MAX_NODES + 1];
-	sim_conn   *fwd;
-	uint64_t	gaps_seen;
-	int			idle_ticks;
-	px_usec		last_tick;
-	px_usec		tick_at;		/* the tick scheduled, local clock */
+	uint64_t tick_gen;
+	bool wake_scheduled;
+	bool read_signal; /* a session has asked for a read index */
+	px_local last_local;
+	bool local_told;
+	sim_conn *stream[SIM_MAX_NODES + 1];
+	bool connecting[SIM_MAX_NODES + 1];
+	sim_conn *fwd;
+	uint64_t gaps_seen;
+	int idle_ticks;
+	px_usec last_tick;
+	px_usec tick_at; /* the tick scheduled, local clock */
 
 	/* the learner process */
-	uint64_t	learner_life;
-	bool		learn_scheduled;
-	uint64_t	fetch_request;	/* outstanding, 0: none */
-	px_usec		fetch_deadline;
-	px_node		fetch_hint;
-	px_slot		fetch_to;
-	sim_outcome *outcomes;		/* not delivered yet */
-	int			n_outcomes;
-	int			cap_outcomes;
-	bool		deliver_scheduled;
+	uint64_t learner_life;
+	bool learn_scheduled;
+	uint64_t fetch_request; /* outstanding, 0: none */
+	px_usec fetch_deadline;
+	px_node fetch_hint;
+	px_slot fetch_to;
+	sim_outcome *outcomes; /* not delivered yet */
+	int n_outcomes;
+	int cap_outcomes;
+	bool deliver_scheduled;
 
 	/* sessions */
 	sim_session sessions[SIM_MAX_SESSIONS];
 
-	char		ring[SIM_RING][SIM_LINE];
-	uint64_t	n_ring;
+	char ring[SIM_RING][SIM_LINE];
+	uint64_t n_ring;
 } sim_node;
 
 /* ---- events ---- */
 
 typedef enum sim_event_kind
 {
-	E_ARRIVE_OUT, E_ARRIVE_BACK, E_BACKEND, E_FLUSHED, E_ANSWER,
-	E_CLOSED, E_DOWN, E_CONNECT, E_TICK, E_WAKE, E_FORWARD, E_RPC,
-	E_LEARN, E_DELIVER, E_WALWRITE, E_SESSION, E_TIMEOUT,
-	E_START_SERVER, E_START_PROPOSER, E_PROPOSER_READY,
-	E_FAULT, E_HEAL, E_END
+	E_ARRIVE_OUT,
+	E_ARRIVE_BACK,
+	E_BACKEND,
+	E_FLUSHED,
+	E_ANSWER,
+	E_CLOSED,
+	E_DOWN,
+	E_CONNECT,
+	E_TICK,
+	E_WAKE,
+	E_FORWARD,
+	E_RPC,
+	E_LEARN,
+	E_DELIVER,
+	E_WALWRITE,
+	E_SESSION,
+	E_TIMEOUT,
+	E_START_SERVER,
+	E_START_PROPOSER,
+	E_PROPOSER_READY,
+	E_FAULT,
+	E_HEAL,
+	E_END
 } sim_event_kind;
 
 /* Which process of the node an event needs: a stall holds it up. */
 typedef enum sim_process
 {
-	P_WORLD, P_SERVER, P_PROPOSER, P_LEARNER
+	P_WORLD,
+	P_SERVER,
+	P_PROPOSER,
+	P_LEARNER
 } sim_process;
 
 typedef struct sim_event
 {
-	px_usec		at;
-	uint64_t	order;
+	px_usec at;
+	uint64_t order;
 	sim_event_kind kind;
 	sim_process process;
-	px_node		node;
-	uint64_t	life;			/* boot, or life of the process */
-	uint64_t	a;
-	uint64_t	b;
-	sim_msg    *msg;
-	sim_conn   *conn;
+	px_node node;
+	uint64_t life; /* boot, or life of the process */
+	uint64_t a;
+	uint64_t b;
+	sim_msg *msg;
+	sim_conn *conn;
 } sim_event;
 
 /* ---- coverage ---- */
 
-#define SIM_COVERAGE(X) \
-	X(cov_promise_ballots,		"promise with entries of several ballots") \
-	X(cov_promise_chosen,		"promise with an entry marked chosen") \
-	X(cov_recovered,			"value proposed again in a higher ballot") \
-	X(cov_replaced,				"accepted value replaced by another of a higher ballot") \
-	X(cov_gap_filled,			"gap filled by fetch") \
-	X(cov_fetch_replaced,		"fetched entry replaced a stale one") \
-	X(cov_snapshot,				"snapshot loaded") \
-	X(cov_truncated,			"log truncated") \
-	X(cov_duplicate,			"duplicate origin batch skipped") \
-	X(cov_gap_skip,				"origin batch skipped as a gap") \
-	X(cov_stale_incarnation,	"origin batch of an older incarnation skipped") \
-	X(cov_resend,				"origin batches sent again") \
-	X(cov_settled_never,		"numbered command settled: never took effect") \
-	X(cov_settled_unknown,		"numbered command settled: outcome unknown") \
-	X(cov_empty_batch,			"empty first batch of an incarnation") \
-	X(cov_timeout_unknown,		"session gave up: unknown") \
-	X(cov_timeout_never,		"session gave up: never sent") \
-	X(cov_prevote_lease,		"PreVote refused by a lease") \
-	X(cov_prevote_truncated,	"PreVote refused by truncation") \
-	X(cov_refused_ballot,		"Prepare refused by a higher promise") \
-	X(cov_refused_lease,		"Prepare refused by a lease") \
-	X(cov_refused_restart,		"Prepare refused after a restart") \
-	X(cov_accept_ballot,		"Accept refused by a higher promise") \
-	X(cov_accept_stream,		"Accept refused: not the open stream") \
-	X(cov_late_promise,			"promise after leadership was won") \
-	X(cov_reopened,				"stream opened again in one ballot") \
-	X(cov_paged,				"promise that did not hold the whole log") \
-	X(cov_catching_up,			"candidate caught up before its Prepare") \
-	X(cov_handover_sent,		"hand-over sent") \
-	X(cov_handover_used,		"Prepare with a hand-over promised") \
-	X(cov_step_down,			"step down by a higher ballot") \
-	X(cov_step_down_alone,		"leader stepped down without a majority") \
-	X(cov_window_full,			"window full") \
-	X(cov_window_deep,			"more than 32 slots in flight") \
-	X(cov_outbox_full,			"no room for another own batch") \
-	X(cov_read_leader,			"linearizable read at the leader") \
-	X(cov_read_follower,		"linearizable read at a follower") \
-	X(cov_read_restarted,		"read request repeated by a new proposer life") \
-	X(cov_stream_closed,		"leader's stream closed, lease ended early") \
-	X(cov_stale_closed,			"closing of a stream no longer open ignored") \
-	X(cov_lease_readable,		"readable lease granted") \
-	X(cov_crash_kept,			"crash kept an unflushed transaction") \
-	X(cov_crash_lost,			"crash lost an unflushed transaction") \
-	X(cov_crash_accept,			"crash in the middle of an acceptor's flush") \
-	X(cov_applied_fell,			"crash took applied back") \
-	X(cov_answer_lost,			"answer lost after the far side acted") \
-	X(cov_half_open,			"message sent into a half-open connection") \
-	X(cov_leader_life_ended,	"leading proposer process killed alone") \
-	X(cov_note_in_flush,		"acceptor changed by others during a flush") \
-	X(cov_light_waits,			"heartbeat that waited for a Prepare being made durable") \
-	X(cov_learner_member,		"cluster with a non-voting learner") \
-	X(cov_all_crashed,			"all servers crashed at once") \
-	X(cov_duel,					"elections provoked on all nodes at once")
+#define SIM_COVERAGE(X)                                                          \
+	X(cov_promise_ballots, "promise with entries of several ballots")            \
+	X(cov_promise_chosen, "promise with an entry marked chosen")                 \
+	X(cov_recovered, "value proposed again in a higher ballot")                  \
+	X(cov_replaced, "accepted value replaced by another of a higher ballot")     \
+	X(cov_gap_filled, "gap filled by fetch")                                     \
+	X(cov_fetch_replaced, "fetched entry replaced a stale one")                  \
+	X(cov_snapshot, "snapshot loaded")                                           \
+	X(cov_truncated, "log truncated")                                            \
+	X(cov_duplicate, "duplicate origin batch skipped")                           \
+	X(cov_gap_skip, "origin batch skipped as a gap")                             \
+	X(cov_stale_incarnation, "origin batch of an older incarnation skipped")     \
+	X(cov_resend, "origin batches sent again")                                   \
+	X(cov_settled_never, "numbered command settled: never took effect")          \
+	X(cov_settled_unknown, "numbered command settled: outcome unknown")          \
+	X(cov_empty_batch, "empty first batch of an incarnation")                    \
+	X(cov_timeout_unknown, "session gave up: unknown")                           \
+	X(cov_timeout_never, "session gave up: never sent")                          \
+	X(cov_prevote_lease, "PreVote refused by a lease")                           \
+	X(cov_prevote_truncated, "PreVote refused by truncation")                    \
+	X(cov_refused_ballot, "Prepare refused by a higher promise")                 \
+	X(cov_refused_lease, "Prepare refused by a lease")                           \
+	X(cov_refused_restart, "Prepare refused after a restart")                    \
+	X(cov_accept_ballot, "Accept refused by a higher promise")                   \
+	X(cov_accept_stream, "Accept refused: not the open stream")                  \
+	X(cov_late_promise, "promise after leadership was won")                      \
+	X(cov_reopened, "stream opened again in one ballot")                         \
+	X(cov_paged, "promise that did not hold the whole log")                      \
+	X(cov_catching_up, "candidate caught up before its Prepare")                 \
+	X(cov_handover_sent, "hand-over sent")                                       \
+	X(cov_handover_used, "Prepare with a hand-over promised")                    \
+	X(cov_step_down, "step down by a higher ballot")                             \
+	X(cov_step_down_alone, "leader stepped down without a majority")             \
+	X(cov_window_full, "window full")                                            \
+	X(cov_window_deep, "more than 32 slots in flight")                           \
+	X(cov_outbox_full, "no room for another own batch")                          \
+	X(cov_read_leader, "linearizable read at the leader")                        \
+	X(cov_read_follower, "linearizable read at a follower")                      \
+	X(cov_read_restarted, "read request repeated by a new proposer life")        \
+	X(cov_stream_closed, "leader's stream closed, lease ended early")            \
+	X(cov_stale_closed, "closing of a stream no longer open ignored")            \
+	X(cov_lease_readable, "readable lease granted")                              \
+	X(cov_crash_kept, "crash kept an unflushed transaction")                     \
+	X(cov_crash_lost, "crash lost an unflushed transaction")                     \
+	X(cov_crash_accept, "crash in the middle of an acceptor's flush")            \
+	X(cov_applied_fell, "crash took applied back")                               \
+	X(cov_answer_lost, "answer lost after the far side acted")                   \
+	X(cov_half_open, "message sent into a half-open connection")                 \
+	X(cov_leader_life_ended, "leading proposer process killed alone")            \
+	X(cov_note_in_flush, "acceptor changed by others during a flush")            \
+	X(cov_light_waits, "heartbeat that waited for a Prepare being made durable") \
+	X(cov_learner_member, "cluster with a non-voting learner")                   \
+	X(cov_all_crashed, "all servers crashed at once")                            \
+	X(cov_duel, "elections provoked on all nodes at once")
 
 typedef enum sim_coverage
 {
@@ -481,116 +515,116 @@ cover(sim_coverage c)
 typedef struct sim_vote
 {
 	struct sim_vote *next;
-	px_ballot	ballot;
-	sim_blob   *value;
-	uint32_t	accepted;		/* voters that ever held it durably, by bit */
+	px_ballot ballot;
+	sim_blob *value;
+	uint32_t accepted; /* voters that ever held it durably, by bit */
 } sim_vote;
 
 typedef struct sim_canon
 {
-	sim_vote   *votes;
-	sim_blob   *chosen;
-	px_ballot	chosen_ballot;	/* lowest ballot known to have chosen it */
-	uint64_t	digest;			/* after this slot */
+	sim_vote *votes;
+	sim_blob *chosen;
+	px_ballot chosen_ballot; /* lowest ballot known to have chosen it */
+	uint64_t digest;         /* after this slot */
 } sim_canon;
 
 typedef struct sim_lead
 {
-	px_ballot	ballot;
-	px_node		node;
-	uint64_t	life;
+	px_ballot ballot;
+	px_node node;
+	uint64_t life;
 } sim_lead;
 
 typedef enum sim_phase
 {
-	PHASE_CHAOS, PHASE_END
+	PHASE_CHAOS,
+	PHASE_END
 } sim_phase;
 
 typedef struct sim_weights
 {
-	int			cut, cut_node, crash, crash_leader, crash_many, kill_proposer,
-				kill_all_proposers, learner_stall, learner_restart, pause,
-				proposer_stall, one_way, two_way, split, isolate_leader,
-				slow_disk, transfer, no_vote, stuck;
+	int cut, cut_node, crash, crash_leader, crash_many, kill_proposer, kill_all_proposers,
+		learner_stall, learner_restart, pause, proposer_stall, one_way, two_way, split,
+		isolate_leader, slow_disk, transfer, no_vote, stuck;
 } sim_weights;
 
 typedef struct sim_world
 {
-	uint64_t	seed;
-	uint64_t	rng;
-	px_usec		now;
-	uint64_t	step;
-	uint64_t	max_steps;
-	sim_phase	phase;
-	int			n_nodes;
-	int			n_voters;
-	px_config	config;
-	sim_node	nodes[SIM_MAX_NODES + 1];	/* [id]; 0 unused */
+	uint64_t seed;
+	uint64_t rng;
+	px_usec now;
+	uint64_t step;
+	uint64_t max_steps;
+	sim_phase phase;
+	int n_nodes;
+	int n_voters;
+	px_config config;
+	sim_node nodes[SIM_MAX_NODES + 1]; /* [id]; 0 unused */
 
 	/* heap */
-	sim_event  *heap;
-	size_t		n_heap;
-	size_t		cap_heap;
-	uint64_t	order;
+	sim_event *heap;
+	size_t n_heap;
+	size_t cap_heap;
+	uint64_t order;
 
 	/* network */
-	px_usec		latency_us;
-	px_usec		jitter_us;
-	int			blocked[SIM_MAX_NODES + 1][SIM_MAX_NODES + 1];	/* [from][to], a count */
-	uint64_t	n_conns;
-	sim_conn  **conns;
-	uint64_t	fetch_requests;
-	uint64_t	lives;
+	px_usec latency_us;
+	px_usec jitter_us;
+	int blocked[SIM_MAX_NODES + 1][SIM_MAX_NODES + 1]; /* [from][to], a count */
+	uint64_t n_conns;
+	sim_conn **conns;
+	uint64_t fetch_requests;
+	uint64_t lives;
 
 	/* load */
-	int			n_sessions;
-	px_usec		think_us;
-	px_usec		timeout_us;
-	int			read_permille;
-	uint16_t	max_pad;
-	bool		truncating;
-	px_usec		election_us;
+	int n_sessions;
+	px_usec think_us;
+	px_usec timeout_us;
+	int read_permille;
+	uint16_t max_pad;
+	bool truncating;
+	px_usec election_us;
 
 	/* faults */
 	sim_weights weights;
-	px_usec		fault_every_us;
-	px_usec		chaos_ends;
-	uint64_t	fault_gen;
+	px_usec fault_every_us;
+	px_usec chaos_ends;
+	uint64_t fault_gen;
 
 	/* end phase */
-	px_usec		end_began;
-	px_usec		end_deadline;
-	px_usec		leader_deadline;
-	bool		leader_seen;
-	px_usec		took_us;
-	px_usec		leader_took_us;
+	px_usec end_began;
+	px_usec end_deadline;
+	px_usec leader_deadline;
+	bool leader_seen;
+	px_usec took_us;
+	px_usec leader_took_us;
 
 	/* observer */
-	sim_canon  *canon;
-	px_slot		cap_canon;
-	px_slot		prefix;			/* every slot up to it is chosen */
-	sim_tables	tables;			/* canonical, at prefix */
+	sim_canon *canon;
+	px_slot cap_canon;
+	px_slot prefix;    /* every slot up to it is chosen */
+	sim_tables tables; /* canonical, at prefix */
 	sim_command *commands;
-	uint64_t	n_commands;
-	uint64_t	cap_commands;
-	sim_lead   *leads;
-	int			n_leads;
-	int			cap_leads;
-	px_slot		acknowledged;	/* highest slot any client may rely on */
-	uint64_t	n_acknowledged;
-	uint64_t	n_reads;
+	uint64_t n_commands;
+	uint64_t cap_commands;
+	sim_lead *leads;
+	int n_leads;
+	int cap_leads;
+	px_slot acknowledged; /* highest slot any client may rely on */
+	uint64_t n_acknowledged;
+	uint64_t n_reads;
 
 	/* arena, blobs */
-	void	   *arena;
-	size_t		arena_used;
-	sim_blob  **buckets;
-	uint32_t	n_blobs;
+	void *arena;
+	size_t arena_used;
+	sim_blob **buckets;
+	uint32_t n_blobs;
 
 	/* output */
-	bool		trace;			/* to stdout, all of it */
-	bool		ring;			/* keep the last lines */
-	jmp_buf		failed;
-	char		fact[1024];
+	bool trace; /* to stdout, all of it */
+	bool ring;  /* keep the last lines */
+	jmp_buf failed;
+	char fact[1024];
 } sim_world;
 
 extern sim_world *W;
@@ -606,14 +640,18 @@ extern sim_blob *sim_blob_of(px_bytes bytes);
 extern sim_event *sim_at(px_usec at, sim_event_kind kind, sim_process process, px_node node);
 extern bool sim_next(sim_event *e);
 extern void sim_again(const sim_event *e, px_usec at);
-extern void sim_fail(const char *format,...) __attribute__((format(printf, 1, 2), noreturn));
-extern void sim_trace(sim_node *n, const char *format,...) __attribute__((format(printf, 2, 3)));
+extern void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+extern void sim_trace(sim_node *n, const char *format, ...) __attribute__((format(printf, 2, 3)));
 extern void sim_world_free(void);
 extern px_usec sim_clock(const sim_node *n);
 extern px_usec sim_when(const sim_node *n, px_usec local);
 
-#define TRACE(n, ...) \
-	do { if (W->trace || W->ring) sim_trace((n), __VA_ARGS__); } while (0)
+#define TRACE(n, ...)                    \
+	do                                   \
+	{                                    \
+		if (W->trace || W->ring)         \
+			sim_trace((n), __VA_ARGS__); \
+	} while (0)
 
 /* sim_net.c */
 extern sim_msg *net_msg(sim_msg_kind kind);
@@ -637,8 +675,7 @@ extern sim_cell *disk_cell(sim_image *im, px_slot slot);
 extern void disk_free(sim_node *n);
 
 /* sim_client.c */
-extern void client_apply(sim_tables *t, px_slot slot, sim_blob *value,
-						 sim_sink sink, void *arg);
+extern void client_apply(sim_tables *t, px_slot slot, sim_blob *value, sim_sink sink, void *arg);
 extern void client_session(sim_node *n, sim_session *s);
 extern void client_timeout(sim_node *n, sim_session *s);
 extern bool client_fill(sim_node *n, px_batch_writer *w, uint64_t incarnation, uint64_t sequence);
@@ -683,4 +720,4 @@ extern void fault_heal(const sim_event *e);
 extern void fault_end(void);
 extern bool fault_done(void);
 
-#endif							/* SIM_H */
+#endif /* SIM_H */

@@ -19,7 +19,7 @@ canon(px_slot slot)
 		sim_fail("slot %llu is out of bounds", (unsigned long long) slot);
 	if (slot >= W->cap_canon)
 	{
-		px_slot		cap = W->cap_canon ? W->cap_canon * 2 : 1024;
+		px_slot cap = W->cap_canon ? W->cap_canon * 2 : 1024;
 
 		while (cap <= slot)
 			cap *= 2;
@@ -35,7 +35,7 @@ canon(px_slot slot)
 static int
 bits(uint32_t m)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (; m != 0; m &= m - 1)
 		n++;
@@ -46,7 +46,7 @@ static const char *
 bal(px_ballot b)
 {
 	static char buf[4][32];
-	static int	i;
+	static int i;
 
 	i = (i + 1) % 4;
 	return px_trace_ballot(buf[i], sizeof(buf[i]), b);
@@ -75,18 +75,17 @@ safe_at(px_ballot ballot, const sim_canon *c, const sim_blob *value)
 		return true;
 	for (;;)
 	{
-		px_ballot	low = base == NULL ? 0 : base->ballot;
-		int			good = 0;
+		px_ballot low = base == NULL ? 0 : base->ballot;
+		int good = 0;
 
 		if (base == NULL || (base->value == value && low < ballot))
 		{
 			for (int i = 1; i <= W->n_voters; i++)
 			{
-				bool		clean = W->nodes[i].max_promised >= ballot;
+				bool clean = W->nodes[i].max_promised >= ballot;
 
 				for (const sim_vote *v = c->votes; v != NULL && clean; v = v->next)
-					if (v->ballot > low && v->ballot < ballot &&
-						(v->accepted & (1u << i)) != 0)
+					if (v->ballot > low && v->ballot < ballot && (v->accepted & (1u << i)) != 0)
 						clean = false;
 				if (clean)
 					good++;
@@ -103,8 +102,8 @@ safe_at(px_ballot ballot, const sim_canon *c, const sim_blob *value)
 void
 check_proposed(sim_node *n, px_ballot ballot, px_slot slot, sim_blob *value)
 {
-	sim_canon  *c = canon(slot);
-	sim_vote   *v;
+	sim_canon *c = canon(slot);
+	sim_vote *v;
 	px_value_view view;
 
 	if (px_ballot_node(ballot) != n->id)
@@ -113,20 +112,22 @@ check_proposed(sim_node *n, px_ballot ballot, px_slot slot, sim_blob *value)
 		if (v->ballot == ballot)
 		{
 			if (v->value != value)
-				sim_fail("two values proposed for (ballot %s, slot %llu) (§ 11.3)",
-						 bal(ballot), (unsigned long long) slot);
+				sim_fail("two values proposed for (ballot %s, slot %llu) (§ 11.3)", bal(ballot),
+						 (unsigned long long) slot);
 			return;
 		}
 	if (!px_value_open(value->bytes, &view))
 		sim_fail("node %u proposes a malformed value for slot %llu", n->id,
 				 (unsigned long long) slot);
 	if (c->chosen != NULL && ballot > c->chosen_ballot && c->chosen != value)
-		sim_fail("ballot %s proposes value v%u for slot %llu, where v%u was chosen in ballot %s (§ 11.1)",
-				 bal(ballot), value->id, (unsigned long long) slot, c->chosen->id,
-				 bal(c->chosen_ballot));
+		sim_fail(
+			"ballot %s proposes value v%u for slot %llu, where v%u was chosen in ballot %s (§ 11.1)",
+			bal(ballot), value->id, (unsigned long long) slot, c->chosen->id,
+			bal(c->chosen_ballot));
 	if (!safe_at(ballot, c, value))
-		sim_fail("ballot %s proposes value v%u for slot %llu, which no majority of promises allows (§ 11.4)",
-				 bal(ballot), value->id, (unsigned long long) slot);
+		sim_fail(
+			"ballot %s proposes value v%u for slot %llu, which no majority of promises allows (§ 11.4)",
+			bal(ballot), value->id, (unsigned long long) slot);
 	for (sim_vote *o = c->votes; o != NULL; o = o->next)
 		if (o->value == value && o->ballot < ballot)
 		{
@@ -144,7 +145,7 @@ static void
 canon_sink(void *arg, const sim_outcome *o)
 {
 	sim_command *c;
-	sim_node   *origin;
+	sim_node *origin;
 
 	(void) arg;
 	if (o->settle)
@@ -193,8 +194,8 @@ canon_sink(void *arg, const sim_outcome *o)
 			if (W->commands[i].origin == o->origin &&
 				W->commands[i].incarnation == o->incarnation && W->commands[i].sequence == q)
 				sim_fail("slot %llu: batch %llu of node %u executed, though batch %llu was not",
-						 (unsigned long long) o->slot, (unsigned long long) o->sequence,
-						 o->origin, (unsigned long long) q);
+						 (unsigned long long) o->slot, (unsigned long long) o->sequence, o->origin,
+						 (unsigned long long) q);
 	origin->executed_sequence = o->sequence;
 	if (c->incarnation != o->incarnation || c->sequence != o->sequence)
 		sim_fail("command %llu took effect under another number than its own",
@@ -206,12 +207,12 @@ canon_sink(void *arg, const sim_outcome *o)
 static void
 chosen(px_slot slot, sim_vote *v)
 {
-	sim_canon  *c = canon(slot);
+	sim_canon *c = canon(slot);
 
 	if (c->chosen != NULL && c->chosen != v->value)
 		sim_fail("two values chosen for slot %llu: v%u in ballot %s and v%u in ballot %s (§ 11.1)",
-				 (unsigned long long) slot, c->chosen->id, bal(c->chosen_ballot),
-				 v->value->id, bal(v->ballot));
+				 (unsigned long long) slot, c->chosen->id, bal(c->chosen_ballot), v->value->id,
+				 bal(v->ballot));
 	if (c->chosen == NULL || v->ballot < c->chosen_ballot)
 	{
 		c->chosen = v->value;
@@ -219,8 +220,8 @@ chosen(px_slot slot, sim_vote *v)
 		for (sim_vote *o = c->votes; o != NULL; o = o->next)
 			if (o->ballot > v->ballot && o->value != v->value)
 				sim_fail("slot %llu: v%u chosen in ballot %s, but ballot %s proposed v%u (§ 11.1)",
-						 (unsigned long long) slot, v->value->id, bal(v->ballot),
-						 bal(o->ballot), o->value->id);
+						 (unsigned long long) slot, v->value->id, bal(v->ballot), bal(o->ballot),
+						 o->value->id);
 	}
 	while (canon(W->prefix + 1)->chosen != NULL)
 	{
@@ -234,17 +235,17 @@ chosen(px_slot slot, sim_vote *v)
 void
 check_accepted(sim_node *n, px_slot slot, px_ballot ballot, sim_blob *value)
 {
-	sim_canon  *c = canon(slot);
-	sim_vote   *v;
+	sim_canon *c = canon(slot);
+	sim_vote *v;
 
 	for (v = c->votes; v != NULL && v->ballot != ballot; v = v->next)
 		;
 	if (v == NULL || v->value != value)
-		sim_fail("node %u accepted v%u for (ballot %s, slot %llu), which nobody proposed",
-				 n->id, value->id, bal(ballot), (unsigned long long) slot);
+		sim_fail("node %u accepted v%u for (ballot %s, slot %llu), which nobody proposed", n->id,
+				 value->id, bal(ballot), (unsigned long long) slot);
 	if (n->max_promised > ballot)
-		sim_fail("node %u accepted slot %llu in ballot %s after it had promised %s",
-				 n->id, (unsigned long long) slot, bal(ballot), bal(n->max_promised));
+		sim_fail("node %u accepted slot %llu in ballot %s after it had promised %s", n->id,
+				 (unsigned long long) slot, bal(ballot), bal(n->max_promised));
 	if (n->id > W->n_voters)
 		return;
 	if ((v->accepted & (1u << n->id)) != 0)
@@ -262,8 +263,8 @@ void
 check_durable(sim_node *n)
 {
 	if (n->durable.promised < n->max_promised)
-		sim_fail("node %u: promised fell from %s to %s (§ 11.2)", n->id,
-				 bal(n->max_promised), bal(n->durable.promised));
+		sim_fail("node %u: promised fell from %s to %s (§ 11.2)", n->id, bal(n->max_promised),
+				 bal(n->durable.promised));
 	n->max_promised = n->durable.promised;
 	if (n->durable.truncated > n->durable.tables.applied)
 		sim_fail("node %u: truncated %llu is above durably applied %llu (§ 11.6)", n->id,
@@ -277,8 +278,8 @@ check_known(sim_node *n, px_slot from, px_slot to)
 {
 	for (px_slot s = from; s <= to; s++)
 	{
-		sim_canon  *c = canon(s);
-		sim_cell   *cell = disk_cell(&n->visible, s);
+		sim_canon *c = canon(s);
+		sim_cell *cell = disk_cell(&n->visible, s);
 
 		if (c->chosen == NULL)
 			sim_fail("node %u takes slot %llu for chosen, which is not", n->id,
@@ -289,9 +290,8 @@ check_known(sim_node *n, px_slot from, px_slot to)
 			sim_fail("node %u takes slot %llu for chosen, but its log lacks it", n->id,
 					 (unsigned long long) s);
 		if (cell->value != c->chosen)
-			sim_fail("node %u takes v%u (ballot %s) for chosen at slot %llu, chosen was v%u",
-					 n->id, cell->value->id, bal(cell->ballot),
-					 (unsigned long long) s, c->chosen->id);
+			sim_fail("node %u takes v%u (ballot %s) for chosen at slot %llu, chosen was v%u", n->id,
+					 cell->value->id, bal(cell->ballot), (unsigned long long) s, c->chosen->id);
 	}
 }
 
@@ -299,11 +299,11 @@ check_known(sim_node *n, px_slot from, px_slot to)
 void
 check_applied(sim_node *n, px_slot slot, sim_blob *value, const sim_tables *after)
 {
-	sim_canon  *c = canon(slot);
+	sim_canon *c = canon(slot);
 
 	if (c->chosen != value)
-		sim_fail("node %u applied v%u at slot %llu, chosen was %s%u (§ 11.1)", n->id,
-				 value->id, (unsigned long long) slot, c->chosen ? "v" : "nothing ",
+		sim_fail("node %u applied v%u at slot %llu, chosen was %s%u (§ 11.1)", n->id, value->id,
+				 (unsigned long long) slot, c->chosen ? "v" : "nothing ",
 				 c->chosen ? c->chosen->id : 0);
 	if (slot > W->prefix)
 		sim_fail("node %u applied slot %llu above the canonical history's end", n->id,
@@ -353,8 +353,9 @@ check_prepare(sim_node *n, px_ballot ballot, px_node to)
 	if (to == n->id)
 		return;
 	if (n->durable.promised < ballot)
-		sim_fail("node %u sent Prepare %s to node %u before its own acceptor had promised it durably",
-				 n->id, bal(ballot), to);
+		sim_fail(
+			"node %u sent Prepare %s to node %u before its own acceptor had promised it durably",
+			n->id, bal(ballot), to);
 	lead(n, ballot, "prepared");
 }
 
@@ -376,7 +377,7 @@ check_promise(sim_node *n, const px_promise *r, const sim_msg *question)
 				 bal(r->promised));
 	if (r->refusal == PX_REFUSED_NOT && question->u.prepare.handover != 0 &&
 		question->u.prepare.handover == n->lease_ballot)
-		n->lease_until = 0;		/* its holder has given it up */
+		n->lease_until = 0; /* its holder has given it up */
 	if (r->refusal == PX_REFUSED_NOT && n->lease_until > question->received_at &&
 		px_ballot_node(r->ballot) != px_ballot_node(n->lease_ballot))
 		sim_fail("node %u promises %s while the readable lease it granted to %s stands (§ 9)",
@@ -392,24 +393,24 @@ check_answer(sim_node *n, const px_accepted *r, const sim_msg *question)
 	if (r->refusal != PX_REFUSED_NOT)
 		return;
 	if (r->lease_us == 0)
-		n->lease_until = 0;		/* withdrawn */
+		n->lease_until = 0; /* withdrawn */
 	else if (r->lease_readable)
 	{
 		n->lease_ballot = r->ballot;
-		n->lease_until = px_max64(n->lease_until,
-								  question->received_at + r->lease_us - r->lease_us / 50);
+		n->lease_until =
+			px_max64(n->lease_until, question->received_at + r->lease_us - r->lease_us / 50);
 	}
 	for (px_slot s = r->first; s < r->next; s++)
 	{
-		sim_cell   *cell;
+		sim_cell *cell;
 
 		if (s <= n->durable.truncated)
 			continue;
 		cell = disk_cell(&n->durable, s);
-		if (cell->value == NULL ||
-			(cell->ballot < r->ballot && canon(s)->chosen != cell->value))
-			sim_fail("node %u answers that slot %llu is accepted in ballot %s, but it is not durable (§ 11.2)",
-					 n->id, (unsigned long long) s, bal(r->ballot));
+		if (cell->value == NULL || (cell->ballot < r->ballot && canon(s)->chosen != cell->value))
+			sim_fail(
+				"node %u answers that slot %llu is accepted in ballot %s, but it is not durable (§ 11.2)",
+				n->id, (unsigned long long) s, bal(r->ballot));
 	}
 }
 
@@ -433,6 +434,5 @@ check_acceptor(sim_node *n, const px_acceptor *before)
 		check_known(n, before->chosen + 1, a->chosen);
 	if (a->chosen < n->visible.tables.applied)
 		sim_fail("node %u: applied %llu is above chosen %llu (§ 11.6)", n->id,
-				 (unsigned long long) n->visible.tables.applied,
-				 (unsigned long long) a->chosen);
+				 (unsigned long long) n->visible.tables.applied, (unsigned long long) a->chosen);
 }

@@ -15,7 +15,12 @@
 
 enum
 {
-	OP_CAS, OP_INSERT, OP_APPEND, OP_INCREMENT, OP_DELETE, N_OPS
+	OP_CAS,
+	OP_INSERT,
+	OP_APPEND,
+	OP_INCREMENT,
+	OP_DELETE,
+	N_OPS
 };
 
 /* ---- commands as bytes ---- */
@@ -30,7 +35,7 @@ put64(uint8_t *p, uint64_t v)
 static uint64_t
 get64(const uint8_t *p)
 {
-	uint64_t	v = 0;
+	uint64_t v = 0;
 
 	for (int i = 0; i < 8; i++)
 		v |= (uint64_t) p[i] << (8 * i);
@@ -40,7 +45,7 @@ get64(const uint8_t *p)
 static uint64_t
 mix(uint64_t h, uint64_t v)
 {
-	uint64_t	state = h ^ (v * UINT64_C(0x9E3779B97F4A7C15));
+	uint64_t state = h ^ (v * UINT64_C(0x9E3779B97F4A7C15));
 
 	return px_random(&state);
 }
@@ -50,8 +55,8 @@ mix(uint64_t h, uint64_t v)
 static sim_result
 execute(sim_tables *t, uint64_t id, uint8_t op, uint8_t key, uint64_t a1, uint64_t a2)
 {
-	sim_row    *r = &t->rows[key % SIM_KEYS];
-	sim_result	res = {true, 0};
+	sim_row *r = &t->rows[key % SIM_KEYS];
+	sim_result res = {true, 0};
 
 	switch (op)
 	{
@@ -98,23 +103,22 @@ client_apply(sim_tables *t, px_slot slot, sim_blob *value, sim_sink sink, void *
 {
 	px_value_view v;
 	px_batch_view b;
-	uint32_t	pos = 0;
+	uint32_t pos = 0;
 
 	if (slot != t->applied + 1)
-		sim_fail("slot %llu applied after slot %llu",
-				 (unsigned long long) slot, (unsigned long long) t->applied);
+		sim_fail("slot %llu applied after slot %llu", (unsigned long long) slot,
+				 (unsigned long long) t->applied);
 	if (!px_value_open(value->bytes, &v))
 		sim_fail("slot %llu holds a malformed value", (unsigned long long) slot);
 	t->digest = mix(t->digest, slot);
 	if (v.kind == PX_VALUE_BATCHES)
 		while (px_value_next_batch(&v, &pos, &b))
 		{
-			px_origin	old = px_origins_get(&t->origins, b.origin);
-			px_verdict	verdict = px_origins_judge(&t->origins, b.origin,
-												   b.incarnation, b.sequence);
+			px_origin old = px_origins_get(&t->origins, b.origin);
+			px_verdict verdict = px_origins_judge(&t->origins, b.origin, b.incarnation, b.sequence);
 			px_command_view c;
-			uint32_t	at = 0;
-			uint16_t	index = 0;
+			uint32_t at = 0;
+			uint16_t index = 0;
 			sim_outcome o;
 
 			t->digest = mix(t->digest, (uint64_t) verdict);
@@ -172,7 +176,7 @@ client_apply(sim_tables *t, px_slot slot, sim_blob *value, sim_sink sink, void *
 void
 client_schedule(sim_node *n, sim_session *s, px_usec after)
 {
-	sim_event  *e = sim_at(W->now + after, E_SESSION, P_SERVER, n->id);
+	sim_event *e = sim_at(W->now + after, E_SESSION, P_SERVER, n->id);
 
 	e->a = (uint64_t) (s - n->sessions);
 	e->b = s->generation;
@@ -195,7 +199,9 @@ tell(sim_node *n, sim_session *s, sim_told told, const sim_result *result)
 
 	TRACE(n, "node %u session %d command %llu: %s", n->id, (int) (s - n->sessions),
 		  (unsigned long long) s->command,
-		  told == TOLD_RESULT ? "result" : told == TOLD_NEVER ? "never" : "unknown");
+		  told == TOLD_RESULT  ? "result"
+		  : told == TOLD_NEVER ? "never"
+							   : "unknown");
 	if (c->told != TOLD_NOTHING)
 		sim_fail("command %llu was told twice", (unsigned long long) s->command);
 	c->told = told;
@@ -222,9 +228,9 @@ tell(sim_node *n, sim_session *s, sim_told told, const sim_result *result)
 void
 client_session(sim_node *n, sim_session *s)
 {
-	bool		read;
-	px_usec		patience = rnd_log(W->timeout_us / 4 + 1, W->timeout_us * 2);
-	sim_event  *e;
+	bool read;
+	px_usec patience = rnd_log(W->timeout_us / 4 + 1, W->timeout_us * 2);
+	sim_event *e;
 
 	if (s->state != S_IDLE)
 		return;
@@ -248,7 +254,7 @@ client_session(sim_node *n, sim_session *s)
 	}
 	else
 	{
-		uint64_t	id = ++W->n_commands;
+		uint64_t id = ++W->n_commands;
 
 		if (id >= W->cap_commands)
 		{
@@ -282,7 +288,7 @@ void
 client_timeout(sim_node *n, sim_session *s)
 {
 	if (W->phase == PHASE_END)
-		return;					/* everything must finish by itself now */
+		return; /* everything must finish by itself now */
 	switch (s->state)
 	{
 		case S_IDLE:
@@ -319,13 +325,13 @@ client_queued(const sim_node *n)
 bool
 client_fill(sim_node *n, px_batch_writer *w, uint64_t incarnation, uint64_t sequence)
 {
-	uint16_t	index = 0;
-	int			most = chance(500) ? 1 : SIM_MAX_SESSIONS;
+	uint16_t index = 0;
+	int most = chance(500) ? 1 : SIM_MAX_SESSIONS;
 
 	while (index < most)
 	{
 		sim_session *s = NULL;
-		uint8_t		bytes[COMMAND_BYTES + 1024];
+		uint8_t bytes[COMMAND_BYTES + 1024];
 
 		for (int i = 0; i < W->n_sessions; i++)
 			if (n->sessions[i].state == S_QUEUED &&
@@ -339,8 +345,8 @@ client_fill(sim_node *n, px_batch_writer *w, uint64_t incarnation, uint64_t sequ
 		bytes[9] = s->key;
 		put64(bytes + 16, s->arg1);
 		put64(bytes + 24, s->arg2);
-		if (!px_batch_add(w, (uint32_t) (s - n->sessions), s->generation,
-						  bytes, (uint32_t) COMMAND_BYTES + s->pad))
+		if (!px_batch_add(w, (uint32_t) (s - n->sessions), s->generation, bytes,
+						  (uint32_t) COMMAND_BYTES + s->pad))
 		{
 			if (index == 0)
 				sim_fail("a command of %u bytes does not fit an empty batch",
@@ -387,8 +393,7 @@ client_outcome(sim_node *n, const sim_outcome *o)
 		sim_session *s = &n->sessions[o->cell];
 
 		if (s->state == S_NUMBERED && s->generation == o->generation &&
-			s->incarnation == o->incarnation && s->sequence == o->sequence &&
-			s->index == o->index)
+			s->incarnation == o->incarnation && s->sequence == o->sequence && s->index == o->index)
 		{
 			if (s->command != o->command)
 				sim_fail("a session of node %u was handed the result of another command", n->id);
@@ -416,10 +421,11 @@ client_reads_ready(sim_node *n)
 		if (s->state != S_READ_APPLY || n->visible.tables.applied < s->read_index)
 			continue;
 		if (n->visible.tables.applied < s->must_see)
-			sim_fail("node %u: a linearizable read at slot %llu (read index %llu) misses slot %llu, "
-					 "acknowledged before it began (§ 11.8)", n->id,
-					 (unsigned long long) n->visible.tables.applied,
-					 (unsigned long long) s->read_index, (unsigned long long) s->must_see);
+			sim_fail(
+				"node %u: a linearizable read at slot %llu (read index %llu) misses slot %llu, "
+				"acknowledged before it began (§ 11.8)",
+				n->id, (unsigned long long) n->visible.tables.applied,
+				(unsigned long long) s->read_index, (unsigned long long) s->must_see);
 		/* what a read has shown, a later one must show too */
 		W->acknowledged = px_max64(W->acknowledged, n->visible.tables.applied);
 		W->n_reads++;

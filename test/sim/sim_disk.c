@@ -16,7 +16,7 @@ disk_cell(sim_image *im, px_slot slot)
 {
 	if (slot >= im->cap)
 	{
-		px_slot		cap = im->cap ? im->cap * 2 : 256;
+		px_slot cap = im->cap ? im->cap * 2 : 256;
 
 		while (cap <= slot)
 			cap *= 2;
@@ -60,7 +60,7 @@ redo(sim_image *im, const sim_wal *w)
 sim_wal *
 disk_begin(uint16_t n_cells)
 {
-	sim_wal    *w = calloc(1, sizeof(sim_wal) + n_cells * sizeof(sim_cell));
+	sim_wal *w = calloc(1, sizeof(sim_wal) + n_cells * sizeof(sim_cell));
 
 	if (w == NULL)
 		abort();
@@ -102,7 +102,7 @@ disk_show(sim_node *n, sim_wal *w)
 static void
 harden_first(sim_node *n)
 {
-	sim_wal    *w = n->wal_head;
+	sim_wal *w = n->wal_head;
 
 	n->wal_head = w->next;
 	if (n->wal_head == NULL)
@@ -128,10 +128,10 @@ disk_flush(sim_node *n, uint64_t lsn)
 void
 disk_crash(sim_node *n)
 {
-	int			pending = 0;
-	int			keep;
-	sim_cell   *log = n->visible.log;
-	px_slot		cap = n->visible.cap;
+	int pending = 0;
+	int keep;
+	sim_cell *log = n->visible.log;
+	px_slot cap = n->visible.cap;
 
 	for (sim_wal *w = n->wal_head; w != NULL; w = w->next)
 		pending++;
@@ -151,7 +151,7 @@ disk_crash(sim_node *n)
 		harden_first(n);
 	while (n->wal_head != NULL)
 	{
-		sim_wal    *w = n->wal_head;
+		sim_wal *w = n->wal_head;
 
 		n->wal_head = w->next;
 		discard(w);
@@ -176,7 +176,7 @@ disk_free(sim_node *n)
 		discard(n->job_wal);
 	while (n->wal_head != NULL)
 	{
-		sim_wal    *w = n->wal_head;
+		sim_wal *w = n->wal_head;
 
 		n->wal_head = w->next;
 		discard(w);

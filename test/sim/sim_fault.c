@@ -10,19 +10,21 @@
 
 typedef enum sim_style
 {
-	STYLE_MIXED,				/* a bit of everything */
-	STYLE_CRASHES,				/* servers die in the middle of flushes */
+	STYLE_MIXED,   /* a bit of everything */
+	STYLE_CRASHES, /* servers die in the middle of flushes */
 	STYLE_PARTITIONS,
-	STYLE_CONNECTIONS,			/* cuts, resends, restarts of proposers */
-	STYLE_BEHIND,				/* learners stall for long, all servers die */
-	STYLE_CALM,					/* load and hand-overs only */
-	STYLE_DUEL,					/* elections everywhere at once, again and again */
+	STYLE_CONNECTIONS, /* cuts, resends, restarts of proposers */
+	STYLE_BEHIND,      /* learners stall for long, all servers die */
+	STYLE_CALM,        /* load and hand-overs only */
+	STYLE_DUEL,        /* elections everywhere at once, again and again */
 	N_STYLES
 } sim_style;
 
 typedef enum heal_kind
 {
-	HEAL_BLOCK, HEAL_VOTE, HEAL_CRASH
+	HEAL_BLOCK,
+	HEAL_VOTE,
+	HEAL_CRASH
 } heal_kind;
 
 static sim_node *
@@ -111,8 +113,8 @@ weigh(sim_style style)
 static void
 next_fault(void)
 {
-	sim_event  *e = sim_at(W->now + rnd_log(W->fault_every_us / 8 + 1, W->fault_every_us * 2),
-						   E_FAULT, P_WORLD, 0);
+	sim_event *e = sim_at(W->now + rnd_log(W->fault_every_us / 8 + 1, W->fault_every_us * 2),
+						  E_FAULT, P_WORLD, 0);
 
 	e->a = W->fault_gen;
 }
@@ -126,7 +128,7 @@ a_while(void)
 static void
 block(px_node from, px_node to, px_usec how_long)
 {
-	sim_event  *e;
+	sim_event *e;
 
 	if (from == to)
 		return;
@@ -143,7 +145,7 @@ wear(px_node x, px_node y)
 {
 	for (uint64_t i = 1; i <= W->n_conns; i++)
 	{
-		sim_conn   *c = W->conns[i];
+		sim_conn *c = W->conns[i];
 
 		if (c->cut || !((c->near == x && c->far == y) || (c->near == y && c->far == x)))
 			continue;
@@ -178,7 +180,7 @@ crash(sim_node *n)
 	/* not seldom what crashed once does so again as soon as it is up */
 	if (chance(200))
 	{
-		sim_event  *e = sim_at(W->now + rnd_log(5 * SIM_MS, 200 * SIM_MS), E_HEAL, P_WORLD, 0);
+		sim_event *e = sim_at(W->now + rnd_log(5 * SIM_MS, 200 * SIM_MS), E_HEAL, P_WORLD, 0);
 
 		e->a = n->id;
 		e->b = HEAL_CRASH;
@@ -189,8 +191,8 @@ crash(sim_node *n)
 static void
 crash_many(void)
 {
-	int			all = chance(600);
-	int			down = 0;
+	int all = chance(600);
+	int down = 0;
 
 	for (int i = 1; i <= W->n_nodes; i++)
 		if (all || chance(500))
@@ -234,12 +236,12 @@ void
 fault_now(const sim_event *e)
 {
 	const sim_weights *w = &W->weights;
-	const int  *all = (const int *) w;
-	int64_t		sum = 0;
-	int64_t		at;
-	sim_node   *n = some_node();
-	sim_node   *leader = node_leader();
-	px_usec		how_long = a_while();
+	const int *all = (const int *) w;
+	int64_t sum = 0;
+	int64_t at;
+	sim_node *n = some_node();
+	sim_node *leader = node_leader();
+	px_usec how_long = a_while();
 
 	if (W->phase != PHASE_CHAOS || e->a != W->fault_gen)
 		return;
@@ -251,7 +253,7 @@ fault_now(const sim_event *e)
 	if (pick(&at, w->cut))
 	{
 		/* one of the newest connections, likely a living one */
-		uint64_t	back = rnd_below(px_min64(W->n_conns, 40));
+		uint64_t back = rnd_below(px_min64(W->n_conns, 40));
 
 		if (W->n_conns > 0)
 			net_cut(W->conns[W->n_conns - back],
@@ -292,14 +294,14 @@ fault_now(const sim_event *e)
 		(chance(400) ? leader : n)->proposer_until = W->now + how_long;
 	else if (pick(&at, w->one_way))
 	{
-		sim_node   *m = some_node();
+		sim_node *m = some_node();
 
 		block(n->id, m->id, how_long);
 		wear(n->id, m->id);
 	}
 	else if (pick(&at, w->two_way))
 	{
-		sim_node   *m = some_node();
+		sim_node *m = some_node();
 
 		block(n->id, m->id, how_long);
 		block(m->id, n->id, how_long);
@@ -315,7 +317,7 @@ fault_now(const sim_event *e)
 		node_transfer(leader, chance(300) ? 0 : (px_node) rnd_between(1, (uint64_t) W->n_nodes));
 	else if (pick(&at, w->no_vote))
 	{
-		sim_event  *h;
+		sim_event *h;
 
 		n->no_vote = true;
 		node_wake(n);
@@ -356,15 +358,15 @@ fault_heal(const sim_event *e)
 void
 fault_end(void)
 {
-	int			spare = (W->n_voters - 1) / 2;
-	bool		minority_down = chance(250);
+	int spare = (W->n_voters - 1) / 2;
+	bool minority_down = chance(250);
 
 	W->phase = PHASE_END;
 	W->fault_gen++;
 	memset(W->blocked, 0, sizeof(W->blocked));
 	for (int i = 1; i <= W->n_nodes; i++)
 	{
-		sim_node   *n = &W->nodes[i];
+		sim_node *n = &W->nodes[i];
 
 		n->paused_until = 0;
 		n->proposer_until = 0;
@@ -386,7 +388,7 @@ fault_end(void)
 		duel();
 	for (int i = 1; i <= W->n_nodes; i++)
 	{
-		sim_node   *n = &W->nodes[i];
+		sim_node *n = &W->nodes[i];
 
 		if (!n->up)
 			continue;
@@ -412,9 +414,9 @@ fault_end(void)
 bool
 fault_done(void)
 {
-	sim_node   *leader = node_leader();
+	sim_node *leader = node_leader();
 	const char *what = NULL;
-	px_node		who = 0;
+	px_node who = 0;
 
 	if (leader != NULL && leader->ready && !W->leader_seen)
 	{
@@ -429,7 +431,7 @@ fault_done(void)
 		what = "there is no ready leader";
 	for (int i = 1; i <= W->n_nodes && what == NULL; i++)
 	{
-		sim_node   *n = &W->nodes[i];
+		sim_node *n = &W->nodes[i];
 
 		if (!n->up)
 			continue;
@@ -467,12 +469,12 @@ fault_done(void)
 void
 fault_setup(uint64_t seed, int nodes, uint64_t steps)
 {
-	sim_style	style;
-	bool		readable;
-	px_usec		heartbeat;
-	uint16_t	depth;
-	uint32_t	max_batch;
-	uint32_t	max_value;
+	sim_style style;
+	bool readable;
+	px_usec heartbeat;
+	uint16_t depth;
+	uint32_t max_batch;
+	uint32_t max_value;
 
 	W->seed = seed;
 	W->rng = seed * UINT64_C(0xD1342543DE82EF95) + 1;
@@ -480,7 +482,7 @@ fault_setup(uint64_t seed, int nodes, uint64_t steps)
 	style = (sim_style) rnd_below(N_STYLES);
 	if (nodes == 0)
 	{
-		uint64_t	r = rnd_below(100);
+		uint64_t r = rnd_below(100);
 
 		nodes = r < 50 ? 3 : r < 82 ? 5 : r < 88 ? 4 : r < 93 ? 7 : r < 96 ? 2 : r < 98 ? 6 : 1;
 	}
@@ -527,11 +529,12 @@ fault_setup(uint64_t seed, int nodes, uint64_t steps)
 	W->fault_every_us = rnd_log(20 * SIM_MS, 2 * W->election_us);
 	W->chaos_ends = rnd_between(8, 40) * W->election_us;
 	depth = (uint16_t) (chance(300) ? PX_MAX_WINDOW : rnd_log(1, PX_MAX_WINDOW));
-	max_batch = (uint32_t) rnd_between(PX_BATCH_HEADER_BYTES + PX_COMMAND_HEADER_BYTES + 32 + W->max_pad + 8, 1600);
+	max_batch = (uint32_t) rnd_between(
+		PX_BATCH_HEADER_BYTES + PX_COMMAND_HEADER_BYTES + 32 + W->max_pad + 8, 1600);
 	max_value = (uint32_t) rnd_between(max_batch + PX_VALUE_HEADER_BYTES, 4 * max_batch + 64);
 	for (int i = 1; i <= W->n_nodes; i++)
 	{
-		sim_node   *n = &W->nodes[i];
+		sim_node *n = &W->nodes[i];
 		px_proposer_params *p = &n->params;
 
 		n->offset_us = rnd_between(SIM_SEC, 1000000 * SIM_SEC);

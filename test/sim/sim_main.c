@@ -16,17 +16,17 @@
 
 typedef struct outcome
 {
-	bool		ok;
-	uint64_t	step;
-	px_usec		at;
-	char		fact[1024];
-	px_slot		slots;
-	uint64_t	commands;
-	uint64_t	acknowledged;
-	uint64_t	reads;
-	px_usec		took_us;
-	px_usec		leader_took_us;
-	px_usec		election_us;
+	bool ok;
+	uint64_t step;
+	px_usec at;
+	char fact[1024];
+	px_slot slots;
+	uint64_t commands;
+	uint64_t acknowledged;
+	uint64_t reads;
+	px_usec took_us;
+	px_usec leader_took_us;
+	px_usec election_us;
 } outcome;
 
 static uint64_t totals[6];
@@ -38,7 +38,7 @@ static uint64_t worst_leader_seed;
 static void
 run(uint64_t seed, int nodes, uint64_t steps, bool trace, bool ring, outcome *out)
 {
-	sim_event	e;
+	sim_event e;
 
 	memset(out, 0, sizeof(*out));
 	W = calloc(1, sizeof(sim_world));
@@ -78,8 +78,8 @@ run(uint64_t seed, int nodes, uint64_t steps, bool trace, bool ring, outcome *ou
 		if (ring)
 			for (int i = 1; i <= W->n_nodes; i++)
 			{
-				sim_node   *n = &W->nodes[i];
-				uint64_t	first = n->n_ring > SIM_RING ? n->n_ring - SIM_RING : 0;
+				sim_node *n = &W->nodes[i];
+				uint64_t first = n->n_ring > SIM_RING ? n->n_ring - SIM_RING : 0;
 
 				printf("--- node %d, last lines (step, ms) ---\n", i);
 				for (uint64_t j = first; j < n->n_ring; j++)
@@ -101,8 +101,8 @@ run(uint64_t seed, int nodes, uint64_t steps, bool trace, bool ring, outcome *ou
 static bool
 one(uint64_t seed, int nodes, uint64_t steps, bool trace)
 {
-	outcome		o;
-	uint64_t	tenths;
+	outcome o;
+	uint64_t tenths;
 
 	run(seed, nodes, steps, trace, false, &o);
 	totals[0]++;
@@ -129,8 +129,8 @@ one(uint64_t seed, int nodes, uint64_t steps, bool trace)
 	}
 	if (!trace)
 	{
-		outcome		again;
-		uint64_t	keep[N_COVERAGE];
+		outcome again;
+		uint64_t keep[N_COVERAGE];
 
 		memcpy(keep, sim_covered, sizeof(keep));
 		run(seed, nodes, steps, false, true, &again);
@@ -138,9 +138,9 @@ one(uint64_t seed, int nodes, uint64_t steps, bool trace)
 		if (again.ok || again.step != o.step || strcmp(again.fact, o.fact) != 0)
 			printf("THE SECOND RUN DIFFERS: the simulator is not deterministic\n");
 	}
-	printf("FAILED seed %llu at step %llu (%llu.%03llu ms): %s\n",
-		   (unsigned long long) seed, (unsigned long long) o.step,
-		   (unsigned long long) (o.at / 1000), (unsigned long long) (o.at % 1000), o.fact);
+	printf("FAILED seed %llu at step %llu (%llu.%03llu ms): %s\n", (unsigned long long) seed,
+		   (unsigned long long) o.step, (unsigned long long) (o.at / 1000),
+		   (unsigned long long) (o.at % 1000), o.fact);
 	printf("replay: ./sim --seed %llu", (unsigned long long) seed);
 	if (nodes != 0)
 		printf(" --nodes %d", nodes);
@@ -154,15 +154,17 @@ one(uint64_t seed, int nodes, uint64_t steps, bool trace)
 static void
 usage(void)
 {
-	fprintf(stderr, "usage: sim --seed N | --seeds FROM..TO | --file FILE ...\n"
-			"           [--nodes 1..%d] [--steps N] [--trace] [--coverage] [--quiet] [--stop]\n", SIM_MAX_NODES);
+	fprintf(stderr,
+			"usage: sim --seed N | --seeds FROM..TO | --file FILE ...\n"
+			"           [--nodes 1..%d] [--steps N] [--trace] [--coverage] [--quiet] [--stop]\n",
+			SIM_MAX_NODES);
 	exit(2);
 }
 
 static uint64_t
 number(const char *s, char **end)
 {
-	uint64_t	v = strtoull(s, end, 10);
+	uint64_t v = strtoull(s, end, 10);
 
 	if (*end == s)
 		usage();
@@ -172,14 +174,14 @@ number(const char *s, char **end)
 int
 main(int argc, char **argv)
 {
-	int			nodes = 0;
-	uint64_t	steps = DEFAULT_STEPS;
-	bool		trace = false;
-	bool		coverage = false;
-	bool		quiet = false;
-	bool		stop = false;
-	uint64_t	failures = 0;
-	char	   *end;
+	int nodes = 0;
+	uint64_t steps = DEFAULT_STEPS;
+	bool trace = false;
+	bool coverage = false;
+	bool quiet = false;
+	bool stop = false;
+	uint64_t failures = 0;
+	char *end;
 
 	for (int i = 1; i < argc; i++)
 	{
@@ -216,8 +218,8 @@ main(int argc, char **argv)
 		}
 		else if (strcmp(argv[i], "--seeds") == 0)
 		{
-			uint64_t	from = number(argv[++i], &end);
-			uint64_t	to;
+			uint64_t from = number(argv[++i], &end);
+			uint64_t to;
 
 			if (strncmp(end, "..", 2) != 0)
 				usage();
@@ -228,8 +230,8 @@ main(int argc, char **argv)
 		}
 		else if (strcmp(argv[i], "--file") == 0)
 		{
-			FILE	   *f = fopen(argv[++i], "r");
-			char		line[256];
+			FILE *f = fopen(argv[++i], "r");
+			char line[256];
 
 			if (f == NULL)
 			{
@@ -239,9 +241,8 @@ main(int argc, char **argv)
 			/* lines: seed [nodes [steps]] [# why] */
 			while (fgets(line, sizeof(line), f) != NULL)
 			{
-				unsigned long long s = 0,
-							st = DEFAULT_STEPS;
-				int			nn = 0;
+				unsigned long long s = 0, st = DEFAULT_STEPS;
+				int nn = 0;
 
 				if (line[0] == '#' || sscanf(line, "%llu %d %llu", &s, &nn, &st) < 1)
 					continue;
@@ -263,16 +264,13 @@ main(int argc, char **argv)
 			   (unsigned long long) totals[0], (unsigned long long) failures,
 			   (unsigned long long) totals[1], (unsigned long long) totals[2],
 			   (unsigned long long) totals[3], (unsigned long long) totals[4],
-			   (unsigned long long) totals[5],
-			   (unsigned long long) worst_leader_tenths / 10,
+			   (unsigned long long) totals[5], (unsigned long long) worst_leader_tenths / 10,
 			   (unsigned long long) worst_leader_tenths % 10,
-			   (unsigned long long) worst_leader_seed,
-			   (unsigned long long) worst_end_tenths / 10,
-			   (unsigned long long) worst_end_tenths % 10,
-			   (unsigned long long) worst_end_seed);
+			   (unsigned long long) worst_leader_seed, (unsigned long long) worst_end_tenths / 10,
+			   (unsigned long long) worst_end_tenths % 10, (unsigned long long) worst_end_seed);
 	if (coverage)
 	{
-		int			missing = 0;
+		int missing = 0;
 
 		for (int i = 0; i < N_COVERAGE; i++)
 		{

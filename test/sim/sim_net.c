@@ -15,7 +15,7 @@
 sim_msg *
 net_msg(sim_msg_kind kind)
 {
-	sim_msg    *m = sim_alloc(sizeof(sim_msg));
+	sim_msg *m = sim_alloc(sizeof(sim_msg));
 
 	m->kind = kind;
 	return m;
@@ -36,7 +36,7 @@ fifo_put(sim_fifo *f, sim_msg *m)
 static sim_msg *
 fifo_get(sim_fifo *f)
 {
-	sim_msg    *m = f->head;
+	sim_msg *m = f->head;
 
 	if (m != NULL)
 	{
@@ -51,7 +51,7 @@ fifo_get(sim_fifo *f)
 static void
 fifo_keep(sim_fifo *f, int keep)
 {
-	sim_msg    *m = f->head;
+	sim_msg *m = f->head;
 
 	if (keep >= f->n)
 		return;
@@ -70,30 +70,31 @@ fifo_keep(sim_fifo *f, int keep)
 px_usec
 net_delay(px_node from, px_node to)
 {
-	px_usec		base = from == to ? 20 : W->latency_us;
-	px_usec		d = base + rnd_below(W->jitter_us + 1) / (from == to ? 4 : 1);
+	px_usec base = from == to ? 20 : W->latency_us;
+	px_usec d = base + rnd_below(W->jitter_us + 1) / (from == to ? 4 : 1);
 
 	if (W->phase == PHASE_CHAOS && chance(4))
-		d += rnd_log(SIM_MS, 400 * SIM_MS);	/* a retransmission */
+		d += rnd_log(SIM_MS, 400 * SIM_MS); /* a retransmission */
 	return d;
 }
 
 bool
 net_reachable(px_node from, px_node to)
 {
-	sim_node   *f = &W->nodes[to];
+	sim_node *f = &W->nodes[to];
 
-	return f->up && f->paused_until <= W->now &&
-		W->blocked[from][to] == 0 && W->blocked[to][from] == 0;
+	return f->up && f->paused_until <= W->now && W->blocked[from][to] == 0 &&
+		   W->blocked[to][from] == 0;
 }
 
 sim_conn *
 net_connect(sim_node *from, sim_node *to, bool forward)
 {
-	sim_conn   *c;
+	sim_conn *c;
 
 	if (W->n_conns + 1 >= SIM_MAX_CONNS)
-		sim_fail("the run made more than %d connections: reconnecting in a tight loop", SIM_MAX_CONNS);
+		sim_fail("the run made more than %d connections: reconnecting in a tight loop",
+				 SIM_MAX_CONNS);
 	c = sim_alloc(sizeof(sim_conn));
 	c->id = ++W->n_conns;
 	if (W->conns == NULL)
@@ -114,7 +115,7 @@ net_connect(sim_node *from, sim_node *to, bool forward)
 void
 net_send(sim_conn *c, sim_msg *m)
 {
-	px_usec		at;
+	px_usec at;
 
 	if (c->cut)
 	{
@@ -130,7 +131,7 @@ net_send(sim_conn *c, sim_msg *m)
 void
 net_reply(sim_conn *c, sim_msg *m)
 {
-	px_usec		at;
+	px_usec at;
 
 	if (c->cut)
 	{
@@ -150,7 +151,7 @@ net_reply(sim_conn *c, sim_msg *m)
 void
 net_cut(sim_conn *c, px_usec near_delay, px_usec far_delay)
 {
-	sim_event  *e;
+	sim_event *e;
 
 	if (c->cut)
 		return;
@@ -158,7 +159,7 @@ net_cut(sim_conn *c, px_usec near_delay, px_usec far_delay)
 	fifo_keep(&c->out, (int) rnd_below((uint64_t) c->out.n + 1));
 	if (c->back.n > 0)
 	{
-		int			keep = (int) rnd_below((uint64_t) c->back.n + 1);
+		int keep = (int) rnd_below((uint64_t) c->back.n + 1);
 
 		if (keep < c->back.n)
 			cover(cov_answer_lost);
@@ -166,7 +167,8 @@ net_cut(sim_conn *c, px_usec near_delay, px_usec far_delay)
 	}
 	if (c->near_open)
 	{
-		e = sim_at(px_max64(W->now + near_delay, c->back.last_arrival), E_DOWN, P_PROPOSER, c->near);
+		e = sim_at(px_max64(W->now + near_delay, c->back.last_arrival), E_DOWN, P_PROPOSER,
+				   c->near);
 		e->conn = c;
 	}
 	if (c->far_open)
@@ -184,11 +186,11 @@ net_cut(sim_conn *c, px_usec near_delay, px_usec far_delay)
 void
 net_arrive(const sim_event *e, bool out)
 {
-	sim_conn   *c = e->conn;
-	sim_fifo   *f = out ? &c->out : &c->back;
-	px_node		from = out ? c->near : c->far;
-	px_node		to = out ? c->far : c->near;
-	sim_msg    *m;
+	sim_conn *c = e->conn;
+	sim_fifo *f = out ? &c->out : &c->back;
+	px_node from = out ? c->near : c->far;
+	px_node to = out ? c->far : c->near;
+	sim_msg *m;
 
 	if (W->blocked[from][to] > 0 && f->n > 0)
 	{
@@ -208,7 +210,7 @@ net_arrive(const sim_event *e, bool out)
 	}
 	else if (c->near_open)
 	{
-		sim_event	direct = *e;
+		sim_event direct = *e;
 
 		direct.kind = E_ARRIVE_BACK;
 		direct.msg = m;
@@ -222,12 +224,11 @@ net_arrive(const sim_event *e, bool out)
 void
 net_rpc(px_node from, px_node to, sim_msg *m)
 {
-	sim_event  *e;
+	sim_event *e;
 
 	if (W->blocked[from][to] > 0 || (W->phase == PHASE_CHAOS && chance(15)))
 		return;
-	e = sim_at(W->now + net_delay(from, to), E_RPC,
-			   m->kind == M_FETCH ? P_SERVER : P_LEARNER, to);
+	e = sim_at(W->now + net_delay(from, to), E_RPC, m->kind == M_FETCH ? P_SERVER : P_LEARNER, to);
 	e->msg = m;
 	e->a = from;
 }
@@ -235,8 +236,7 @@ net_rpc(px_node from, px_node to, sim_msg *m)
 const char *
 net_describe(const sim_msg *m, char *buf, size_t cap)
 {
-	char		b1[32],
-				b2[32];
+	char b1[32], b2[32];
 
 	switch (m->kind)
 	{
@@ -246,8 +246,7 @@ net_describe(const sim_msg *m, char *buf, size_t cap)
 		case M_PREPARE:
 			snprintf(buf, cap, "Prepare %s stream=%llu w=%llu",
 					 px_trace_ballot(b1, sizeof(b1), m->u.prepare.ballot),
-					 (unsigned long long) m->u.prepare.stream,
-					 (unsigned long long) m->u.prepare.w);
+					 (unsigned long long) m->u.prepare.stream, (unsigned long long) m->u.prepare.w);
 			break;
 		case M_ACCEPT:
 			snprintf(buf, cap, "Accept %s stream=%llu first=%llu n=%u chosen=%llu",
@@ -257,7 +256,8 @@ net_describe(const sim_msg *m, char *buf, size_t cap)
 					 (unsigned long long) m->u.accept.chosen);
 			break;
 		case M_HANDOVER:
-			snprintf(buf, cap, "HandOver %s", px_trace_ballot(b1, sizeof(b1), m->u.handover.ballot));
+			snprintf(buf, cap, "HandOver %s",
+					 px_trace_ballot(b1, sizeof(b1), m->u.handover.ballot));
 			break;
 		case M_FORWARD:
 			snprintf(buf, cap, "Forward from=%u incarnation=%llu n=%u resend=%d read=%llu",
@@ -266,23 +266,23 @@ net_describe(const sim_msg *m, char *buf, size_t cap)
 					 (unsigned long long) m->u.forward.read_seq);
 			break;
 		case M_PROMISE:
-			snprintf(buf, cap, "Promise %s stream=%llu w=%llu %s promised=%s chosen=%llu last=%llu entries=%u",
-					 px_trace_ballot(b1, sizeof(b1), m->u.promise.ballot),
-					 (unsigned long long) m->u.promise.stream,
-					 (unsigned long long) m->u.promise.w,
-					 px_refusal_name(m->u.promise.refusal),
-					 px_trace_ballot(b2, sizeof(b2), m->u.promise.promised),
-					 (unsigned long long) m->u.promise.chosen,
-					 (unsigned long long) m->u.promise.last, m->u.promise.n_entries);
+			snprintf(
+				buf, cap,
+				"Promise %s stream=%llu w=%llu %s promised=%s chosen=%llu last=%llu entries=%u",
+				px_trace_ballot(b1, sizeof(b1), m->u.promise.ballot),
+				(unsigned long long) m->u.promise.stream, (unsigned long long) m->u.promise.w,
+				px_refusal_name(m->u.promise.refusal),
+				px_trace_ballot(b2, sizeof(b2), m->u.promise.promised),
+				(unsigned long long) m->u.promise.chosen, (unsigned long long) m->u.promise.last,
+				m->u.promise.n_entries);
 			break;
 		case M_ACCEPTED:
-			snprintf(buf, cap, "Accepted %s stream=%llu %s first=%llu next=%llu promised=%s",
-					 px_trace_ballot(b1, sizeof(b1), m->u.accepted.ballot),
-					 (unsigned long long) m->u.accepted.stream,
-					 px_refusal_name(m->u.accepted.refusal),
-					 (unsigned long long) m->u.accepted.first,
-					 (unsigned long long) m->u.accepted.next,
-					 px_trace_ballot(b2, sizeof(b2), m->u.accepted.promised));
+			snprintf(
+				buf, cap, "Accepted %s stream=%llu %s first=%llu next=%llu promised=%s",
+				px_trace_ballot(b1, sizeof(b1), m->u.accepted.ballot),
+				(unsigned long long) m->u.accepted.stream, px_refusal_name(m->u.accepted.refusal),
+				(unsigned long long) m->u.accepted.first, (unsigned long long) m->u.accepted.next,
+				px_trace_ballot(b2, sizeof(b2), m->u.accepted.promised));
 			break;
 		case M_PREVOTE_REPLY:
 			snprintf(buf, cap, "PreVoteReply %s", px_refusal_name(m->u.prevote_reply.refusal));
@@ -294,9 +294,10 @@ net_describe(const sim_msg *m, char *buf, size_t cap)
 		case M_FETCHED:
 		case M_SNAPSHOT:
 			snprintf(buf, cap, "%s %llu..%llu",
-					 m->kind == M_FETCH ? "Fetch" : m->kind == M_FETCHED ? "Fetched" : "Snapshot",
-					 (unsigned long long) m->u.fetch.first,
-					 (unsigned long long) m->u.fetch.last);
+					 m->kind == M_FETCH     ? "Fetch"
+					 : m->kind == M_FETCHED ? "Fetched"
+											: "Snapshot",
+					 (unsigned long long) m->u.fetch.first, (unsigned long long) m->u.fetch.last);
 			break;
 	}
 	return buf;

@@ -24,13 +24,12 @@
 static void lock_request(sim_node *n, sim_job_kind kind, sim_conn *c, sim_msg *m);
 static void prop_event(sim_node *n, px_event *ev);
 
-
 /* ---- times ---- */
 
 static px_usec
 flush_time(sim_node *n)
 {
-	px_usec		t = rnd_between(n->flush_us / 2 + 1, n->flush_us * 2);
+	px_usec t = rnd_between(n->flush_us / 2 + 1, n->flush_us * 2);
 
 	if (n->slow_disk_until > W->now)
 		t *= 40;
@@ -67,7 +66,7 @@ node_read(sim_node *n)
 static void
 ask_read(sim_node *n)
 {
-	px_event	ev;
+	px_event ev;
 
 	if (!n->read_signal)
 		return;
@@ -80,11 +79,11 @@ ask_read(sim_node *n)
 sim_node *
 node_leader(void)
 {
-	sim_node   *best = NULL;
+	sim_node *best = NULL;
 
 	for (int i = 1; i <= W->n_nodes; i++)
 	{
-		sim_node   *n = &W->nodes[i];
+		sim_node *n = &W->nodes[i];
 
 		if (n->up && n->proposer_up && n->role == PX_LEADER &&
 			(best == NULL || n->ballot > best->ballot))
@@ -123,8 +122,8 @@ acceptor_learn(sim_node *n, px_ballot ballot, px_slot chosen)
 static px_refusal
 transition(sim_node *n, px_acceptor *a, px_acceptor_todo *todo)
 {
-	sim_msg    *answer = n->job_conn != NULL ? n->job_conn->answer : NULL;
-	sim_msg    *m = n->job_msg;
+	sim_msg *answer = n->job_conn != NULL ? n->job_conn->answer : NULL;
+	sim_msg *m = n->job_msg;
 
 	memset(todo, 0, sizeof(*todo));
 	switch (n->job)
@@ -132,7 +131,7 @@ transition(sim_node *n, px_acceptor *a, px_acceptor_todo *todo)
 		case J_STREAM:
 			if (m->kind == M_PREPARE)
 			{
-				px_promise	r;
+				px_promise r;
 
 				px_acceptor_prepare(a, &m->u.prepare, n->job_conn->id, m->received, todo, &r);
 				r.last = answer->u.promise.last;
@@ -141,8 +140,8 @@ transition(sim_node *n, px_acceptor *a, px_acceptor_todo *todo)
 				answer->u.promise = r;
 				return r.refusal;
 			}
-			px_acceptor_accept(a, &m->u.accept, n->job_conn->id, m->received,
-							   n->job_applied, n->job_durable, todo, &answer->u.accepted);
+			px_acceptor_accept(a, &m->u.accept, n->job_conn->id, m->received, n->job_applied,
+							   n->job_durable, todo, &answer->u.accepted);
 			return answer->u.accepted.refusal;
 		case J_FETCHED:
 			if (n->job_last > 0)
@@ -171,13 +170,12 @@ publish(sim_node *n)
 {
 	px_acceptor before = n->acceptor;
 	px_acceptor_todo todo;
-	px_refusal	refusal = transition(n, &n->acceptor, &todo);
+	px_refusal refusal = transition(n, &n->acceptor, &todo);
 
 	if (refusal != n->job_refusal)
 		sim_fail("node %u: published with the verdict %s, made durable with %s", n->id,
 				 px_refusal_name(refusal), px_refusal_name(n->job_refusal));
-	if ((todo.persist_state && !n->job_todo.persist_state) ||
-		todo.skip < n->job_todo.skip ||
+	if ((todo.persist_state && !n->job_todo.persist_state) || todo.skip < n->job_todo.skip ||
 		todo.skip + todo.store != n->job_todo.skip + n->job_todo.store)
 		sim_fail("node %u: publication would have to make more durable", n->id);
 	acceptor_changed(n, &before);
@@ -186,8 +184,8 @@ publish(sim_node *n)
 static void
 lock_release(sim_node *n)
 {
-	sim_waiter	next;
-	int			i;
+	sim_waiter next;
+	int i;
 
 	n->lock_held = false;
 	n->job = J_NONE;
@@ -202,7 +200,7 @@ lock_release(sim_node *n)
 static void
 answer_soon(sim_node *n, sim_conn *c)
 {
-	sim_event  *e = sim_at(W->now + rnd_below(100), E_ANSWER, P_SERVER, n->id);
+	sim_event *e = sim_at(W->now + rnd_below(100), E_ANSWER, P_SERVER, n->id);
 
 	e->conn = c;
 	e->life = n->boot;
@@ -222,7 +220,7 @@ job_done(sim_node *n)
 		n->truncate_waiting = false;
 	if (kind == J_SNAPSHOT)
 	{
-		px_origin	o = px_origins_get(&n->visible.tables.origins, n->id);
+		px_origin o = px_origins_get(&n->visible.tables.origins, n->id);
 
 		for (int i = 0; i < W->n_sessions; i++)
 		{
@@ -246,7 +244,7 @@ job_done(sim_node *n)
 static void
 job_commit(sim_node *n, sim_wal *w)
 {
-	sim_event  *e;
+	sim_event *e;
 
 	w->held = true;
 	n->job_wal = w;
@@ -261,14 +259,14 @@ job_commit(sim_node *n, sim_wal *w)
 static void
 put_cell(sim_node *n, sim_wal *w, uint16_t i, px_ballot ballot, sim_blob *value, bool is_chosen)
 {
-	px_slot		slot = w->first + i;
-	sim_cell   *old = disk_cell(&n->visible, slot);
+	px_slot slot = w->first + i;
+	sim_cell *old = disk_cell(&n->visible, slot);
 
 	if (old->value != NULL && old->chosen)
 	{
 		if (old->value != value)
-			sim_fail("node %u is given v%u for slot %llu, where v%u is marked chosen",
-					 n->id, value->id, (unsigned long long) slot, old->value->id);
+			sim_fail("node %u is given v%u for slot %llu, where v%u is marked chosen", n->id,
+					 value->id, (unsigned long long) slot, old->value->id);
 		return;
 	}
 	if (is_chosen && old->value != NULL && old->value != value)
@@ -283,8 +281,8 @@ static void
 read_entries(sim_node *n, const px_prepare *q, sim_msg *answer)
 {
 	px_promise *r = &answer->u.promise;
-	px_slot		w = q->w;
-	px_ballot	seen = 0;
+	px_slot w = q->w;
+	px_ballot seen = 0;
 
 	answer->entries = sim_alloc(PX_MAX_WINDOW * sizeof(px_entry));
 	r->entries = answer->entries;
@@ -292,8 +290,8 @@ read_entries(sim_node *n, const px_prepare *q, sim_msg *answer)
 	r->last = n->visible.last;
 	for (px_slot s = w + 1; s <= n->visible.last && s <= w + PX_MAX_WINDOW; s++)
 	{
-		sim_cell   *cell = disk_cell(&n->visible, s);
-		px_entry   *e = &answer->entries[r->n_entries];
+		sim_cell *cell = disk_cell(&n->visible, s);
+		px_entry *e = &answer->entries[r->n_entries];
 
 		if (cell->value == NULL)
 			continue;
@@ -317,11 +315,11 @@ read_entries(sim_node *n, const px_prepare *q, sim_msg *answer)
 static void
 run_job(sim_node *n)
 {
-	sim_msg    *m = n->job_msg;
-	sim_conn   *c = n->job_conn;
+	sim_msg *m = n->job_msg;
+	sim_conn *c = n->job_conn;
 	px_acceptor copy = n->acceptor;
-	bool		was_readable = copy.lease_readable;
-	sim_wal    *w = NULL;
+	bool was_readable = copy.lease_readable;
+	sim_wal *w = NULL;
 
 	n->job_first = 0;
 	n->job_last = 0;
@@ -331,7 +329,7 @@ run_job(sim_node *n)
 		c->answer = net_msg(m->kind == M_PREPARE ? M_PROMISE : M_ACCEPTED);
 	if (n->job == J_FETCHED)
 	{
-		px_slot		last = m->u.fetch.first + m->n - 1;
+		px_slot last = m->u.fetch.first + m->n - 1;
 
 		n->job_first = px_max64(m->u.fetch.first, copy.chosen + 1);
 		if (m->n > 0 && n->job_first <= last && m->u.fetch.first <= copy.chosen + 1)
@@ -341,7 +339,7 @@ run_job(sim_node *n)
 		n->job_last = m->tables->applied;
 	if (n->job == J_TRUNCATE)
 	{
-		px_slot		t = px_min64(copy.truncatable, n->durable.tables.applied);
+		px_slot t = px_min64(copy.truncatable, n->durable.tables.applied);
 
 		t = rnd_between(copy.truncated, px_max64(t, copy.truncated));
 		if (t > copy.truncated)
@@ -393,10 +391,10 @@ run_job(sim_node *n)
 			w->first = n->job_first;
 			for (px_slot s = n->job_first; s <= n->job_last; s++)
 			{
-				px_slot		i = s - m->u.fetch.first;
+				px_slot i = s - m->u.fetch.first;
 
-				put_cell(n, w, (uint16_t) (s - n->job_first), m->entries[i].ballot,
-						 m->blobs[i], true);
+				put_cell(n, w, (uint16_t) (s - n->job_first), m->entries[i].ballot, m->blobs[i],
+						 true);
 			}
 			cover(cov_gap_filled);
 			break;
@@ -457,7 +455,7 @@ accept_lightly(sim_node *n, sim_conn *c, sim_msg *m)
 	px_acceptor before = n->acceptor;
 	px_acceptor copy = before;
 	px_acceptor_todo todo;
-	sim_msg    *answer = net_msg(M_ACCEPTED);
+	sim_msg *answer = net_msg(M_ACCEPTED);
 
 	if (m->u.accept.n_values > 0)
 		return false;
@@ -466,9 +464,8 @@ accept_lightly(sim_node *n, sim_conn *c, sim_msg *m)
 		cover(cov_light_waits);
 		return false;
 	}
-	px_acceptor_accept(&copy, &m->u.accept, c->id, m->received,
-					   n->visible.tables.applied, n->durable.tables.applied,
-					   &todo, &answer->u.accepted);
+	px_acceptor_accept(&copy, &m->u.accept, c->id, m->received, n->visible.tables.applied,
+					   n->durable.tables.applied, &todo, &answer->u.accepted);
 	if (todo.persist_state || todo.store > 0)
 		return false;
 	if (answer->u.accepted.refusal == PX_REFUSED_BALLOT)
@@ -505,11 +502,11 @@ close_far(sim_node *n, sim_conn *c)
 static void
 backend(sim_node *n, sim_conn *c)
 {
-	char		text[256];
+	char text[256];
 
 	while (c->far_open && !c->busy)
 	{
-		sim_msg    *m = c->inbox.head;
+		sim_msg *m = c->inbox.head;
 
 		if (m == NULL)
 		{
@@ -528,26 +525,26 @@ backend(sim_node *n, sim_conn *c)
 		switch (m->kind)
 		{
 			case M_PREVOTE:
-				{
-					sim_msg    *answer = net_msg(M_PREVOTE_REPLY);
+			{
+				sim_msg *answer = net_msg(M_PREVOTE_REPLY);
 
-					px_acceptor_prevote(&n->acceptor, &m->u.prevote, sim_clock(n),
-										&answer->u.prevote_reply);
-					if (answer->u.prevote_reply.refusal == PX_REFUSED_LEASE)
-						cover(cov_prevote_lease);
-					if (answer->u.prevote_reply.refusal == PX_REFUSED_TRUNCATED)
-						cover(cov_prevote_truncated);
-					net_reply(c, answer);
-					break;
-				}
+				px_acceptor_prevote(&n->acceptor, &m->u.prevote, sim_clock(n),
+									&answer->u.prevote_reply);
+				if (answer->u.prevote_reply.refusal == PX_REFUSED_LEASE)
+					cover(cov_prevote_lease);
+				if (answer->u.prevote_reply.refusal == PX_REFUSED_TRUNCATED)
+					cover(cov_prevote_truncated);
+				net_reply(c, answer);
+				break;
+			}
 			case M_HANDOVER:
-				{
-					px_acceptor before = n->acceptor;
+			{
+				px_acceptor before = n->acceptor;
 
-					px_acceptor_handover(&n->acceptor, &m->u.handover, n->id, m->received);
-					acceptor_changed(n, &before);
-					break;
-				}
+				px_acceptor_handover(&n->acceptor, &m->u.handover, n->id, m->received);
+				acceptor_changed(n, &before);
+				break;
+			}
 			case M_ACCEPT:
 				if (accept_lightly(n, c, m))
 					break;
@@ -563,18 +560,17 @@ backend(sim_node *n, sim_conn *c)
 				lock_request(n, J_STREAM, c, m);
 				break;
 			case M_FORWARD:
-				{
-					sim_msg    *answer = net_msg(M_FORWARD_REPLY);
-					sim_event  *e;
+			{
+				sim_msg *answer = net_msg(M_FORWARD_REPLY);
+				sim_event *e;
 
-					answer->u.forward_reply.leads =
-						n->role == PX_RECOVERING || n->role == PX_LEADER;
-					e = sim_at(W->now + 30, E_FORWARD, P_PROPOSER, n->id);
-					e->msg = m;
-					e->life = n->boot;
-					net_reply(c, answer);
-					break;
-				}
+				answer->u.forward_reply.leads = n->role == PX_RECOVERING || n->role == PX_LEADER;
+				e = sim_at(W->now + 30, E_FORWARD, P_PROPOSER, n->id);
+				e->msg = m;
+				e->life = n->boot;
+				net_reply(c, answer);
+				break;
+			}
 			default:
 				sim_fail("simulator: unexpected message at a backend");
 		}
@@ -584,7 +580,7 @@ backend(sim_node *n, sim_conn *c)
 static void
 answered(sim_node *n, sim_conn *c)
 {
-	char		text[256];
+	char text[256];
 
 	if (n->accept_busy == c->id)
 		n->accept_busy = 0;
@@ -610,15 +606,16 @@ answered(sim_node *n, sim_conn *c)
 static void
 send_forward(sim_node *n, const px_action *a)
 {
-	sim_msg    *m = net_msg(M_FORWARD);
+	sim_msg *m = net_msg(M_FORWARD);
 	const px_forward *f = &a->u.fwd.forward;
-	sim_conn   *c = n->fwd;
+	sim_conn *c = n->fwd;
 
 	m->u.forward = *f;
 	m->n = f->n_batches;
 	m->bytes = sim_alloc(sizeof(px_bytes) * (m->n + 1u));
 	for (uint16_t i = 0; i < m->n; i++)
-		m->bytes[i] = sim_blob_of(px_proposer_batch_bytes(n->proposer, a->u.fwd.first_seq + i))->bytes;
+		m->bytes[i] =
+			sim_blob_of(px_proposer_batch_bytes(n->proposer, a->u.fwd.first_seq + i))->bytes;
 	m->u.forward.batches = m->bytes;
 	if (f->resend)
 		cover(cov_resend);
@@ -643,7 +640,7 @@ send_forward(sim_node *n, const px_action *a)
 static void
 send_stream(sim_node *n, px_node to, sim_msg *m)
 {
-	sim_conn   *c = to >= 1 && to <= W->n_nodes ? n->stream[to] : NULL;
+	sim_conn *c = to >= 1 && to <= W->n_nodes ? n->stream[to] : NULL;
 
 	if (c == NULL || !c->near_open)
 		sim_fail("node %u sends to node %u, which it knows to be unconnected", n->id, to);
@@ -653,7 +650,7 @@ send_stream(sim_node *n, px_node to, sim_msg *m)
 static void
 carry_out(sim_node *n, const px_action *a)
 {
-	sim_msg    *m;
+	sim_msg *m;
 
 	switch (a->kind)
 	{
@@ -667,9 +664,10 @@ carry_out(sim_node *n, const px_action *a)
 			{
 				check_leads(n, n->ballot);
 				if (n->pub_chosen > W->prefix)
-					sim_fail("node %u counts slot %llu chosen in ballot %llu.%u, which is not (§ 11.5)",
-							 n->id, (unsigned long long) n->pub_chosen,
-							 (unsigned long long) px_ballot_round(n->ballot), n->id);
+					sim_fail(
+						"node %u counts slot %llu chosen in ballot %llu.%u, which is not (§ 11.5)",
+						n->id, (unsigned long long) n->pub_chosen,
+						(unsigned long long) px_ballot_round(n->ballot), n->id);
 				acceptor_learn(n, n->ballot, n->pub_chosen);
 			}
 			break;
@@ -694,7 +692,7 @@ carry_out(sim_node *n, const px_action *a)
 			m->bytes = sim_alloc(sizeof(px_bytes) * (m->n + 1u));
 			for (uint16_t i = 0; i < m->n; i++)
 			{
-				px_slot		slot = a->u.accept.first + i;
+				px_slot slot = a->u.accept.first + i;
 
 				m->blobs[i] = sim_blob_of(px_proposer_value(n->proposer, slot));
 				m->bytes[i] = m->blobs[i]->bytes;
@@ -716,15 +714,15 @@ carry_out(sim_node *n, const px_action *a)
 			send_forward(n, a);
 			break;
 		case PX_DO_RESET_PEER:
-			{
-				sim_conn   *c = a->to >= 1 && a->to <= W->n_nodes ? n->stream[a->to] : NULL;
+		{
+			sim_conn *c = a->to >= 1 && a->to <= W->n_nodes ? n->stream[a->to] : NULL;
 
-				if (c == NULL)
-					break;
-				net_cut(c, rnd_below(2 * SIM_MS), rnd_log(100, 100 * SIM_MS));
-				sim_at(W->now + rnd_below(2 * SIM_MS), E_DOWN, P_PROPOSER, n->id)->conn = c;
+			if (c == NULL)
 				break;
-			}
+			net_cut(c, rnd_below(2 * SIM_MS), rnd_log(100, 100 * SIM_MS));
+			sim_at(W->now + rnd_below(2 * SIM_MS), E_DOWN, P_PROPOSER, n->id)->conn = c;
+			break;
+		}
 		case PX_DO_FETCH:
 			cover(cov_catching_up);
 			n->fetch_hint = a->to;
@@ -741,8 +739,7 @@ carry_out(sim_node *n, const px_action *a)
 			break;
 		case PX_DO_READ_DONE:
 			for (int i = 0; i < W->n_sessions; i++)
-				if (n->sessions[i].state == S_READ_SENT &&
-					n->sessions[i].read_seq <= a->u.read.seq)
+				if (n->sessions[i].state == S_READ_SENT && n->sessions[i].read_seq <= a->u.read.seq)
 				{
 					n->sessions[i].state = S_READ_APPLY;
 					n->sessions[i].read_index = a->u.read.index;
@@ -758,8 +755,8 @@ carry_out(sim_node *n, const px_action *a)
 static void
 schedule_tick(sim_node *n, px_usec wake_at)
 {
-	sim_event  *e;
-	px_usec		at;
+	sim_event *e;
+	px_usec at;
 
 	if (wake_at == n->tick_at && n->tick_gen != 0)
 		return;
@@ -776,11 +773,10 @@ static void
 prop_event(sim_node *n, px_event *ev)
 {
 	static px_update up;
-	static px_proposer_view v1,
-				v2;
+	static px_proposer_view v1, v2;
 	const char *fact;
-	char		text[PX_TRACE_BYTES];
-	int			n_actions;
+	char text[PX_TRACE_BYTES];
+	int n_actions;
 
 	ev->now = sim_clock(n);
 	ev->wall_us = W->now + n->wall_offset_us;
@@ -830,8 +826,8 @@ prop_event(sim_node *n, px_event *ev)
 static void
 one_batch(sim_node *n, bool even_if_empty)
 {
-	px_event	ev;
-	uint64_t	sequence = 0;
+	px_event ev;
+	uint64_t sequence = 0;
 	px_batch_writer *w = px_proposer_batch(n->proposer, &sequence);
 
 	if (!client_fill(n, w, n->params.incarnation, sequence))
@@ -862,11 +858,11 @@ drain(sim_node *n)
 static bool
 tell_local(sim_node *n)
 {
-	px_local	l;
-	px_local   *o = &n->last_local;
+	px_local l;
+	px_local *o = &n->last_local;
 	const px_acceptor *a = &n->acceptor;
-	px_origin	own = px_origins_get(&n->visible.tables.origins, n->id);
-	px_event	ev;
+	px_origin own = px_origins_get(&n->visible.tables.origins, n->id);
+	px_event ev;
 
 	memset(&l, 0, sizeof(l));
 	l.promised = a->promised;
@@ -885,9 +881,8 @@ tell_local(sim_node *n)
 	l.may_vote = n->id <= W->n_voters && !n->no_vote;
 	l.stuck = n->told_stuck && n->learner_until > W->now;
 	if (n->local_told && l.promised == o->promised && l.chosen == o->chosen &&
-		l.applied == o->applied && l.truncated == o->truncated &&
-		l.leader == o->leader && l.heard_at == o->heard_at &&
-		l.lost_at == o->lost_at && l.leased_until == o->leased_until &&
+		l.applied == o->applied && l.truncated == o->truncated && l.leader == o->leader &&
+		l.heard_at == o->heard_at && l.lost_at == o->lost_at && l.leased_until == o->leased_until &&
 		l.handover == o->handover && l.read.incarnation == o->read.incarnation &&
 		l.read.seq == o->read.seq && l.read.index == o->read.index &&
 		l.own_incarnation == o->own_incarnation && l.own_last == o->own_last &&
@@ -914,7 +909,7 @@ read_wanted(const sim_node *n)
 static void
 connect_later(sim_node *n, px_node peer, px_usec after)
 {
-	sim_event  *e = sim_at(W->now + after, E_CONNECT, P_PROPOSER, n->id);
+	sim_event *e = sim_at(W->now + after, E_CONNECT, P_PROPOSER, n->id);
 
 	e->life = n->life;
 	e->a = peer;
@@ -923,7 +918,7 @@ connect_later(sim_node *n, px_node peer, px_usec after)
 static void
 try_connect(sim_node *n, px_node peer)
 {
-	px_event	ev;
+	px_event ev;
 
 	if (n->stream[peer] != NULL)
 		return;
@@ -942,7 +937,7 @@ try_connect(sim_node *n, px_node peer)
 static void
 went_down(sim_node *n, sim_conn *c)
 {
-	px_event	ev;
+	px_event ev;
 
 	if (!c->near_open)
 		return;
@@ -964,7 +959,7 @@ went_down(sim_node *n, sim_conn *c)
 static void
 proposer_message(sim_node *n, sim_conn *c, sim_msg *m)
 {
-	px_event	ev;
+	px_event ev;
 
 	memset(&ev, 0, sizeof(ev));
 	ev.node = c->far;
@@ -995,9 +990,9 @@ proposer_message(sim_node *n, sim_conn *c, sim_msg *m)
 void
 node_start_proposer(sim_node *n)
 {
-	sim_wal    *w;
-	sim_event  *e;
-	uint64_t	lsn;
+	sim_wal *w;
+	sim_event *e;
+	uint64_t lsn;
 
 	if (!n->up || n->proposer_up || n->proposer_starting)
 		return;
@@ -1016,7 +1011,7 @@ node_start_proposer(sim_node *n)
 static void
 proposer_ready(sim_node *n, uint64_t lsn, uint64_t incarnation)
 {
-	size_t		need;
+	size_t need;
 
 	disk_flush(n, lsn);
 	n->proposer_starting = false;
@@ -1037,7 +1032,7 @@ proposer_ready(sim_node *n, uint64_t lsn, uint64_t incarnation)
 			abort();
 		n->memory_bytes = need;
 	}
-	memset(n->memory, 0xA5, need);	/* a new life finds no old state */
+	memset(n->memory, 0xA5, need); /* a new life finds no old state */
 	n->proposer = px_proposer_init(n->memory, need, &n->params, &W->config, sim_clock(n));
 	if (n->proposer == NULL)
 		sim_fail("node %u: px_proposer_init refused its parameters", n->id);
@@ -1081,7 +1076,7 @@ forget_proposer(sim_node *n, bool server_too)
 	n->wake_scheduled = false;
 	for (uint64_t i = 1; i <= W->n_conns; i++)
 	{
-		sim_conn   *c = W->conns[i];
+		sim_conn *c = W->conns[i];
 
 		if (c->near == n->id && c->near_open)
 		{
@@ -1107,13 +1102,13 @@ node_kill_proposer(sim_node *n)
 
 typedef struct apply_state
 {
-	sim_node   *n;
+	sim_node *n;
 } apply_state;
 
 static void
 learner_sink(void *arg, const sim_outcome *o)
 {
-	sim_node   *n = ((apply_state *) arg)->n;
+	sim_node *n = ((apply_state *) arg)->n;
 
 	if (o->origin != n->id)
 		return;
@@ -1136,9 +1131,8 @@ learner_sink(void *arg, const sim_outcome *o)
 static void
 apply_some(sim_node *n)
 {
-	px_slot		upto = px_min64(n->acceptor.chosen,
-								n->visible.tables.applied + rnd_between(1, 8));
-	sim_wal    *w;
+	px_slot upto = px_min64(n->acceptor.chosen, n->visible.tables.applied + rnd_between(1, 8));
+	sim_wal *w;
 	apply_state st = {n};
 
 	if (upto <= n->visible.tables.applied)
@@ -1150,7 +1144,7 @@ apply_some(sim_node *n)
 	*w->tables = n->visible.tables;
 	for (px_slot s = n->visible.tables.applied + 1; s <= upto; s++)
 	{
-		sim_cell   *cell = disk_cell(&n->visible, s);
+		sim_cell *cell = disk_cell(&n->visible, s);
 
 		if (cell->value == NULL || s <= n->visible.truncated)
 			sim_fail("node %u shall apply slot %llu, which its log lacks", n->id,
@@ -1172,7 +1166,7 @@ apply_some(sim_node *n)
 static px_node
 some_peer(sim_node *n, px_node hint)
 {
-	px_node		p;
+	px_node p;
 
 	if (hint != 0 && hint != n->id && chance(600))
 		return hint;
@@ -1185,7 +1179,7 @@ some_peer(sim_node *n, px_node hint)
 static void
 ask(sim_node *n, px_node peer, px_slot last, bool snapshot)
 {
-	sim_msg    *m = net_msg(M_FETCH);
+	sim_msg *m = net_msg(M_FETCH);
 
 	m->u.fetch.from = n->id;
 	m->u.fetch.request = n->fetch_request = ++W->fetch_requests;
@@ -1200,9 +1194,9 @@ ask(sim_node *n, px_node peer, px_slot last, bool snapshot)
 static void
 learn(sim_node *n)
 {
-	px_slot		from = 0;
-	px_slot		to = 0;
-	bool		fetching = n->fetch_request != 0 && n->fetch_deadline > W->now;
+	px_slot from = 0;
+	px_slot to = 0;
+	bool fetching = n->fetch_request != 0 && n->fetch_deadline > W->now;
 
 	if (n->job != J_SNAPSHOT)
 		apply_some(n);
@@ -1214,8 +1208,8 @@ learn(sim_node *n)
 	}
 	if (!fetching)
 	{
-		px_node		hint = n->acceptor.open ? px_ballot_node(n->acceptor.promised) : 0;
-		px_node		peer;
+		px_node hint = n->acceptor.open ? px_ballot_node(n->acceptor.promised) : 0;
+		px_node peer;
 
 		if (px_acceptor_gap(&n->acceptor, &from, &to))
 		{
@@ -1245,7 +1239,7 @@ learn(sim_node *n)
 static void
 deliver(sim_node *n)
 {
-	int			count = n->n_outcomes;
+	int count = n->n_outcomes;
 
 	n->deliver_scheduled = false;
 	n->n_outcomes = 0;
@@ -1263,7 +1257,7 @@ deliver(sim_node *n)
 void
 node_restart_learner(sim_node *n)
 {
-	px_origin	o = px_origins_get(&n->visible.tables.origins, n->id);
+	px_origin o = px_origins_get(&n->visible.tables.origins, n->id);
 
 	if (!n->up)
 		return;
@@ -1277,9 +1271,8 @@ node_restart_learner(sim_node *n)
 	{
 		sim_session *s = &n->sessions[i];
 
-		if (s->state == S_NUMBERED &&
-			(s->incarnation < o.incarnation ||
-			 (s->incarnation == o.incarnation && s->sequence <= o.last)))
+		if (s->state == S_NUMBERED && (s->incarnation < o.incarnation ||
+									   (s->incarnation == o.incarnation && s->sequence <= o.last)))
 			client_lost(n, s);
 	}
 	node_wake_learner(n);
@@ -1288,9 +1281,9 @@ node_restart_learner(sim_node *n)
 static void
 serve_fetch(sim_node *n, px_node from, const sim_msg *q)
 {
-	sim_msg    *m;
-	px_slot		first = q->u.fetch.first;
-	px_slot		last;
+	sim_msg *m;
+	px_slot first = q->u.fetch.first;
+	px_slot last;
 
 	if (q->u.fetch.snapshot)
 	{
@@ -1310,11 +1303,11 @@ serve_fetch(sim_node *n, px_node from, const sim_msg *q)
 	if (first > n->visible.truncated)
 		for (px_slot s = first; s <= last; s++)
 		{
-			sim_cell   *cell = disk_cell(&n->visible, s);
+			sim_cell *cell = disk_cell(&n->visible, s);
 
 			if (cell->value == NULL)
-				sim_fail("node %u is asked for chosen slot %llu, which its log lacks",
-						 n->id, (unsigned long long) s);
+				sim_fail("node %u is asked for chosen slot %llu, which its log lacks", n->id,
+						 (unsigned long long) s);
 			m->blobs[m->n] = cell->value;
 			m->entries[m->n].slot = s;
 			m->entries[m->n].ballot = cell->ballot;
@@ -1327,7 +1320,7 @@ serve_fetch(sim_node *n, px_node from, const sim_msg *q)
 static void
 rpc(sim_node *n, const sim_event *e)
 {
-	sim_msg    *m = e->msg;
+	sim_msg *m = e->msg;
 
 	if (!n->up)
 		return;
@@ -1352,7 +1345,7 @@ rpc(sim_node *n, const sim_event *e)
 		/* knows no more than we do; ask again at the deadline */
 		return;
 	}
-	n->fetch_deadline = W->now + 10 * SIM_SEC;	/* until the job is done */
+	n->fetch_deadline = W->now + 10 * SIM_SEC; /* until the job is done */
 	lock_request(n, m->kind == M_FETCHED ? J_FETCHED : J_SNAPSHOT, NULL, m);
 }
 
@@ -1403,7 +1396,8 @@ node_start_server(sim_node *n)
 	TRACE(n, "node %u server starts: applied %llu, log to %llu", n->id,
 		  (unsigned long long) n->visible.tables.applied, (unsigned long long) n->visible.last);
 	sim_at(W->now + rnd_below(3 * SIM_MS), E_START_PROPOSER, P_SERVER, n->id)->life = n->boot;
-	sim_at(W->now + rnd_between(50 * SIM_MS, 300 * SIM_MS), E_WALWRITE, P_SERVER, n->id)->life = n->boot;
+	sim_at(W->now + rnd_between(50 * SIM_MS, 300 * SIM_MS), E_WALWRITE, P_SERVER, n->id)->life =
+		n->boot;
 	node_wake_learner(n);
 	for (int i = 0; i < W->n_sessions; i++)
 		client_schedule(n, &n->sessions[i], rnd_below(10 * SIM_MS));
@@ -1424,12 +1418,13 @@ node_crash(sim_node *n, bool quiet)
 	n->learner_until = 0;
 	for (uint64_t i = 1; i <= W->n_conns; i++)
 	{
-		sim_conn   *c = W->conns[i];
+		sim_conn *c = W->conns[i];
 
 		if (c->far == n->id && c->far_open)
 		{
 			c->far_open = false;
-			net_cut(c, quiet ? rnd_log(100 * SIM_MS, 4 * W->election_us) : rnd_log(50, 5 * SIM_MS), 0);
+			net_cut(c, quiet ? rnd_log(100 * SIM_MS, 4 * W->election_us) : rnd_log(50, 5 * SIM_MS),
+					0);
 		}
 	}
 	for (int i = 0; i < W->n_sessions; i++)
@@ -1447,7 +1442,7 @@ node_crash(sim_node *n, bool quiet)
 void
 node_transfer(sim_node *n, px_node to)
 {
-	px_event	ev;
+	px_event ev;
 
 	if (!n->up || !n->proposer_up || n->paused_until > W->now || n->proposer_until > W->now)
 		return;
@@ -1462,8 +1457,8 @@ node_transfer(sim_node *n, px_node to)
 void
 node_dispatch(const sim_event *e)
 {
-	sim_node   *n = &W->nodes[e->node];
-	px_event	ev;
+	sim_node *n = &W->nodes[e->node];
+	px_event ev;
 
 	if (n->up && n->paused_until > W->now && e->process != P_WORLD)
 	{
@@ -1503,7 +1498,7 @@ node_dispatch(const sim_event *e)
 		case E_FLUSHED:
 			if (n->up && e->life == n->boot && n->lock_held && n->job_lsn == e->a)
 			{
-				sim_wal    *w = n->job_wal;
+				sim_wal *w = n->job_wal;
 
 				n->job_wal = NULL;
 				disk_show(n, w);
@@ -1536,7 +1531,8 @@ node_dispatch(const sim_event *e)
 				else
 					n->idle_ticks = 0;
 				if (n->idle_ticks > 300)
-					sim_fail("node %u: the proposer wants to be woken at once again and again", n->id);
+					sim_fail("node %u: the proposer wants to be woken at once again and again",
+							 n->id);
 				n->last_tick = W->now;
 				n->tick_at = 0;
 				n->tick_gen++;

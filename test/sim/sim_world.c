@@ -9,8 +9,8 @@
  */
 #include "sim.h"
 
-sim_world  *W;
-uint64_t	sim_covered[N_COVERAGE];
+sim_world *W;
+uint64_t sim_covered[N_COVERAGE];
 
 const char *const sim_coverage_text[N_COVERAGE] = {
 #define X(name, text) text,
@@ -24,8 +24,8 @@ const char *const sim_coverage_text[N_COVERAGE] = {
 typedef struct arena_block
 {
 	struct arena_block *next;
-	size_t		cap;
-	uint64_t	data[];
+	size_t cap;
+	uint64_t data[];
 } arena_block;
 
 uint64_t
@@ -56,9 +56,9 @@ chance(int permille)
 px_usec
 rnd_log(px_usec low, px_usec high)
 {
-	px_usec		top = low;
-	int			doublings = 0;
-	int			pick;
+	px_usec top = low;
+	int doublings = 0;
+	int pick;
 
 	while (top * 2 <= high && doublings < 40)
 	{
@@ -74,12 +74,12 @@ void *
 sim_alloc(size_t bytes)
 {
 	arena_block *b = W->arena;
-	void	   *p;
+	void *p;
 
 	bytes = (bytes + 15) & ~(size_t) 15;
 	if (b == NULL || W->arena_used + bytes > b->cap)
 	{
-		size_t		cap = bytes > ARENA_BLOCK ? bytes : ARENA_BLOCK;
+		size_t cap = bytes > ARENA_BLOCK ? bytes : ARENA_BLOCK;
 
 		b = malloc(sizeof(arena_block) + cap + 16);
 		if (b == NULL)
@@ -98,9 +98,9 @@ sim_alloc(size_t bytes)
 sim_blob *
 sim_blob_of(px_bytes bytes)
 {
-	uint64_t	h = UINT64_C(14695981039346656037);
-	sim_blob   *b;
-	uint8_t    *copy;
+	uint64_t h = UINT64_C(14695981039346656037);
+	sim_blob *b;
+	uint8_t *copy;
 
 	for (uint32_t i = 0; i < bytes.len; i++)
 		h = (h ^ bytes.data[i]) * UINT64_C(1099511628211);
@@ -134,7 +134,7 @@ before(const sim_event *a, const sim_event *b)
 static sim_event *
 push(const sim_event *e)
 {
-	size_t		i;
+	size_t i;
 
 	if (W->n_heap == W->cap_heap)
 	{
@@ -160,7 +160,7 @@ push(const sim_event *e)
 sim_event *
 sim_at(px_usec at, sim_event_kind kind, sim_process process, px_node node)
 {
-	sim_event	e = {0};
+	sim_event e = {0};
 
 	e.at = px_max64(at, W->now);
 	e.order = ++W->order;
@@ -173,7 +173,7 @@ sim_at(px_usec at, sim_event_kind kind, sim_process process, px_node node)
 void
 sim_again(const sim_event *old, px_usec at)
 {
-	sim_event	e = *old;
+	sim_event e = *old;
 
 	e.at = px_max64(at, W->now + 1);
 	e.order = ++W->order;
@@ -183,8 +183,8 @@ sim_again(const sim_event *old, px_usec at)
 bool
 sim_next(sim_event *out)
 {
-	sim_event	last;
-	size_t		i = 0;
+	sim_event last;
+	size_t i = 0;
 
 	if (W->n_heap == 0)
 		return false;
@@ -192,7 +192,7 @@ sim_next(sim_event *out)
 	last = W->heap[--W->n_heap];
 	while (2 * i + 1 < W->n_heap)
 	{
-		size_t		child = 2 * i + 1;
+		size_t child = 2 * i + 1;
 
 		if (child + 1 < W->n_heap && before(&W->heap[child + 1], &W->heap[child]))
 			child++;
@@ -213,7 +213,7 @@ sim_next(sim_event *out)
 px_usec
 sim_clock(const sim_node *n)
 {
-	int64_t		skew = (int64_t) W->now * n->ppm / 1000000;
+	int64_t skew = (int64_t) W->now * n->ppm / 1000000;
 
 	return n->offset_us + (px_usec) ((int64_t) W->now + skew);
 }
@@ -226,23 +226,21 @@ sim_when(const sim_node *n, px_usec local)
 		return W->now;
 	local -= n->offset_us;
 	if (local > UINT64_C(1) << 43)
-		return UINT64_C(1) << 43;	/* "never" */
+		return UINT64_C(1) << 43; /* "never" */
 	return (px_usec) ((int64_t) local * 1000000 / (1000000 + n->ppm)) + 2;
 }
 
 /* ---- traces and failure ---- */
 
 void
-sim_trace(sim_node *n, const char *format,...)
+sim_trace(sim_node *n, const char *format, ...)
 {
-	char		line[SIM_LINE];
-	int			len;
-	va_list		ap;
+	char line[SIM_LINE];
+	int len;
+	va_list ap;
 
-	len = snprintf(line, sizeof(line), "%8llu %10llu.%03llu ",
-				   (unsigned long long) W->step,
-				   (unsigned long long) (W->now / 1000),
-				   (unsigned long long) (W->now % 1000));
+	len = snprintf(line, sizeof(line), "%8llu %10llu.%03llu ", (unsigned long long) W->step,
+				   (unsigned long long) (W->now / 1000), (unsigned long long) (W->now % 1000));
 	va_start(ap, format);
 	vsnprintf(line + len, sizeof(line) - (size_t) len, format, ap);
 	va_end(ap);
@@ -259,9 +257,9 @@ sim_trace(sim_node *n, const char *format,...)
 }
 
 void
-sim_fail(const char *format,...)
+sim_fail(const char *format, ...)
 {
-	va_list		ap;
+	va_list ap;
 
 	va_start(ap, format);
 	vsnprintf(W->fact, sizeof(W->fact), format, ap);
