@@ -277,7 +277,7 @@ paxos_catchup_fetch(px_slot from, px_slot to, px_node prefer)
 }
 
 bool
-paxos_catchup_value(px_slot position, MemoryContext where, px_bytes *value)
+paxos_catchup_entry(px_slot position, MemoryContext where, px_entry *entry)
 {
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "paxos fetch",
 											  ALLOCSET_DEFAULT_SIZES);
@@ -302,8 +302,8 @@ paxos_catchup_value(px_slot position, MemoryContext where, px_bytes *value)
 			continue;
 		copy = MemoryContextAlloc(where, entries[0].value.len);
 		memcpy(copy, entries[0].value.data, entries[0].value.len);
-		value->data = copy;
-		value->len = entries[0].value.len;
+		*entry = entries[0];
+		entry->value.data = copy;
 		PG_TRY();
 		{
 			paxos_log_store_fetched(entries, 1);

@@ -18,11 +18,10 @@
 extern bool paxos_catchup_fetch(px_slot from, px_slot to, px_node prefer);
 
 /*
- * The value of one slot that this node's own log cannot give: from the first
- * member that has it, checked; palloc'd in 'where'.  Also stored, if the log
- * takes it.
+ * The entry of one slot that this node's own log cannot give: from the first
+ * member that has it, checked; its value palloc'd in 'where'.  Also stored.
  */
-extern bool paxos_catchup_value(px_slot position, MemoryContext where, px_bytes *value);
+extern bool paxos_catchup_entry(px_slot position, MemoryContext where, px_entry *entry);
 
 /* 0: at once. */
 extern px_usec paxos_catchup_retry_at(void);

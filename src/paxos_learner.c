@@ -153,9 +153,8 @@ static uint32 at_command = 0;
 static px_slot careful_slot = 0;	/* to be run alone with subtransactions */
 static bool decided = false;	/* paxos_err_decided() since the command began */
 
-static px_slot repaired_slot = 0;	/* its value came from another member */
-static px_bytes repaired_value;
-static MemoryContext repaired_cxt;
+static px_entry repaired;		/* came from another member; slot 0: none */
+static MemoryContext repaired_cxt;	/* its value */
 
 static int	attempts = 0;		/* failed ones for the slot after the watermark */
 static px_usec attempts_us = 0; /* present back-off */
@@ -550,13 +549,8 @@ apply_value(px_slot slot, px_ballot ballot, px_bytes bytes, const px_value_view 
 static bool
 read_value(px_slot slot, px_entry *entry, px_value_view *view)
 {
-	if (slot == repaired_slot)
-	{
-		entry->slot = slot;
-		entry->ballot = 0;
-		entry->chosen = true;
-		entry->value = repaired_value;
-	}
+	if (slot == repaired.slot)
+		*entry = repaired;
 	else if (!paxos_log_get(slot, entry))
 		return false;
 	return px_value_open(entry->value, view);
@@ -784,6 +778,49 @@ apply_context(void *arg)
 }
 
 /*
+ * A slot is chosen, and the own log does not have it or has it damaged.  Another
+ * member's entry is the same value (protocol.md § 11.1).
+ */
+static bool
+fetch_instead(px_slot slot)
+{
+	volatile bool found = false;
+
+	MemoryContextReset(repaired_cxt);
+	repaired.slot = 0;
+	if (attempts == 0)
+		ereport(LOG,
+				(errmsg("paxos learner: slot " UINT64_FORMAT
+						" is missing or damaged in this node's log; asking the other members",
+						slot)));
+	PG_TRY();
+	{
+		px_entry	entry;
+
+		found = paxos_catchup_entry(slot, repaired_cxt, &entry);
+		if (found)
+			repaired = entry;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(TopMemoryContext);
+		edata = CopyErrorData();
+		FlushErrorState();
+		clean_up_after_error();
+		paxos_catchup_close();
+		trouble(slot, edata->message);
+		FreeErrorData(edata);
+		return false;
+	}
+	PG_END_TRY();
+	if (!found)
+		trouble(slot, "its value is missing or damaged in this node's log, and no member that can be reached has it");
+	return found;
+}
+
+/*
  * Apply what is chosen and not applied, one transaction's worth.  True if the
  * watermark moved or something else is to be tried at once.
  */
@@ -853,7 +890,12 @@ apply_available(px_slot chosen)
 			 * it are not to be held up. */
 			careful_slot = slot;
 			if (slot == first || slot == 0)
-				trouble(first, edata->message);
+			{
+				MemoryContextSwitchTo(batch_cxt);
+				trouble(first, edata->hint == NULL ? edata->message :
+						psprintf("%s (%s)", edata->message, edata->hint));
+				MemoryContextSwitchTo(TopMemoryContext);
+			}
 			identity_seen = 0;	/* was the extension dropped? */
 		}
 		FreeErrorData(edata);
@@ -871,9 +913,9 @@ apply_available(px_slot chosen)
 		tell(outcome);
 		if (careful)
 			careful_slot = 0;
-		if (repaired_slot != 0 && repaired_slot <= committed.applied)
+		if (repaired.slot != 0 && repaired.slot <= committed.applied)
 		{
-			repaired_slot = 0;
+			repaired.slot = 0;
 			MemoryContextReset(repaired_cxt);
 		}
 		trouble_is_over();
@@ -882,30 +924,7 @@ apply_available(px_slot chosen)
 	MemoryContextSwitchTo(TopMemoryContext);
 
 	if (!more)
-	{
-		char		why[PAXOS_ERROR_TEXT];
-
-		/*
-		 * Chosen, and the own log does not have it or has it damaged.  Another
-		 * member's entry is the same value (protocol.md § 11.1).
-		 */
-		MemoryContextReset(repaired_cxt);
-		repaired_slot = 0;
-		if (attempts == 0)
-			ereport(LOG,
-					(errmsg("paxos learner: slot " UINT64_FORMAT
-							" is missing or damaged in this node's log; asking the other members",
-							first)));
-		if (paxos_catchup_value(first, repaired_cxt, &repaired_value))
-		{
-			repaired_slot = first;
-			return true;
-		}
-		snprintf(why, sizeof(why),
-				 "its value is missing or damaged in this node's log, and no member that can be reached has it");
-		trouble(first, why);
-		return false;
-	}
+		return fetch_instead(first);
 	return true;
 }
 
@@ -940,7 +959,7 @@ load(void)
 	committed = now;
 	n_unflushed = 0;
 	careful_slot = 0;
-	repaired_slot = 0;
+	repaired.slot = 0;
 	trouble_is_over();
 	paxos_apply_forget();
 	paxos_request_reset();
