@@ -24,7 +24,7 @@ typedef uint16_t px_node;		/* node id, 1 ... 65535; 0: none.  Never reused */
 typedef uint64_t px_usec;		/* microseconds of the node's monotonic clock */
 
 /*
- * Limits.  Each is tested at the limit (test/unit/limits.c).
+ * Limits.  Each is tested at the limit (test/unit/t_limits.c).
  */
 #define PX_MAX_VOTERS		15	/* voters of one configuration */
 #define PX_MAX_MEMBERS		31	/* voters and non-voting learners together */

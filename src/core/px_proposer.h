@@ -135,7 +135,9 @@ typedef struct px_local
 	px_read_answer read;
 	uint64_t	own_incarnation;	/* px_origins_get(self): applied here */
 	uint64_t	own_last;
-	uint64_t	log_time_us;	/* stamp of the last value applied here */
+	uint64_t	log_time_us;	/* highest stamp of a value applied here.  Values that
+								 * are chosen and not applied here may bear higher
+								 * ones: learners take the running maximum */
 	uint64_t	gaps_seen;		/* how often a batch of this node was skipped as PX_GAP */
 	bool		may_vote;		/* false: never stand, step down (amnesic, fsync off,
 								 * shutting down, not a voter) */
@@ -192,7 +194,10 @@ typedef enum px_action_kind
 	PX_DO_FETCH,				/* to, fetch_to: let this node's learner fetch, from
 								 * 'to', what it lacks up to fetch_to (candidate
 								 * catching up) */
-	PX_DO_READ_SENT,			/* read_seq: sessions waiting now share this request */
+	PX_DO_READ_SENT,			/* read_seq: sessions waiting now share this request.
+								 * Comes before every action that could bring its
+								 * answer; so a session that begins to wait before
+								 * this is carried out is covered too */
 	PX_DO_READ_DONE,			/* read_seq, read_index: requests up to read_seq may go
 								 * on once read_index is applied here */
 	PX_DO_HANDOVER_USED			/* clear px_acceptor.handover */
@@ -281,7 +286,8 @@ typedef struct px_proposer_view
 	px_ballot	highest_seen;
 	px_node		leader;
 	px_slot		chosen;
-	px_slot		proposed;		/* last slot proposed, 0 if none in this ballot */
+	px_slot		proposed;		/* last slot proposed in this ballot, or the w it
+								 * recovers from; 0 if not RECOVERING or above */
 	uint16_t	in_flight;		/* slots proposed and not chosen */
 	uint16_t	intake;			/* batches waiting at this leader */
 	uint16_t	outbox;			/* own batches unapplied */

@@ -157,7 +157,7 @@ promise_valid(const px_proposer *p, const px_promise *m, bool merge)
 /*
  * Keep the better of two reports of one slot: known chosen before all, then
  * the higher ballot.  Never the one that more members report: a value is safe
- * because of its ballot (the trace of pg_paxos, test/unit/recovery.c).
+ * because of its ballot (the trace of pg_paxos, test/unit/t_recovery.c).
  */
 static void
 merge_entry(px_proposer *p, const px_entry *e)

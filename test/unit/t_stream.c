@@ -436,6 +436,62 @@ test_heartbeat(void)
 	solo_free(s);
 }
 
+/* A further slot is begun a gap after the last; one at a time at once. */
+static void
+test_pipeline_gap(void)
+{
+	solo	   *s = solo_new(3);
+	px_slot		base;
+	px_value_view v;
+
+	s->params.pipeline_gap_us = 1000;
+	solo_start(s);
+	solo_lead(s);
+	s->now += 5000;
+	base = s->view.proposed;
+	solo_batch(s, "a");
+	is(s->view.proposed, base + 1, "with nothing in flight a slot is begun at once");
+	solo_batch(s, "b");
+	solo_batch(s, "c");
+	is(s->view.proposed, base + 1, "a further one is not");
+	ok(s->up.wake_at == s->now + 1000, "but when the gap is over");
+	solo_tick(s, 1000);
+	ok(s->view.proposed == base + 2 &&
+	   px_value_open(px_proposer_value(s->p, base + 2), &v) && v.count == 2,
+	   "with all that has come meanwhile");
+	solo_batch(s, "d");
+	solo_accepted(s, 1, base + 3);
+	solo_accepted(s, 2, base + 3);
+	is(s->view.proposed, base + 3, "or when nothing is in flight any more");
+	solo_free(s);
+}
+
+/* Settings that change within a life. */
+static void
+test_retime(void)
+{
+	solo	   *s = solo_new(3);
+
+	s->params.outbox_depth = 32;
+	solo_start(s);
+	solo_lead(s);
+	for (int i = 0; i < 8; i++)
+		solo_batch(s, "a");
+	is(s->view.in_flight, 8, "eight in flight");
+	px_proposer_retime(s->p, 20000, 300000, 300000, 2);
+	solo_batch(s, "b");
+	solo_tick(s, 21000);
+	ok(sent(s, 2, 0) != NULL && sent(s, 2, 0)->lease_us == 300000,
+	   "a new heartbeat interval and lease hold from the next Accept");
+	solo_accepted(s, 1, s->view.chosen + 3);
+	solo_accepted(s, 2, s->view.chosen + 3);
+	is(s->view.in_flight, 6, "with a shorter pipeline nothing is proposed before it has emptied");
+	solo_accepted(s, 1, s->view.proposed + 1);
+	solo_accepted(s, 2, s->view.proposed + 1);
+	is(s->view.in_flight, 1, "then it is");
+	solo_free(s);
+}
+
 /* A large backlog goes out in pieces. */
 static void
 test_chunks(void)
@@ -514,5 +570,7 @@ run_tests(void)
 	test_silence();
 	test_heartbeat();
 	test_chunks();
+	test_pipeline_gap();
+	test_retime();
 	test_foreign_chosen();
 }
