@@ -94,6 +94,12 @@ for my $round (1 .. 3)
 	is(join(' ', sort @r), '00000 42P01 42P01', 'and one drops it');
 }
 
+# A session that is making a table of the same name, and takes its time.
+my $maker = $n2->session;
+$maker->query("BEGIN; CREATE TABLE slowly (id int)");
+$n1->sql("CREATE TABLE slowly (id int PRIMARY KEY, mine int) USING paxos");
+$c->same_everywhere(definition('slowly'), 'a local transaction with the name is not waited for');
+
 # Writers on every node while the table goes and comes: each is told the truth.
 $n1->sql("CREATE TABLE restless (id serial PRIMARY KEY, v int) USING paxos");
 $c->await_equal;

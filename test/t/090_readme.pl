@@ -23,7 +23,7 @@ cmp_ok(scalar(@steps), '>', 15, 'README.md has a tour of ' . @steps . ' statemen
 sub plain
 {
 	my ($s) = @_;
-	$s =~ s/^LOCATION:.*\n|^HINT:.*\n|^DETAIL:.*\n//mg;
+	$s =~ s/^(LOCATION|HINT|DETAIL):.*$//mg;
 	$s =~ s/-+/-/g;
 	$s =~ s/[ \t]+/ /g;
 	$s =~ s/^ | $//mg;
