@@ -35,8 +35,8 @@
 #include "px_acceptor.h"
 
 void
-px_acceptor_init(px_acceptor *a, px_ballot promised, px_slot truncated,
-				 px_usec longest_lease_us, px_slot applied, px_usec now)
+px_acceptor_init(px_acceptor *a, px_ballot promised, px_slot truncated, px_usec longest_lease_us,
+				 px_slot applied, px_usec now)
 {
 	PX_ASSERT(truncated <= applied);
 
@@ -56,8 +56,7 @@ px_acceptor_init(px_acceptor *a, px_ballot promised, px_slot truncated,
 static bool
 leased_to_other(const px_acceptor *a, px_node node, px_usec now)
 {
-	return a->lease_ballot != 0 && now < a->lease_until &&
-		px_ballot_node(a->lease_ballot) != node;
+	return a->lease_ballot != 0 && now < a->lease_until && px_ballot_node(a->lease_ballot) != node;
 }
 
 /*
@@ -108,8 +107,7 @@ keep_received(px_acceptor *a)
 }
 
 void
-px_acceptor_prevote(const px_acceptor *a, const px_prevote *m, px_usec now,
-					px_prevote_reply *reply)
+px_acceptor_prevote(const px_acceptor *a, const px_prevote *m, px_usec now, px_prevote_reply *reply)
 {
 	reply->promised = a->promised;
 	reply->chosen = a->chosen;
@@ -128,7 +126,7 @@ px_acceptor_prevote(const px_acceptor *a, const px_prevote *m, px_usec now,
 static px_refusal
 judge_prepare(const px_acceptor *a, const px_prepare *m, px_usec now)
 {
-	bool		handed_over = m->handover != 0 && m->handover == a->lease_ballot;
+	bool handed_over = m->handover != 0 && m->handover == a->lease_ballot;
 
 	if (m->ballot < a->promised)
 		return PX_REFUSED_BALLOT;
@@ -144,8 +142,8 @@ judge_prepare(const px_acceptor *a, const px_prepare *m, px_usec now)
 }
 
 void
-px_acceptor_prepare(px_acceptor *a, const px_prepare *m, uint64_t owner,
-					px_usec now, px_acceptor_todo *todo, px_promise *reply)
+px_acceptor_prepare(px_acceptor *a, const px_prepare *m, uint64_t owner, px_usec now,
+					px_acceptor_todo *todo, px_promise *reply)
 {
 	memset(todo, 0, sizeof(*todo));
 	memset(reply, 0, sizeof(*reply));
@@ -209,8 +207,7 @@ judge_accept(const px_acceptor *a, const px_accept *m, uint64_t owner)
 {
 	if (m->ballot < a->promised)
 		return PX_REFUSED_BALLOT;
-	if (m->ballot != a->promised || !a->open || m->stream != a->stream ||
-		owner != a->owner)
+	if (m->ballot != a->promised || !a->open || m->stream != a->stream || owner != a->owner)
 		return PX_REFUSED_STREAM;
 	if (a->positioned)
 		return m->first == a->next ? PX_REFUSED_NOT : PX_REFUSED_POSITION;
@@ -237,8 +234,8 @@ judge_accept(const px_acceptor *a, const px_accept *m, uint64_t owner)
 static void
 grant_lease(px_acceptor *a, const px_accept *m, px_usec now, px_acceptor_todo *todo)
 {
-	px_usec		until = now + m->lease_us;
-	bool		readable = m->lease_readable;
+	px_usec until = now + m->lease_us;
+	bool readable = m->lease_readable;
 
 	if (m->lease_us == 0)
 	{
@@ -262,9 +259,8 @@ grant_lease(px_acceptor *a, const px_accept *m, px_usec now, px_acceptor_todo *t
 }
 
 void
-px_acceptor_accept(px_acceptor *a, const px_accept *m, uint64_t owner,
-				   px_usec now, px_slot applied, px_slot durable,
-				   px_acceptor_todo *todo, px_accepted *reply)
+px_acceptor_accept(px_acceptor *a, const px_accept *m, uint64_t owner, px_usec now, px_slot applied,
+				   px_slot durable, px_acceptor_todo *todo, px_accepted *reply)
 {
 	memset(todo, 0, sizeof(*todo));
 	memset(reply, 0, sizeof(*reply));
@@ -277,7 +273,7 @@ px_acceptor_accept(px_acceptor *a, const px_accept *m, uint64_t owner,
 	reply->refusal = judge_accept(a, m, owner);
 	if (reply->refusal == PX_REFUSED_NOT)
 	{
-		px_slot		known = px_max64(a->truncated, a->chosen);
+		px_slot known = px_max64(a->truncated, a->chosen);
 
 		PX_ASSERT(m->ballot == a->promised);
 		if (!a->positioned)
@@ -305,8 +301,7 @@ px_acceptor_accept(px_acceptor *a, const px_accept *m, uint64_t owner,
 		a->truncatable = m->truncatable;
 		if (m->read.seq != 0 &&
 			(m->read.incarnation > a->read.incarnation ||
-			 (m->read.incarnation == a->read.incarnation &&
-			  m->read.seq > a->read.seq)))
+			 (m->read.incarnation == a->read.incarnation && m->read.seq > a->read.seq)))
 			a->read = m->read;
 	}
 	reply->promised = a->promised;
@@ -369,7 +364,7 @@ px_acceptor_truncate(px_acceptor *a, px_slot truncated)
 bool
 px_acceptor_gap(const px_acceptor *a, px_slot *from, px_slot *to)
 {
-	px_slot		below = a->positioned ? a->first - 1 : a->opened_w;
+	px_slot below = a->positioned ? a->first - 1 : a->opened_w;
 
 	if (below <= a->chosen)
 		return false;

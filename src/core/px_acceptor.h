@@ -30,40 +30,40 @@
 typedef struct px_acceptor
 {
 	/* durable: loaded at start, written before an answer that depends on it */
-	px_ballot	promised;
-	px_slot		truncated;		/* every slot up to it is not in the log */
-	px_usec		longest_lease_us;	/* longest readable lease ever granted */
+	px_ballot promised;
+	px_slot truncated;        /* every slot up to it is not in the log */
+	px_usec longest_lease_us; /* longest readable lease ever granted */
 
 	/* volatile: the stream */
-	bool		open;			/* is a stream open?  If so, its ballot == promised */
-	uint64_t	stream;			/* highest stream number seen in 'promised' */
-	uint64_t	owner;			/* connection that opened it; the caller's numbering,
+	bool open;           /* is a stream open?  If so, its ballot == promised */
+	uint64_t stream;     /* highest stream number seen in 'promised' */
+	uint64_t owner;      /* connection that opened it; the caller's numbering,
 								 * never used twice */
-	bool		positioned;		/* has an Accept set first and next? */
-	px_slot		opened_w;		/* w of the Prepare that opened the stream */
-	px_slot		first;			/* first slot received in the stream */
-	px_slot		next;			/* slot expected next */
-	px_slot		kept_first;		/* what former streams of this ballot brought: */
-	px_slot		kept_next;		/* kept_first <= slot < kept_next; 0: nothing */
-	px_slot		told_chosen;	/* highest chosen watermark told in this stream, or
+	bool positioned;     /* has an Accept set first and next? */
+	px_slot opened_w;    /* w of the Prepare that opened the stream */
+	px_slot first;       /* first slot received in the stream */
+	px_slot next;        /* slot expected next */
+	px_slot kept_first;  /* what former streams of this ballot brought: */
+	px_slot kept_next;   /* kept_first <= slot < kept_next; 0: nothing */
+	px_slot told_chosen; /* highest chosen watermark told in this stream, or
 								 * by the leader to its own node */
 
 	/* volatile: the lease */
-	px_ballot	lease_ballot;	/* 0: none granted */
-	px_usec		lease_until;
-	bool		lease_readable;
+	px_ballot lease_ballot; /* 0: none granted */
+	px_usec lease_until;
+	bool lease_readable;
 
 	/* volatile: what this node knows and when it heard it */
-	px_slot		chosen;			/* every slot up to it is known chosen, and in the
+	px_slot chosen; /* every slot up to it is known chosen, and in the
 								 * log unless truncated or applied */
-	px_usec		started_at;
-	px_usec		heard_at;		/* last Accept taken; 0: none */
-	px_usec		lost_at;		/* when the open stream's connection closed; 0: it did
+	px_usec started_at;
+	px_usec heard_at;    /* last Accept taken; 0: none */
+	px_usec lost_at;     /* when the open stream's connection closed; 0: it did
 								 * not, or another has opened since */
-	px_ballot	handover;		/* a hand-over to this node was received from this
+	px_ballot handover;  /* a hand-over to this node was received from this
 								 * ballot's leader and not used up yet; 0: none */
-	px_read_answer read;		/* newest read-index answer received */
-	px_slot		truncatable;	/* newest received */
+	px_read_answer read; /* newest read-index answer received */
+	px_slot truncatable; /* newest received */
 } px_acceptor;
 
 /*
@@ -76,10 +76,10 @@ extern void px_acceptor_init(px_acceptor *a, px_ballot promised, px_slot truncat
 /* What to make durable before publishing. */
 typedef struct px_acceptor_todo
 {
-	bool		persist_state;	/* promised / longest_lease_us changed */
-	uint16_t	skip;			/* Accept: values[0 .. skip) lie at or below truncated
+	bool persist_state; /* promised / longest_lease_us changed */
+	uint16_t skip;      /* Accept: values[0 .. skip) lie at or below truncated
 								 * or chosen-and-stored and are not written */
-	uint16_t	store;			/* Accept: then write this many, as entries
+	uint16_t store;     /* Accept: then write this many, as entries
 								 * (slot, ballot, not chosen), replacing what stands
 								 * there.  An entry marked chosen is never replaced
 								 * (its value is the same) */
@@ -94,17 +94,16 @@ extern void px_acceptor_prevote(const px_acceptor *a, const px_prevote *m, px_us
  * Fills every field of 'reply' except last and entries, which the caller reads
  * from the log when the refusal is PX_REFUSED_NOT.  owner: the connection.
  */
-extern void px_acceptor_prepare(px_acceptor *a, const px_prepare *m, uint64_t owner,
-								px_usec now, px_acceptor_todo *todo, px_promise *reply);
+extern void px_acceptor_prepare(px_acceptor *a, const px_prepare *m, uint64_t owner, px_usec now,
+								px_acceptor_todo *todo, px_promise *reply);
 
 /* applied, durable: this node's, for the answer. */
-extern void px_acceptor_accept(px_acceptor *a, const px_accept *m, uint64_t owner,
-							   px_usec now, px_slot applied, px_slot durable,
-							   px_acceptor_todo *todo, px_accepted *reply);
+extern void px_acceptor_accept(px_acceptor *a, const px_accept *m, uint64_t owner, px_usec now,
+							   px_slot applied, px_slot durable, px_acceptor_todo *todo,
+							   px_accepted *reply);
 
 /* True if taken: the sender's ballot is the one promised and of the open stream. */
-extern bool px_acceptor_handover(px_acceptor *a, const px_handover *m, px_node self,
-								 px_usec now);
+extern bool px_acceptor_handover(px_acceptor *a, const px_handover *m, px_node self, px_usec now);
 
 /*
  * A connection ended.  If the open stream is its own, the stream closes and a
@@ -136,4 +135,4 @@ extern bool px_acceptor_gap(const px_acceptor *a, px_slot *from, px_slot *to);
 /* Is a lease of another leader than 'ballot' alive? */
 extern bool px_acceptor_leased(const px_acceptor *a, px_ballot ballot, px_usec now);
 
-#endif							/* PX_ACCEPTOR_H */
+#endif /* PX_ACCEPTOR_H */

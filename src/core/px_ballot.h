@@ -12,7 +12,8 @@
 
 #include "px_base.h"
 
-#define PX_MAX_ROUND	((UINT64_C(1) << 47) - 1)	/* keeps a ballot positive as
+#define PX_MAX_ROUND \
+	((UINT64_C(1) << 47) - 1) /* keeps a ballot positive as
 													 * a signed 64-bit number */
 
 static inline px_ballot
@@ -41,4 +42,4 @@ px_ballot_above(px_ballot seen, px_node node)
 	return px_ballot_make(px_ballot_round(seen) + 1, node);
 }
 
-#endif							/* PX_BALLOT_H */
+#endif /* PX_BALLOT_H */

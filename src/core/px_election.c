@@ -23,8 +23,7 @@
 static px_usec
 patience(px_proposer *p)
 {
-	return px_delay(p, p->params.election_timeout_us,
-					2 * p->params.election_timeout_us);
+	return px_delay(p, p->params.election_timeout_us, 2 * p->params.election_timeout_us);
 }
 
 /*
@@ -35,9 +34,8 @@ patience(px_proposer *p)
 static px_usec
 back_off(px_proposer *p)
 {
-	uint32_t	shift = p->failures < 16 ? p->failures : 16;
-	px_usec		span = px_min64(p->params.heartbeat_us << shift,
-								2 * p->params.election_timeout_us);
+	uint32_t shift = p->failures < 16 ? p->failures : 16;
+	px_usec span = px_min64(p->params.heartbeat_us << shift, 2 * p->params.election_timeout_us);
 
 	return p->params.heartbeat_us / 2 + px_delay(p, 0, span);
 }
@@ -73,10 +71,10 @@ px_become_follower(px_proposer *p, const char *reason, bool failed)
 static bool
 may_stand(const px_proposer *p)
 {
-	int			i = px_config_find(&p->config, p->params.self);
+	int i = px_config_find(&p->config, p->params.self);
 
-	return p->have_local && p->local.may_vote && i >= 0 &&
-		p->config.members[i].voter && p->peers[i].up;
+	return p->have_local && p->local.may_vote && i >= 0 && p->config.members[i].voter &&
+		   p->peers[i].up;
 }
 
 /* Take a ballot nobody has used and ask the own acceptor for its promise. */
@@ -84,8 +82,9 @@ static void
 stand(px_proposer *p, px_ballot handover)
 {
 	px_see_ballot(p, p->local.promised);
-	px_set_role(p, PX_CANDIDATE, handover != 0 ? "leadership was handed over to this node" :
-				"caught up with what the voters know");
+	px_set_role(p, PX_CANDIDATE,
+				handover != 0 ? "leadership was handed over to this node"
+							  : "caught up with what the voters know");
 	p->ballot = px_ballot_above(p->highest_seen, p->params.self);
 	PX_ASSERT(p->ballot > p->local.promised && p->ballot > p->highest_seen);
 	p->highest_seen = p->ballot;
@@ -129,8 +128,8 @@ catch_up(px_proposer *p)
 static void
 count_prevotes(px_proposer *p)
 {
-	bool		yes[PX_MAX_MEMBERS] = {false};
-	bool		no[PX_MAX_MEMBERS] = {false};
+	bool yes[PX_MAX_MEMBERS] = {false};
+	bool no[PX_MAX_MEMBERS] = {false};
 
 	for (int i = 0; i < p->config.n_members; i++)
 	{
@@ -157,7 +156,7 @@ ask_for_prevotes(px_proposer *p)
 	p->deadline = p->now + p->params.election_timeout_us;
 	for (int i = 0; i < p->config.n_members; i++)
 	{
-		px_peer    *peer = &p->peers[i];
+		px_peer *peer = &p->peers[i];
 
 		peer->yes = false;
 		peer->no = peer->voter && !peer->up;
@@ -190,21 +189,20 @@ void
 px_elect_local(px_proposer *p, const px_local *before)
 {
 	const px_local *local = &p->local;
-	bool		heard = local->heard_at > before->heard_at;
-	bool		opened = local->leader != before->leader && local->leader != 0 &&
-		px_ballot_node(local->leader) != p->params.self;
+	bool heard = local->heard_at > before->heard_at;
+	bool opened = local->leader != before->leader && local->leader != 0 &&
+				  px_ballot_node(local->leader) != p->params.self;
 
 	if (px_in_ballot(p) && local->promised > p->ballot)
 	{
-		px_become_follower(p, "the own acceptor promised a higher ballot",
-						   p->role == PX_CANDIDATE);
+		px_become_follower(p, "the own acceptor promised a higher ballot", p->role == PX_CANDIDATE);
 	}
 	if (p->role != PX_FOLLOWER && !local->may_vote)
 		px_become_follower(p, "this node may not vote", false);
 
 	if (!px_in_ballot(p) && (heard || opened))
 	{
-		px_usec		since = heard && !opened ? px_min64(local->heard_at, p->now) : p->now;
+		px_usec since = heard && !opened ? px_min64(local->heard_at, p->now) : p->now;
 
 		if (p->role != PX_FOLLOWER)
 			px_become_follower(p, "a leader was heard", false);
@@ -220,8 +218,8 @@ px_elect_local(px_proposer *p, const px_local *before)
 	 */
 	if (p->role == PX_FOLLOWER && local->lost_at != 0 && local->lost_at != before->lost_at)
 	{
-		p->stand_at = px_max64(p->not_before,
-							   p->now + px_delay(p, 0, p->params.heartbeat_us * 2 / 5 + 1));
+		p->stand_at =
+			px_max64(p->not_before, p->now + px_delay(p, 0, p->params.heartbeat_us * 2 / 5 + 1));
 	}
 
 	if (local->handover != 0 && local->handover != before->handover && !px_in_ballot(p))
@@ -274,8 +272,8 @@ px_elect_peer_up(px_proposer *p, px_peer *peer)
 void
 px_elect_refused(px_proposer *p)
 {
-	bool		yes[PX_MAX_MEMBERS] = {false};
-	bool		no[PX_MAX_MEMBERS] = {false};
+	bool yes[PX_MAX_MEMBERS] = {false};
+	bool no[PX_MAX_MEMBERS] = {false};
 	const px_peer *own = px_peer_find(p, p->params.self);
 
 	if (p->role != PX_CANDIDATE)
@@ -311,8 +309,8 @@ static bool
 fit_to_lead(const px_proposer *p, const px_peer *peer)
 {
 	return peer->voter && peer->up && peer->open && peer->next != 0 &&
-		peer->node != p->params.self &&
-		p->now < peer->answered_at + p->params.election_timeout_us;
+		   peer->node != p->params.self &&
+		   p->now < peer->answered_at + p->params.election_timeout_us;
 }
 
 /*
@@ -352,7 +350,7 @@ hand_over(px_proposer *p, px_node target, const char *reason)
 void
 px_elect_transfer(px_proposer *p, px_node to)
 {
-	px_peer    *peer;
+	px_peer *peer;
 
 	if (p->role != PX_LEADER)
 	{
@@ -380,8 +378,8 @@ px_elect_transfer(px_proposer *p, px_node to)
 void
 px_elect_finish_handover(px_proposer *p)
 {
-	px_peer    *target;
-	px_action  *a;
+	px_peer *target;
+	px_action *a;
 
 	if (p->role != PX_HANDING_OVER || p->chosen != p->proposed)
 		return;
@@ -410,7 +408,7 @@ static void
 check_fitness(px_proposer *p)
 {
 	const px_peer *own = px_peer_find(p, p->params.self);
-	px_node		target = 0;
+	px_node target = 0;
 
 	if (p->local.stuck)
 	{
@@ -511,8 +509,8 @@ px_elect_wake(const px_proposer *p)
 		case PX_LEADER:
 			break;
 		case PX_HANDING_OVER:
-			return px_earlier(p->deadline, px_stream_quorum_answered_at(p) +
-							  p->params.election_timeout_us);
+			return px_earlier(p->deadline,
+							  px_stream_quorum_answered_at(p) + p->params.election_timeout_us);
 	}
 	return px_stream_quorum_answered_at(p) + p->params.election_timeout_us;
 }

@@ -49,8 +49,8 @@ entry_at(px_proposer *p, uint32_t i)
 static bool
 find_room(px_proposer *p, uint32_t len, uint32_t *offset)
 {
-	uint32_t	head;
-	uint32_t	tail;
+	uint32_t head;
+	uint32_t tail;
 
 	if (p->intake_n == PX_MAX_INTAKE)
 		return false;
@@ -102,7 +102,7 @@ px_intake_take(px_proposer *p, px_peer *peer, uint64_t incarnation, px_bytes bat
 {
 	px_batch_view view;
 	px_intake_entry *e;
-	uint32_t	offset;
+	uint32_t offset;
 
 	if (!px_batch_open(batch, &view) || view.origin != peer->node ||
 		view.incarnation != incarnation)
@@ -164,8 +164,8 @@ px_intake_forward(px_proposer *p, px_peer *peer, const px_forward *m)
 		px_read_asked(p, peer, m->incarnation, m->read_seq);
 	if (m->n_batches == 0)
 		return;
-	if (m->resend && px_batch_open(m->batches[0], &first) &&
-		first.origin == peer->node && first.incarnation == m->incarnation)
+	if (m->resend && px_batch_open(m->batches[0], &first) && first.origin == peer->node &&
+		first.incarnation == m->incarnation)
 		px_intake_resend(p, peer, m->incarnation, first.sequence);
 	for (int i = 0; i < m->n_batches; i++)
 	{
@@ -184,7 +184,7 @@ px_intake_pack(px_proposer *p, px_value_writer *w)
 	while (p->intake_n > 0)
 	{
 		const px_intake_entry *e = entry_at(p, 0);
-		px_bytes	batch = {p->intake_ring + e->offset, e->len};
+		px_bytes batch = {p->intake_ring + e->offset, e->len};
 
 		if (!e->dropped && !px_value_add_batch(w, batch))
 			break;

@@ -13,9 +13,10 @@
 #include "px_proposer_int.h"
 
 #define CHECK(fact, sentence) \
-	do { \
-		if (!(fact)) \
-			return sentence; \
+	do                        \
+	{                         \
+		if (!(fact))          \
+			return sentence;  \
 	} while (0)
 
 const char *
@@ -40,12 +41,10 @@ px_check_acceptor_step(const px_acceptor *before, const px_acceptor *after)
 	CHECK(after->promised >= before->promised, "acceptor: promised fell");
 	CHECK(after->truncated >= before->truncated, "acceptor: truncated fell");
 	CHECK(after->chosen >= before->chosen, "acceptor: chosen fell");
-	CHECK(after->longest_lease_us >= before->longest_lease_us,
-		  "acceptor: the longest lease fell");
+	CHECK(after->longest_lease_us >= before->longest_lease_us, "acceptor: the longest lease fell");
 	if (after->promised != before->promised)
 		return NULL;
-	CHECK(after->stream >= before->stream,
-		  "acceptor: the stream number fell within a ballot");
+	CHECK(after->stream >= before->stream, "acceptor: the stream number fell within a ballot");
 	if (after->stream != before->stream)
 		return NULL;
 	CHECK(before->open || !after->open, "acceptor: a closed stream opened again");
@@ -65,12 +64,11 @@ check_peer(const px_proposer *p, const px_peer *peer)
 	CHECK(!p->collecting || peer->sent_first == 0,
 		  "proposer: something was streamed while promises are collected");
 	CHECK(peer->sent_first == 0 ||
-		  (peer->w < peer->sent_first && peer->sent_first <= peer->send_next &&
-		   peer->send_next <= p->proposed + 1),
+			  (peer->w < peer->sent_first && peer->sent_first <= peer->send_next &&
+			   peer->send_next <= p->proposed + 1),
 		  "proposer: a stream's sent range makes no sense");
-	CHECK(peer->first == 0 ||
-		  (peer->first == peer->sent_first && peer->first <= peer->next &&
-		   peer->next <= peer->send_next),
+	CHECK(peer->first == 0 || (peer->first == peer->sent_first && peer->first <= peer->next &&
+							   peer->next <= peer->send_next),
 		  "proposer: a peer is said to have what was not sent");
 	CHECK(peer->told_chosen <= p->chosen || !px_in_ballot(p),
 		  "proposer: a peer was told more than is chosen");
@@ -99,7 +97,7 @@ px_check_proposer(const px_proposer *p)
 			  "proposer: leads before its own no-op is chosen");
 		for (px_slot s = p->chosen + 1; s <= p->proposed; s++)
 			CHECK(p->window[s % PX_MAX_WINDOW].slot == s &&
-				  p->window[s % PX_MAX_WINDOW].ballot == p->ballot,
+					  p->window[s % PX_MAX_WINDOW].ballot == p->ballot,
 				  "proposer: the value of a slot in flight is gone");
 	}
 	CHECK(p->applied_sequence <= p->sent_sequence && p->sent_sequence <= p->sequence,
@@ -146,9 +144,9 @@ px_check_update(const px_proposer *p, const px_update *up)
 {
 	const px_peer *own = NULL;
 	const char *wrong;
-	bool		told_peers = false;
-	bool		handed_over = false;
-	int			i = px_config_find(&p->config, p->params.self);
+	bool told_peers = false;
+	bool handed_over = false;
+	int i = px_config_find(&p->config, p->params.self);
 
 	if (i >= 0)
 		own = &p->peers[i];
@@ -159,16 +157,16 @@ px_check_update(const px_proposer *p, const px_update *up)
 		switch (a->kind)
 		{
 			case PX_DO_PUBLISH:
-				CHECK(!told_peers || handed_over,
-					  "update: peers are told before the own node");
+				CHECK(!told_peers || handed_over, "update: peers are told before the own node");
 				break;
 			case PX_DO_SEND_PREPARE:
 				told_peers = true;
 				CHECK(a->u.prepare.ballot == p->ballot ||
-					  (p->ballot == 0 && up->actions[up->n_actions - 1].kind != PX_DO_SEND_PREPARE),
+						  (p->ballot == 0 &&
+						   up->actions[up->n_actions - 1].kind != PX_DO_SEND_PREPARE),
 					  "update: a Prepare of another ballot");
 				CHECK(a->to == p->params.self || p->role != PX_CANDIDATE ||
-					  (own != NULL && own->promised),
+						  (own != NULL && own->promised),
 					  "update: a ballot is told before the own acceptor promised it");
 				break;
 			case PX_DO_SEND_ACCEPT:
@@ -183,8 +181,8 @@ px_check_update(const px_proposer *p, const px_update *up)
 				break;
 			case PX_DO_SEND_FORWARD:
 				CHECK(a->u.fwd.forward.n_batches == 0 ||
-					  (a->u.fwd.first_seq > p->applied_sequence &&
-					   a->u.fwd.first_seq + a->u.fwd.forward.n_batches <= p->sequence + 1),
+						  (a->u.fwd.first_seq > p->applied_sequence &&
+						   a->u.fwd.first_seq + a->u.fwd.forward.n_batches <= p->sequence + 1),
 					  "update: a batch is sent that is not in the outbox");
 				break;
 			case PX_DO_READ_SENT:
@@ -208,7 +206,7 @@ px_check_proposer_step(const px_proposer_view *before, const px_proposer_view *a
 	CHECK(after->sequence >= before->sequence, "proposer: own numbering went back");
 	CHECK(after->incarnation == before->incarnation, "proposer: the incarnation changed");
 	CHECK(after->ballot == 0 || after->ballot == before->ballot ||
-		  after->ballot > before->highest_seen,
+			  after->ballot > before->highest_seen,
 		  "proposer: a ballot was taken that is not above all seen");
 	if (after->ballot == 0 || after->ballot != before->ballot)
 		return NULL;

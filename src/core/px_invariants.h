@@ -23,4 +23,4 @@ extern const char *px_check_update(const px_proposer *p, const px_update *up);
 extern const char *px_check_proposer_step(const px_proposer_view *before,
 										  const px_proposer_view *after);
 
-#endif							/* PX_INVARIANTS_H */
+#endif /* PX_INVARIANTS_H */

@@ -38,7 +38,7 @@ px_verdict_name(px_verdict v)
 static int
 find_origin(const px_origins *o, px_node node)
 {
-	int			i = 0;
+	int i = 0;
 
 	while (i < o->n && o->at[i].node < node)
 		i++;
@@ -48,8 +48,8 @@ find_origin(const px_origins *o, px_node node)
 px_verdict
 px_origins_judge(px_origins *o, px_node node, uint64_t incarnation, uint64_t sequence)
 {
-	int			i = find_origin(o, node);
-	px_origin  *at = &o->at[i];
+	int i = find_origin(o, node);
+	px_origin *at = &o->at[i];
 
 	if (i == o->n || at->node != node)
 	{
@@ -85,8 +85,8 @@ px_origins_judge(px_origins *o, px_node node, uint64_t incarnation, uint64_t seq
 px_origin
 px_origins_get(const px_origins *o, px_node node)
 {
-	int			i = find_origin(o, node);
-	px_origin	none = {node, 0, 0};
+	int i = find_origin(o, node);
+	px_origin none = {node, 0, 0};
 
 	return i < o->n && o->at[i].node == node ? o->at[i] : none;
 }

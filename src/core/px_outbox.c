@@ -29,7 +29,7 @@ static uint8_t *
 outbox_buffer(const px_proposer *p, uint64_t sequence)
 {
 	return p->outbox_bytes +
-		(size_t) (sequence % p->params.outbox_depth) * p->params.max_batch_bytes;
+		   (size_t) (sequence % p->params.outbox_depth) * p->params.max_batch_bytes;
 }
 
 bool
@@ -52,7 +52,7 @@ px_proposer_batch(px_proposer *p, uint64_t *sequence)
 px_bytes
 px_proposer_batch_bytes(const px_proposer *p, uint64_t sequence)
 {
-	px_bytes	batch;
+	px_bytes batch;
 
 	PX_ASSERT(sequence > p->applied_sequence && sequence <= p->sequence);
 	batch.data = outbox_buffer(p, sequence);
@@ -83,8 +83,7 @@ px_outbox_local(px_proposer *p, const px_local *before)
 {
 	const px_local *local = &p->local;
 
-	if (local->own_incarnation == p->params.incarnation &&
-		local->own_last > p->applied_sequence)
+	if (local->own_incarnation == p->params.incarnation && local->own_last > p->applied_sequence)
 	{
 		PX_ASSERT(local->own_last <= p->sequence);
 		p->applied_sequence = local->own_last;
@@ -147,8 +146,7 @@ px_outbox_timers(px_proposer *p)
 		return;
 	}
 	p->resend = true;
-	p->resend_delay_us = px_min64(2 * p->resend_delay_us,
-								  8 * p->params.election_timeout_us);
+	p->resend_delay_us = px_min64(2 * p->resend_delay_us, 8 * p->params.election_timeout_us);
 	p->resend_at = p->now + p->resend_delay_us;
 }
 
@@ -156,7 +154,7 @@ px_outbox_timers(px_proposer *p)
 void
 px_outbox_to_intake(px_proposer *p)
 {
-	px_peer    *own = px_peer_find(p, p->params.self);
+	px_peer *own = px_peer_find(p, p->params.self);
 
 	if ((p->role != PX_RECOVERING && p->role != PX_LEADER) || own == NULL)
 		return;
@@ -177,11 +175,11 @@ px_outbox_to_intake(px_proposer *p)
 void
 px_outbox_send(px_proposer *p)
 {
-	px_action  *a;
+	px_action *a;
 	px_forward *m;
-	uint64_t	read_seq;
-	uint64_t	first;
-	uint32_t	bytes = 0;
+	uint64_t read_seq;
+	uint64_t first;
+	uint32_t bytes = 0;
 
 	if (p->leader == 0 || p->leader == p->params.self)
 		return;

@@ -34,8 +34,8 @@
  */
 typedef struct px_role_change
 {
-	px_role		from;
-	px_role		to;
+	px_role from;
+	px_role to;
 	const char *when;
 } px_role_change;
 
@@ -106,7 +106,7 @@ px_action_room(const px_proposer *p, int n)
 px_action *
 px_action_add(px_proposer *p, px_action_kind kind, px_node to)
 {
-	px_action  *a;
+	px_action *a;
 
 	PX_ASSERT(px_action_room(p, 1));
 	a = &p->up->actions[p->up->n_actions++];
@@ -119,7 +119,7 @@ px_action_add(px_proposer *p, px_action_kind kind, px_node to)
 px_peer *
 px_peer_find(px_proposer *p, px_node node)
 {
-	int			i = px_config_find(&p->config, node);
+	int i = px_config_find(&p->config, node);
 
 	return i < 0 ? NULL : &p->peers[i];
 }
@@ -159,12 +159,12 @@ known_chosen(const px_proposer *p)
 void
 px_publish(px_proposer *p)
 {
-	bool		ready = p->role == PX_LEADER;
-	px_action  *a;
+	bool ready = p->role == PX_LEADER;
+	px_action *a;
 
-	if (p->published && p->published_role == p->role &&
-		p->published_ballot == p->ballot && p->published_leader == p->leader &&
-		p->published_chosen == known_chosen(p) && p->published_ready == ready)
+	if (p->published && p->published_role == p->role && p->published_ballot == p->ballot &&
+		p->published_leader == p->leader && p->published_chosen == known_chosen(p) &&
+		p->published_ready == ready)
 		return;
 
 	p->published = true;
@@ -189,8 +189,8 @@ px_publish(px_proposer *p)
 void
 px_adopt_config(px_proposer *p, const px_config *config)
 {
-	px_config	old_config = p->config;
-	px_peer		old[PX_MAX_MEMBERS];
+	px_config old_config = p->config;
+	px_peer old[PX_MAX_MEMBERS];
 
 	PX_ASSERT(px_config_valid(config));
 	memcpy(old, p->peers, sizeof(old));
@@ -198,7 +198,7 @@ px_adopt_config(px_proposer *p, const px_config *config)
 	memset(p->peers, 0, sizeof(p->peers));
 	for (int i = 0; i < config->n_members; i++)
 	{
-		int			j = px_config_find(&old_config, config->members[i].node);
+		int j = px_config_find(&old_config, config->members[i].node);
 
 		if (j >= 0)
 			p->peers[i] = old[j];
@@ -214,7 +214,7 @@ px_adopt_config(px_proposer *p, const px_config *config)
 static size_t
 aligned(size_t bytes)
 {
-	size_t		unit = _Alignof(max_align_t);
+	size_t unit = _Alignof(max_align_t);
 
 	return (bytes + unit - 1) / unit * unit;
 }
@@ -223,23 +223,21 @@ static bool
 params_valid(const px_proposer_params *q)
 {
 	return q->self > 0 && q->incarnation > 0 && q->heartbeat_us > 0 &&
-		q->election_timeout_us > q->heartbeat_us &&
-		q->pipeline_depth >= 1 && q->pipeline_depth <= PX_MAX_WINDOW &&
-		q->outbox_depth >= 1 && q->outbox_depth <= PX_MAX_OUTBOX &&
-		q->max_batch_bytes >= PX_BATCH_HEADER_BYTES &&
-		q->max_batch_bytes <= PX_MAX_BATCH_BYTES &&
-		q->max_value_bytes >= q->max_batch_bytes + PX_VALUE_HEADER_BYTES &&
-		q->max_value_bytes <= PX_MAX_VALUE_BYTES &&
-		q->intake_bytes >= q->max_batch_bytes;
+		   q->election_timeout_us > q->heartbeat_us && q->pipeline_depth >= 1 &&
+		   q->pipeline_depth <= PX_MAX_WINDOW && q->outbox_depth >= 1 &&
+		   q->outbox_depth <= PX_MAX_OUTBOX && q->max_batch_bytes >= PX_BATCH_HEADER_BYTES &&
+		   q->max_batch_bytes <= PX_MAX_BATCH_BYTES &&
+		   q->max_value_bytes >= q->max_batch_bytes + PX_VALUE_HEADER_BYTES &&
+		   q->max_value_bytes <= PX_MAX_VALUE_BYTES && q->intake_bytes >= q->max_batch_bytes;
 }
 
 size_t
 px_proposer_bytes(const px_proposer_params *params)
 {
 	return aligned(sizeof(px_proposer)) +
-		aligned((size_t) PX_MAX_WINDOW * params->max_value_bytes) +
-		aligned((size_t) params->outbox_depth * params->max_batch_bytes) +
-		aligned(params->intake_bytes);
+		   aligned((size_t) PX_MAX_WINDOW * params->max_value_bytes) +
+		   aligned((size_t) params->outbox_depth * params->max_batch_bytes) +
+		   aligned(params->intake_bytes);
 }
 
 px_proposer *
@@ -247,7 +245,7 @@ px_proposer_init(void *memory, size_t bytes, const px_proposer_params *params,
 				 const px_config *config, px_usec now)
 {
 	px_proposer *p = memory;
-	uint8_t    *rest = (uint8_t *) memory + aligned(sizeof(px_proposer));
+	uint8_t *rest = (uint8_t *) memory + aligned(sizeof(px_proposer));
 
 	PX_ASSERT(params_valid(params));
 	PX_ASSERT(px_config_valid(config));
@@ -266,8 +264,7 @@ px_proposer_init(void *memory, size_t bytes, const px_proposer_params *params,
 	px_adopt_config(p, config);
 	p->role = PX_FOLLOWER;
 	p->resend = true;
-	p->stand_at = now + px_delay(p, params->election_timeout_us,
-								 2 * params->election_timeout_us);
+	p->stand_at = now + px_delay(p, params->election_timeout_us, 2 * params->election_timeout_us);
 	return p;
 }
 
@@ -289,8 +286,8 @@ px_proposer_retime(px_proposer *p, px_usec heartbeat_us, px_usec election_timeou
 static void
 on_local(px_proposer *p, const px_local *local)
 {
-	px_local	before = p->local;
-	bool		first = !p->have_local;
+	px_local before = p->local;
+	bool first = !p->have_local;
 
 	p->local = *local;
 	p->have_local = true;
@@ -339,7 +336,7 @@ on_config(px_proposer *p, const px_config *config)
 static void
 run_event(px_proposer *p, const px_event *ev)
 {
-	px_peer    *peer = NULL;
+	px_peer *peer = NULL;
 
 	switch (ev->kind)
 	{
@@ -411,8 +408,8 @@ run_event(px_proposer *p, const px_event *ev)
 static void
 update_leader(px_proposer *p)
 {
-	px_node		leader = 0;
-	px_ballot	ballot = 0;
+	px_node leader = 0;
+	px_ballot ballot = 0;
 
 	if (px_leads(p))
 	{
@@ -439,8 +436,8 @@ send_prevotes(px_proposer *p)
 {
 	for (int i = 0; i < p->config.n_members; i++)
 	{
-		px_peer    *peer = &p->peers[i];
-		px_action  *a;
+		px_peer *peer = &p->peers[i];
+		px_action *a;
 
 		if (!peer->want_prevote)
 			continue;
@@ -461,7 +458,7 @@ flush(px_proposer *p)
 	px_outbox_to_intake(p);
 	px_read_register(p);
 	px_stream_progress(p);
-	update_leader(p);			/* progress may have ended leadership */
+	update_leader(p); /* progress may have ended leadership */
 
 	px_publish(p);
 	if (p->handover_used)
@@ -471,7 +468,7 @@ flush(px_proposer *p)
 	}
 	if (p->want_fetch)
 	{
-		px_action  *a = px_action_add(p, PX_DO_FETCH, p->catch_up_from);
+		px_action *a = px_action_add(p, PX_DO_FETCH, p->catch_up_from);
 
 		a->u.fetch_to = p->catch_up_to;
 		p->want_fetch = false;
@@ -493,7 +490,7 @@ flush(px_proposer *p)
 static px_usec
 next_wake(const px_proposer *p)
 {
-	px_usec		at = p->now + p->params.election_timeout_us;
+	px_usec at = p->now + p->params.election_timeout_us;
 
 	if (p->again)
 		return p->now;
@@ -533,7 +530,7 @@ px_bytes
 px_proposer_value(const px_proposer *p, px_slot slot)
 {
 	const px_window_entry *e = &p->window[slot % PX_MAX_WINDOW];
-	px_bytes	value;
+	px_bytes value;
 
 	PX_ASSERT(e->slot == slot && e->len > 0);
 	value.data = p->window_bytes + (size_t) (slot % PX_MAX_WINDOW) * p->params.max_value_bytes;

@@ -49,25 +49,25 @@ extern const char *px_role_name(px_role r);
 
 typedef struct px_proposer_params
 {
-	px_node		self;
-	uint64_t	incarnation;	/* raised and flushed before init */
-	uint64_t	seed;			/* of this life's random delays */
-	px_usec		heartbeat_us;	/* an idle leader sends an Accept this often */
-	px_usec		election_timeout_us;	/* patience is drawn from [1, 2) times this */
-	uint16_t	pipeline_depth; /* slots in flight, 1 .. PX_MAX_WINDOW */
-	px_usec		pipeline_gap_us;	/* while others are in flight, a slot is begun no
+	px_node self;
+	uint64_t incarnation;        /* raised and flushed before init */
+	uint64_t seed;               /* of this life's random delays */
+	px_usec heartbeat_us;        /* an idle leader sends an Accept this often */
+	px_usec election_timeout_us; /* patience is drawn from [1, 2) times this */
+	uint16_t pipeline_depth;     /* slots in flight, 1 .. PX_MAX_WINDOW */
+	px_usec pipeline_gap_us;     /* while others are in flight, a slot is begun no
 								 * sooner than this after the last: so that what
 								 * comes in between shares one slot and one flush.
 								 * 0: at once */
-	uint16_t	outbox_depth;	/* own batches unapplied, 1 .. PX_MAX_OUTBOX */
-	uint32_t	max_batch_bytes;	/* an encoded origin batch; <= PX_MAX_BATCH_BYTES */
-	uint32_t	max_value_bytes;	/* an encoded value; >= max_batch_bytes +
+	uint16_t outbox_depth;       /* own batches unapplied, 1 .. PX_MAX_OUTBOX */
+	uint32_t max_batch_bytes;    /* an encoded origin batch; <= PX_MAX_BATCH_BYTES */
+	uint32_t max_value_bytes;    /* an encoded value; >= max_batch_bytes +
 									 * PX_VALUE_HEADER_BYTES */
-	uint32_t	intake_bytes;	/* origin batches waiting at a leader, in all */
-	px_usec		lease_us;		/* stickiness granted with each Accept, normally the
+	uint32_t intake_bytes;       /* origin batches waiting at a leader, in all */
+	px_usec lease_us;            /* stickiness granted with each Accept, normally the
 								 * election timeout */
-	bool		lease_readable;	/* serve reads under it? (opt-in) */
-	px_usec		drift_us;		/* taken off a readable lease */
+	bool lease_readable;         /* serve reads under it? (opt-in) */
+	px_usec drift_us;            /* taken off a readable lease */
 } px_proposer_params;
 
 typedef struct px_proposer px_proposer;
@@ -82,8 +82,7 @@ extern size_t px_proposer_bytes(const px_proposer_params *params);
  * config: the configuration that governs now.  Returns the proposer, which
  * lives in 'memory'; there is nothing to free.
  */
-extern px_proposer *px_proposer_init(void *memory, size_t bytes,
-									 const px_proposer_params *params,
+extern px_proposer *px_proposer_init(void *memory, size_t bytes, const px_proposer_params *params,
 									 const px_config *config, px_usec now);
 
 /*
@@ -91,28 +90,27 @@ extern px_proposer *px_proposer_init(void *memory, size_t bytes,
  * px_proposer_params.  A lease already granted counts by what its own message
  * carried.
  */
-extern void px_proposer_retime(px_proposer *p, px_usec heartbeat_us,
-							   px_usec election_timeout_us, px_usec lease_us,
-							   uint16_t pipeline_depth);
+extern void px_proposer_retime(px_proposer *p, px_usec heartbeat_us, px_usec election_timeout_us,
+							   px_usec lease_us, uint16_t pipeline_depth);
 
 /*
  * ---- events ----
  */
 typedef enum px_event_kind
 {
-	PX_EV_TICK,					/* the time px_update.wake_at has come, or any other */
-	PX_EV_PEER_UP,				/* node: messages can be sent to it */
-	PX_EV_PEER_DOWN,			/* node */
-	PX_EV_LOCAL,				/* local: this node's acceptor and learner, now */
-	PX_EV_PREVOTE_REPLY,		/* node, prevote_reply */
-	PX_EV_PROMISE,				/* node, promise */
-	PX_EV_ACCEPTED,				/* node, accepted */
-	PX_EV_BATCH,				/* a batch begun with px_proposer_batch() is complete */
-	PX_EV_FORWARD,				/* forward: another node's batches, for the leader */
-	PX_EV_FORWARD_REPLY,		/* node, forward_reply */
-	PX_EV_READ,					/* a session of this node wants a read index */
-	PX_EV_TRANSFER,				/* node: hand leadership to it (0: to the best) */
-	PX_EV_CONFIG				/* config: newly known chosen (later issue); the core
+	PX_EV_TICK,          /* the time px_update.wake_at has come, or any other */
+	PX_EV_PEER_UP,       /* node: messages can be sent to it */
+	PX_EV_PEER_DOWN,     /* node */
+	PX_EV_LOCAL,         /* local: this node's acceptor and learner, now */
+	PX_EV_PREVOTE_REPLY, /* node, prevote_reply */
+	PX_EV_PROMISE,       /* node, promise */
+	PX_EV_ACCEPTED,      /* node, accepted */
+	PX_EV_BATCH,         /* a batch begun with px_proposer_batch() is complete */
+	PX_EV_FORWARD,       /* forward: another node's batches, for the leader */
+	PX_EV_FORWARD_REPLY, /* node, forward_reply */
+	PX_EV_READ,          /* a session of this node wants a read index */
+	PX_EV_TRANSFER,      /* node: hand leadership to it (0: to the best) */
+	PX_EV_CONFIG         /* config: newly known chosen (later issue); the core
 								 * adopts it when its slot is higher */
 } px_event_kind;
 
@@ -122,26 +120,26 @@ typedef enum px_event_kind
  */
 typedef struct px_local
 {
-	px_ballot	promised;
-	px_slot		chosen;			/* px_acceptor.chosen */
-	px_slot		applied;
-	px_slot		truncated;
-	px_ballot	leader;			/* ballot of the open stream, 0 if none */
-	px_usec		heard_at;		/* px_acceptor.heard_at, or now while the acceptor is
+	px_ballot promised;
+	px_slot chosen; /* px_acceptor.chosen */
+	px_slot applied;
+	px_slot truncated;
+	px_ballot leader;     /* ballot of the open stream, 0 if none */
+	px_usec heard_at;     /* px_acceptor.heard_at, or now while the acceptor is
 								 * busy flushing an Accept */
-	px_usec		lost_at;		/* px_acceptor.lost_at */
-	px_usec		leased_until;	/* of the lease granted by the own acceptor */
-	px_ballot	handover;		/* px_acceptor.handover */
+	px_usec lost_at;      /* px_acceptor.lost_at */
+	px_usec leased_until; /* of the lease granted by the own acceptor */
+	px_ballot handover;   /* px_acceptor.handover */
 	px_read_answer read;
-	uint64_t	own_incarnation;	/* px_origins_get(self): applied here */
-	uint64_t	own_last;
-	uint64_t	log_time_us;	/* highest stamp of a value applied here.  Values that
+	uint64_t own_incarnation; /* px_origins_get(self): applied here */
+	uint64_t own_last;
+	uint64_t log_time_us; /* highest stamp of a value applied here.  Values that
 								 * are chosen and not applied here may bear higher
 								 * ones: learners take the running maximum */
-	uint64_t	gaps_seen;		/* how often a batch of this node was skipped as PX_GAP */
-	bool		may_vote;		/* false: never stand, step down (amnesic, fsync off,
+	uint64_t gaps_seen;   /* how often a batch of this node was skipped as PX_GAP */
+	bool may_vote;        /* false: never stand, step down (amnesic, fsync off,
 								 * shutting down, not a voter) */
-	bool		stuck;			/* the learner cannot apply: hand over if leading */
+	bool stuck;           /* the learner cannot apply: hand over if leading */
 } px_local;
 
 /*
@@ -151,17 +149,17 @@ typedef struct px_local
  */
 typedef struct px_forward_reply
 {
-	bool		leads;
+	bool leads;
 } px_forward_reply;
 
 typedef struct px_event
 {
 	px_event_kind kind;
-	px_usec		now;
-	uint64_t	wall_us;		/* the caller's wall clock; a leader stamps values with
+	px_usec now;
+	uint64_t wall_us; /* the caller's wall clock; a leader stamps values with
 								 * it, never below an earlier stamp.  Nothing else
 								 * looks at it */
-	px_node		node;
+	px_node node;
 	union
 	{
 		const px_local *local;
@@ -171,7 +169,7 @@ typedef struct px_event
 		const px_forward *forward;
 		const px_forward_reply *forward_reply;
 		const px_config *config;
-	}			u;
+	} u;
 } px_event;
 
 /*
@@ -179,69 +177,69 @@ typedef struct px_event
  */
 typedef enum px_action_kind
 {
-	PX_DO_PUBLISH,				/* publish (role, ballot, leader, chosen) on this node,
+	PX_DO_PUBLISH,       /* publish (role, ballot, leader, chosen) on this node,
 								 * px_acceptor_learn(ballot, chosen) included, before
 								 * any later action */
-	PX_DO_SEND_PREVOTE,			/* to, prevote */
-	PX_DO_SEND_PREPARE,			/* to, prepare */
-	PX_DO_SEND_ACCEPT,			/* to, accept; its values are px_proposer_value(first + i) */
-	PX_DO_SEND_HANDOVER,		/* to, handover */
-	PX_DO_SEND_FORWARD,			/* to, forward; its batches are px_proposer_batch_bytes(
+	PX_DO_SEND_PREVOTE,  /* to, prevote */
+	PX_DO_SEND_PREPARE,  /* to, prepare */
+	PX_DO_SEND_ACCEPT,   /* to, accept; its values are px_proposer_value(first + i) */
+	PX_DO_SEND_HANDOVER, /* to, handover */
+	PX_DO_SEND_FORWARD,  /* to, forward; its batches are px_proposer_batch_bytes(
 								 * first_seq + i).  The caller sends over the
 								 * forwarding connection, connecting it first if need
 								 * be; a failure is reported by silence (resent later) */
-	PX_DO_RESET_PEER,			/* to: cut the connection; PEER_DOWN follows */
-	PX_DO_FETCH,				/* to, fetch_to: let this node's learner fetch, from
+	PX_DO_RESET_PEER,    /* to: cut the connection; PEER_DOWN follows */
+	PX_DO_FETCH,         /* to, fetch_to: let this node's learner fetch, from
 								 * 'to', what it lacks up to fetch_to (candidate
 								 * catching up) */
-	PX_DO_READ_SENT,			/* read_seq: sessions waiting now share this request.
+	PX_DO_READ_SENT,     /* read_seq: sessions waiting now share this request.
 								 * Comes before every action that could bring its
 								 * answer; so a session that begins to wait before
 								 * this is carried out is covered too */
-	PX_DO_READ_DONE,			/* read_seq, read_index: requests up to read_seq may go
+	PX_DO_READ_DONE,     /* read_seq, read_index: requests up to read_seq may go
 								 * on once read_index is applied here */
-	PX_DO_HANDOVER_USED			/* clear px_acceptor.handover */
+	PX_DO_HANDOVER_USED  /* clear px_acceptor.handover */
 } px_action_kind;
 
 typedef struct px_action
 {
 	px_action_kind kind;
-	px_node		to;
+	px_node to;
 	union
 	{
 		struct
 		{
-			px_role		role;
-			px_ballot	ballot; /* own ballot when CANDIDATE or above, else 0 */
-			px_node		leader; /* best known; 0: none */
-			px_slot		chosen;
-			bool		ready;	/* role is LEADER and it serves */
-		}			publish;
-		px_prevote	prevote;
-		px_prepare	prepare;
-		px_accept	accept;		/* values NULL, see above */
+			px_role role;
+			px_ballot ballot; /* own ballot when CANDIDATE or above, else 0 */
+			px_node leader;   /* best known; 0: none */
+			px_slot chosen;
+			bool ready; /* role is LEADER and it serves */
+		} publish;
+		px_prevote prevote;
+		px_prepare prepare;
+		px_accept accept; /* values NULL, see above */
 		px_handover handover;
 		struct
 		{
-			px_forward	forward;	/* batches NULL, see above */
-			uint64_t	first_seq;
-		}			fwd;
-		px_slot		fetch_to;
+			px_forward forward; /* batches NULL, see above */
+			uint64_t first_seq;
+		} fwd;
+		px_slot fetch_to;
 		struct
 		{
-			uint64_t	seq;
-			px_slot		index;
-		}			read;
-	}			u;
+			uint64_t seq;
+			px_slot index;
+		} read;
+	} u;
 } px_action;
 
-#define PX_MAX_ACTIONS	(8 * PX_MAX_MEMBERS + 16)
+#define PX_MAX_ACTIONS (8 * PX_MAX_MEMBERS + 16)
 
 typedef struct px_update
 {
-	px_usec		wake_at;		/* next PX_EV_TICK is due then (already past: at once) */
-	int			n_actions;
-	px_action	actions[PX_MAX_ACTIONS];
+	px_usec wake_at; /* next PX_EV_TICK is due then (already past: at once) */
+	int n_actions;
+	px_action actions[PX_MAX_ACTIONS];
 } px_update;
 
 /* Runs one event through.  'up' is overwritten. */
@@ -266,37 +264,36 @@ extern px_bytes px_proposer_batch_bytes(const px_proposer *p, uint64_t sequence)
 /* ---- for views, traces and invariants; all read-only ---- */
 typedef struct px_peer_view
 {
-	px_node		node;
-	bool		voter;
-	bool		up;				/* connected */
-	bool		open;			/* promised in the current stream */
-	uint64_t	stream;
-	px_slot		first,
-				next;
-	px_slot		applied;
-	px_slot		durable;
-	px_usec		answered_at;	/* last answer of any kind */
-	px_usec		rtt_us;			/* of the last Accept answered */
+	px_node node;
+	bool voter;
+	bool up;   /* connected */
+	bool open; /* promised in the current stream */
+	uint64_t stream;
+	px_slot first, next;
+	px_slot applied;
+	px_slot durable;
+	px_usec answered_at; /* last answer of any kind */
+	px_usec rtt_us;      /* of the last Accept answered */
 } px_peer_view;
 
 typedef struct px_proposer_view
 {
-	px_role		role;
-	px_ballot	ballot;
-	px_ballot	highest_seen;
-	px_node		leader;
-	px_slot		chosen;
-	px_slot		proposed;		/* last slot proposed in this ballot, or the w it
+	px_role role;
+	px_ballot ballot;
+	px_ballot highest_seen;
+	px_node leader;
+	px_slot chosen;
+	px_slot proposed;   /* last slot proposed in this ballot, or the w it
 								 * recovers from; 0 if not RECOVERING or above */
-	uint16_t	in_flight;		/* slots proposed and not chosen */
-	uint16_t	intake;			/* batches waiting at this leader */
-	uint16_t	outbox;			/* own batches unapplied */
-	uint64_t	incarnation;
-	uint64_t	sequence;		/* of the last own batch */
-	uint64_t	elections_started;
-	uint64_t	elections_won;
-	uint64_t	batches_resent;
-	int			n_peers;
+	uint16_t in_flight; /* slots proposed and not chosen */
+	uint16_t intake;    /* batches waiting at this leader */
+	uint16_t outbox;    /* own batches unapplied */
+	uint64_t incarnation;
+	uint64_t sequence; /* of the last own batch */
+	uint64_t elections_started;
+	uint64_t elections_won;
+	uint64_t batches_resent;
+	int n_peers;
 	px_peer_view peers[PX_MAX_MEMBERS];
 } px_proposer_view;
 
@@ -306,4 +303,4 @@ extern void px_proposer_look(const px_proposer *p, px_proposer_view *view);
  * message, "" if there is nothing to say.  Valid until the next step. */
 extern const char *px_proposer_reason(const px_proposer *p);
 
-#endif							/* PX_PROPOSER_H */
+#endif /* PX_PROPOSER_H */

@@ -19,7 +19,7 @@
 bool
 px_config_valid(const px_config *c)
 {
-	int			voters = 0;
+	int voters = 0;
 
 	if (c->n_members < 1 || c->n_members > PX_MAX_MEMBERS)
 		return false;
@@ -49,7 +49,7 @@ px_config_find(const px_config *c, px_node node)
 bool
 px_config_is_voter(const px_config *c, px_node node)
 {
-	int			i = px_config_find(c, node);
+	int i = px_config_find(c, node);
 
 	return i >= 0 && c->members[i].voter;
 }
@@ -57,7 +57,7 @@ px_config_is_voter(const px_config *c, px_node node)
 int
 px_config_voters(const px_config *c)
 {
-	int			voters = 0;
+	int voters = 0;
 
 	for (int i = 0; i < c->n_members; i++)
 	{
@@ -76,9 +76,9 @@ px_quorum_size(const px_config *c)
 px_tally
 px_quorum_tally(const px_config *c, const bool *yes, const bool *no)
 {
-	int			quorum = px_quorum_size(c);
-	int			n_yes = 0;
-	int			n_possible = 0;
+	int quorum = px_quorum_size(c);
+	int n_yes = 0;
+	int n_possible = 0;
 
 	for (int i = 0; i < c->n_members; i++)
 	{
@@ -99,13 +99,13 @@ px_quorum_tally(const px_config *c, const bool *yes, const bool *no)
 uint64_t
 px_quorum_watermark(const px_config *c, const uint64_t *at)
 {
-	uint64_t	sorted[PX_MAX_MEMBERS];
-	int			n = 0;
+	uint64_t sorted[PX_MAX_MEMBERS];
+	int n = 0;
 
 	/* insertion sort, descending: at most PX_MAX_VOTERS numbers */
 	for (int i = 0; i < c->n_members; i++)
 	{
-		int			j;
+		int j;
 
 		if (!c->members[i].voter)
 			continue;

@@ -12,17 +12,17 @@
 
 typedef struct px_member
 {
-	px_node		node;
-	bool		voter;
+	px_node node;
+	bool voter;
 } px_member;
 
 /* Members in ascending order of node id. */
 typedef struct px_config
 {
-	px_slot		slot;			/* chosen here; governs from slot + 1.  0: the
+	px_slot slot; /* chosen here; governs from slot + 1.  0: the
 								 * configuration the cluster was formed with */
-	uint8_t		n_members;
-	px_member	members[PX_MAX_MEMBERS];
+	uint8_t n_members;
+	px_member members[PX_MAX_MEMBERS];
 } px_config;
 
 typedef enum px_tally
@@ -36,12 +36,12 @@ typedef enum px_tally
 extern bool px_config_valid(const px_config *c);
 
 /* Index of 'node' in members[], or -1. */
-extern int	px_config_find(const px_config *c, px_node node);
+extern int px_config_find(const px_config *c, px_node node);
 extern bool px_config_is_voter(const px_config *c, px_node node);
-extern int	px_config_voters(const px_config *c);
+extern int px_config_voters(const px_config *c);
 
 /* Voters needed for a majority. */
-extern int	px_quorum_size(const px_config *c);
+extern int px_quorum_size(const px_config *c);
 
 /*
  * Tally of a vote: yes[i] and no[i] speak for members[i]; entries of
@@ -57,4 +57,4 @@ extern px_tally px_quorum_tally(const px_config *c, const bool *yes, const bool 
  */
 extern uint64_t px_quorum_watermark(const px_config *c, const uint64_t *at);
 
-#endif							/* PX_QUORUM_H */
+#endif /* PX_QUORUM_H */

@@ -33,7 +33,7 @@ px_read_begin_ballot(px_proposer *p)
 {
 	for (int i = 0; i < p->config.n_members; i++)
 	{
-		px_peer    *peer = &p->peers[i];
+		px_peer *peer = &p->peers[i];
 
 		memset(&peer->want, 0, sizeof(peer->want));
 		memset(&peer->answer, 0, sizeof(peer->answer));
@@ -73,11 +73,11 @@ px_read_asked(px_proposer *p, px_peer *peer, uint64_t incarnation, uint64_t seq)
 void
 px_read_register(px_proposer *p)
 {
-	px_peer    *own = px_peer_find(p, p->params.self);
+	px_peer *own = px_peer_find(p, p->params.self);
 
 	if (p->read_wanted && !p->read_in_flight && !p->read_done && p->leader != 0)
 	{
-		px_action  *a = px_action_add(p, PX_DO_READ_SENT, p->params.self);
+		px_action *a = px_action_add(p, PX_DO_READ_SENT, p->params.self);
 
 		p->read_wanted = false;
 		p->read_in_flight = true;
@@ -121,18 +121,17 @@ done(px_proposer *p, px_slot index)
 void
 px_read_confirm(px_proposer *p)
 {
-	uint64_t	at[PX_MAX_MEMBERS] = {0};
-	px_usec		confirmed;
+	uint64_t at[PX_MAX_MEMBERS] = {0};
+	px_usec confirmed;
 
 	for (int i = 0; i < p->config.n_members; i++)
 		at[i] = p->peers[i].acked_sent_at;
 	confirmed = px_quorum_watermark(&p->config, at);
 	for (int i = 0; i < p->config.n_members; i++)
 	{
-		px_peer    *peer = &p->peers[i];
+		px_peer *peer = &p->peers[i];
 
-		if (peer->want.seq == 0 || !peer->want.registered ||
-			confirmed <= peer->want.marker)
+		if (peer->want.seq == 0 || !peer->want.registered || confirmed <= peer->want.marker)
 			continue;
 		if (peer->node == p->params.self)
 		{
@@ -162,7 +161,7 @@ px_read_local(px_proposer *p)
 void
 px_read_finish(px_proposer *p)
 {
-	px_action  *a;
+	px_action *a;
 
 	if (!p->read_done)
 		return;

@@ -76,7 +76,7 @@ begin_round(px_proposer *p)
 	memset(p->window, 0, sizeof(p->window));
 	for (int i = 0; i < p->config.n_members; i++)
 	{
-		px_peer    *peer = &p->peers[i];
+		px_peer *peer = &p->peers[i];
 
 		px_stream_reset(p, peer);
 		peer->promised = false;
@@ -136,7 +136,7 @@ static bool
 promise_valid(const px_proposer *p, const px_promise *m, bool merge)
 {
 	px_value_view view;
-	px_slot		below = m->w;
+	px_slot below = m->w;
 
 	if (m->promised != m->ballot || m->n_entries > PX_MAX_WINDOW)
 		return false;
@@ -147,8 +147,7 @@ promise_valid(const px_proposer *p, const px_promise *m, bool merge)
 		if (e->slot <= below || e->slot > m->w + PX_MAX_WINDOW || e->slot > m->last)
 			return false;
 		below = e->slot;
-		if (merge && (e->value.len > p->params.max_value_bytes ||
-					  !px_value_open(e->value, &view)))
+		if (merge && (e->value.len > p->params.max_value_bytes || !px_value_open(e->value, &view)))
 			return false;
 	}
 	return true;
@@ -166,8 +165,7 @@ merge_entry(px_proposer *p, const px_entry *e)
 	px_value_view view;
 
 	PX_ASSERT(w->slot == 0 || w->slot == e->slot);
-	if (w->slot == e->slot &&
-		(w->chosen || (!e->chosen && e->ballot <= w->ballot)))
+	if (w->slot == e->slot && (w->chosen || (!e->chosen && e->ballot <= w->ballot)))
 		return;
 	w->slot = e->slot;
 	w->ballot = e->ballot;
@@ -190,7 +188,7 @@ merge_entry(px_proposer *p, const px_entry *e)
 static void
 propose(px_proposer *p, uint32_t len)
 {
-	px_slot		slot = p->proposed + 1;
+	px_slot slot = p->proposed + 1;
 	px_window_entry *w = window_entry(p, slot);
 
 	PX_ASSERT(px_leads(p) && !p->collecting);
@@ -214,7 +212,7 @@ propose(px_proposer *p, uint32_t len)
 static bool
 may_begin_slot(const px_proposer *p)
 {
-	px_slot		in_flight = p->proposed - p->chosen;
+	px_slot in_flight = p->proposed - p->chosen;
 
 	if (p->role != PX_LEADER || p->intake_n == 0 || in_flight >= p->params.pipeline_depth)
 		return false;
@@ -232,22 +230,22 @@ next_log_time(px_proposer *p)
 static void
 propose_noop(px_proposer *p)
 {
-	px_slot		slot = p->proposed + 1;
+	px_slot slot = p->proposed + 1;
 	px_value_writer w;
 
-	px_value_begin(&w, window_buffer(p, slot), p->params.max_value_bytes,
-				   PX_VALUE_NOOP, next_log_time(p));
+	px_value_begin(&w, window_buffer(p, slot), p->params.max_value_bytes, PX_VALUE_NOOP,
+				   next_log_time(p));
 	propose(p, px_value_end(&w).len);
 }
 
 static void
 propose_batches(px_proposer *p)
 {
-	px_slot		slot = p->proposed + 1;
+	px_slot slot = p->proposed + 1;
 	px_value_writer w;
 
-	px_value_begin(&w, window_buffer(p, slot), p->params.max_value_bytes,
-				   PX_VALUE_BATCHES, next_log_time(p));
+	px_value_begin(&w, window_buffer(p, slot), p->params.max_value_bytes, PX_VALUE_BATCHES,
+				   next_log_time(p));
 	if (px_intake_pack(p, &w))
 		propose(p, px_value_end(&w).len);
 }
@@ -260,7 +258,7 @@ propose_batches(px_proposer *p)
 static void
 win_round(px_proposer *p)
 {
-	px_slot		last = px_min64(p->reported_last, p->round_w + PX_MAX_WINDOW);
+	px_slot last = px_min64(p->reported_last, p->round_w + PX_MAX_WINDOW);
 
 	if (p->role == PX_CANDIDATE)
 		px_set_role(p, PX_RECOVERING, "a majority promised");
@@ -270,10 +268,10 @@ win_round(px_proposer *p)
 	PX_ASSERT(p->proposed == p->round_w && p->chosen == p->round_w);
 	while (p->proposed < last)
 	{
-		px_slot		slot = p->proposed + 1;
+		px_slot slot = p->proposed + 1;
 		px_window_entry *w = window_entry(p, slot);
 		px_value_view view;
-		bool		readable;
+		bool readable;
 
 		if (w->slot != slot)
 		{
@@ -301,8 +299,8 @@ win_round(px_proposer *p)
 static void
 count_promises(px_proposer *p)
 {
-	bool		yes[PX_MAX_MEMBERS] = {false};
-	bool		no[PX_MAX_MEMBERS] = {false};
+	bool yes[PX_MAX_MEMBERS] = {false};
+	bool no[PX_MAX_MEMBERS] = {false};
 	const px_peer *own = px_peer_find(p, p->params.self);
 
 	for (int i = 0; i < p->config.n_members; i++)
@@ -317,12 +315,11 @@ count_promises(px_proposer *p)
 void
 px_stream_promise(px_proposer *p, px_peer *peer, const px_promise *m)
 {
-	bool		merge;
+	bool merge;
 
 	if (overtaken(p, m->promised))
 		return;
-	if (!px_in_ballot(p) || m->ballot != p->ballot || m->stream != peer->stream ||
-		!peer->preparing)
+	if (!px_in_ballot(p) || m->ballot != p->ballot || m->stream != peer->stream || !peer->preparing)
 	{
 		p->reason = "ignored: promise of an old ballot or stream";
 		return;
@@ -333,12 +330,11 @@ px_stream_promise(px_proposer *p, px_peer *peer, const px_promise *m)
 	if (m->refusal != PX_REFUSED_NOT)
 	{
 		peer->refused = true;
-		peer->reopen_at = p->now + (m->refusal == PX_REFUSED_STREAM ?
-									p->params.heartbeat_us :
-									p->params.election_timeout_us / 4);
-		if (m->refusal == PX_REFUSED_TRUNCATED && m->truncated > m->w &&
-			m->truncated <= p->chosen)
-			peer->reopen_at = p->now;	/* known better now: again at once */
+		peer->reopen_at =
+			p->now + (m->refusal == PX_REFUSED_STREAM ? p->params.heartbeat_us
+													  : p->params.election_timeout_us / 4);
+		if (m->refusal == PX_REFUSED_TRUNCATED && m->truncated > m->w && m->truncated <= p->chosen)
+			peer->reopen_at = p->now; /* known better now: again at once */
 		p->reason = px_refusal_name(m->refusal);
 		px_elect_refused(p);
 		return;
@@ -408,8 +404,8 @@ kept(const px_proposer *p, px_slot slot)
 static px_slot
 opening_w(const px_proposer *p, const px_peer *peer)
 {
-	px_slot		w = p->chosen;
-	uint32_t	bytes = 0;
+	px_slot w = p->chosen;
+	uint32_t bytes = 0;
 
 	if (p->collecting)
 		return w;
@@ -427,15 +423,15 @@ void
 px_stream_send_prepares(px_proposer *p)
 {
 	const px_peer *own = px_peer_find(p, p->params.self);
-	bool		durable;
+	bool durable;
 
 	if (!px_in_ballot(p))
 		return;
 	durable = p->role != PX_CANDIDATE || (own != NULL && own->promised);
 	for (int i = 0; i < p->config.n_members; i++)
 	{
-		px_peer    *peer = &p->peers[i];
-		px_action  *a;
+		px_peer *peer = &p->peers[i];
+		px_action *a;
 
 		if (!peer->want_prepare || !peer->up || (!durable && peer != own))
 			continue;
@@ -471,7 +467,7 @@ px_stream_counts(const px_proposer *p, const px_peer *peer, px_slot slot)
 	if (peer->first != 0 && peer->first <= slot && slot < peer->next)
 		return true;
 	return slot > peer->w && slot <= peer->w + PX_MAX_WINDOW &&
-		(peer->reported >> (slot - peer->w - 1) & 1) != 0;
+		   (peer->reported >> (slot - peer->w - 1) & 1) != 0;
 }
 
 static void
@@ -479,8 +475,8 @@ count_chosen(px_proposer *p)
 {
 	while (p->chosen < p->proposed)
 	{
-		bool		yes[PX_MAX_MEMBERS] = {false};
-		bool		no[PX_MAX_MEMBERS] = {false};
+		bool yes[PX_MAX_MEMBERS] = {false};
+		bool no[PX_MAX_MEMBERS] = {false};
 
 		for (int i = 0; i < p->config.n_members; i++)
 			yes[i] = px_stream_counts(p, &p->peers[i], p->chosen + 1);
@@ -498,12 +494,10 @@ next_round(px_proposer *p)
 {
 	const px_window_entry *w = window_entry(p, p->round_end);
 	px_value_view view;
-	px_config	config;
+	px_config config;
 
-	if (w->slot == p->round_end &&
-		px_value_open(px_proposer_value(p, p->round_end), &view) &&
-		px_value_config(&view, p->round_end, &config) &&
-		config.slot > p->config.slot)
+	if (w->slot == p->round_end && px_value_open(px_proposer_value(p, p->round_end), &view) &&
+		px_value_config(&view, p->round_end, &config) && config.slot > p->config.slot)
 	{
 		px_adopt_config(p, &config);
 
@@ -561,7 +555,7 @@ px_stream_progress(px_proposer *p)
 static px_slot
 truncatable(const px_proposer *p)
 {
-	px_slot		lowest = p->chosen;
+	px_slot lowest = p->chosen;
 
 	for (int i = 0; i < p->config.n_members; i++)
 	{
@@ -579,7 +573,7 @@ truncatable(const px_proposer *p)
 static px_slot
 first_to_send(const px_proposer *p, const px_peer *peer)
 {
-	px_slot		first = p->chosen + 1;
+	px_slot first = p->chosen + 1;
 
 	while (first > peer->w + 1 && first > peer->known + 1 && kept(p, first - 1))
 		first--;
@@ -589,8 +583,8 @@ first_to_send(const px_proposer *p, const px_peer *peer)
 static void
 send_accept(px_proposer *p, px_peer *peer, uint16_t n_values)
 {
-	px_action  *a = px_action_add(p, PX_DO_SEND_ACCEPT, peer->node);
-	px_accept  *m = &a->u.accept;
+	px_action *a = px_action_add(p, PX_DO_SEND_ACCEPT, peer->node);
+	px_accept *m = &a->u.accept;
 
 	if (peer->send_next == 0)
 	{
@@ -628,8 +622,8 @@ send_accept(px_proposer *p, px_peer *peer, uint16_t n_values)
 static uint16_t
 chunk(px_proposer *p, px_slot slot)
 {
-	uint32_t	bytes = 0;
-	uint16_t	n = 0;
+	uint32_t bytes = 0;
+	uint16_t n = 0;
 
 	while (slot + n <= p->proposed && (n == 0 || bytes < PX_CHUNK_BYTES))
 	{
@@ -642,9 +636,9 @@ chunk(px_proposer *p, px_slot slot)
 static void
 send_to(px_proposer *p, px_peer *peer)
 {
-	px_slot		from = peer->send_next != 0 ? peer->send_next : first_to_send(p, peer);
-	int			chunks = 0;
-	bool		own = peer->node == p->params.self;
+	px_slot from = peer->send_next != 0 ? peer->send_next : first_to_send(p, peer);
+	int chunks = 0;
+	bool own = peer->node == p->params.self;
 
 	if (from <= p->proposed && !kept(p, from))
 	{
@@ -668,9 +662,8 @@ send_to(px_proposer *p, px_peer *peer)
 	 * what is chosen (the own node was told by PX_DO_PUBLISH), when an answer
 	 * or a confirmation is waited for, and as heartbeat.
 	 */
-	if (chunks == 0 &&
-		(peer->send_next == 0 || p->beat || peer->answer_new ||
-		 (peer->told_chosen < p->chosen && !own)))
+	if (chunks == 0 && (peer->send_next == 0 || p->beat || peer->answer_new ||
+						(peer->told_chosen < p->chosen && !own)))
 		send_accept(p, peer, 0);
 }
 
@@ -691,8 +684,7 @@ px_stream_accepted(px_proposer *p, px_peer *peer, const px_accepted *m)
 {
 	if (overtaken(p, m->promised))
 		return;
-	if (!px_leads(p) || m->ballot != p->ballot || m->stream != peer->stream ||
-		!peer->open)
+	if (!px_leads(p) || m->ballot != p->ballot || m->stream != peer->stream || !peer->open)
 	{
 		p->reason = "ignored: answer of an old ballot or stream";
 		return;
@@ -737,15 +729,15 @@ px_stream_accepted(px_proposer *p, px_peer *peer, const px_accepted *m)
 bool
 px_stream_blind(const px_proposer *p)
 {
-	bool		open[PX_MAX_MEMBERS] = {false};
-	bool		no[PX_MAX_MEMBERS] = {false};
+	bool open[PX_MAX_MEMBERS] = {false};
+	bool no[PX_MAX_MEMBERS] = {false};
 
 	if (!px_leads(p) || p->collecting)
 		return false;
 	for (int i = 0; i < p->config.n_members; i++)
 	{
 		const px_peer *peer = &p->peers[i];
-		px_slot		known = peer->known;
+		px_slot known = peer->known;
 
 		if (peer->node == p->params.self)
 			known = px_max64(known, p->local.chosen);
@@ -761,7 +753,7 @@ px_stream_blind(const px_proposer *p)
 px_usec
 px_stream_quorum_answered_at(const px_proposer *p)
 {
-	uint64_t	at[PX_MAX_MEMBERS] = {0};
+	uint64_t at[PX_MAX_MEMBERS] = {0};
 
 	for (int i = 0; i < p->config.n_members; i++)
 		at[i] = p->peers[i].answered_at;
@@ -775,7 +767,7 @@ px_stream_timers(px_proposer *p)
 		return;
 	for (int i = 0; i < p->config.n_members; i++)
 	{
-		px_peer    *peer = &p->peers[i];
+		px_peer *peer = &p->peers[i];
 
 		if (peer->reopen_at != 0 && p->now >= peer->reopen_at)
 		{
@@ -788,8 +780,7 @@ px_stream_timers(px_proposer *p)
 		 * one begins with a Prepare.
 		 */
 		if (peer->up && peer->waiting_since != 0 &&
-			p->now >= peer->waiting_since +
-			PX_SILENCE_TIMEOUTS * p->params.election_timeout_us)
+			p->now >= peer->waiting_since + PX_SILENCE_TIMEOUTS * p->params.election_timeout_us)
 		{
 			cut(p, peer, "cut: no answer for a long time");
 			if (!px_in_ballot(p))
@@ -807,7 +798,7 @@ px_stream_timers(px_proposer *p)
 px_usec
 px_stream_wake(const px_proposer *p)
 {
-	px_usec		at = 0;
+	px_usec at = 0;
 
 	if (!px_in_ballot(p))
 		return 0;

@@ -16,18 +16,18 @@
 
 typedef struct line
 {
-	char	   *buf;
-	size_t		cap;
-	size_t		len;
+	char *buf;
+	size_t cap;
+	size_t len;
 } line;
 
-static void add(line *l, const char *fmt,...) __attribute__((format(printf, 2, 3)));
+static void add(line *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 static void
-add(line *l, const char *fmt,...)
+add(line *l, const char *fmt, ...)
 {
-	va_list		args;
-	int			n;
+	va_list args;
+	int n;
 
 	if (l->len + 1 >= l->cap)
 		return;
@@ -41,7 +41,7 @@ add(line *l, const char *fmt,...)
 		l->len = l->cap - 1;
 }
 
-#define U(x)	((unsigned long long) (x))
+#define U(x) ((unsigned long long) (x))
 
 static void
 add_ballot(line *l, const char *word, px_ballot b)
@@ -59,7 +59,7 @@ px_trace_ballot(char *buf, size_t cap, px_ballot b)
 static line
 begin(char *buf, size_t cap, px_node self)
 {
-	line		l = {buf, cap, 0};
+	line l = {buf, cap, 0};
 
 	if (cap > 0)
 		buf[0] = '\0';
@@ -83,10 +83,8 @@ add_promise(line *l, px_node from, const px_promise *m)
 	add(l, " chosen %llu last %llu", U(m->chosen), U(m->last));
 	for (int i = 0; i < m->n_entries; i++)
 	{
-		add(l, " %llu@%llu.%u%s", U(m->entries[i].slot),
-			U(px_ballot_round(m->entries[i].ballot)),
-			(unsigned) px_ballot_node(m->entries[i].ballot),
-			m->entries[i].chosen ? "!" : "");
+		add(l, " %llu@%llu.%u%s", U(m->entries[i].slot), U(px_ballot_round(m->entries[i].ballot)),
+			(unsigned) px_ballot_node(m->entries[i].ballot), m->entries[i].chosen ? "!" : "");
 	}
 }
 
@@ -133,8 +131,8 @@ add_local(line *l, const px_local *m)
 const char *
 px_trace_event(char *buf, size_t cap, px_node self, const px_event *ev)
 {
-	line		l = begin(buf, cap, self);
-	unsigned	from = ev->node;
+	line l = begin(buf, cap, self);
+	unsigned from = ev->node;
 
 	switch (ev->kind)
 	{
@@ -168,9 +166,9 @@ px_trace_event(char *buf, size_t cap, px_node self, const px_event *ev)
 			add(&l, " batch");
 			break;
 		case PX_EV_FORWARD:
-			add(&l, " <- n%u forward incarnation %llu batches %u%s",
-				(unsigned) ev->u.forward->from, U(ev->u.forward->incarnation),
-				(unsigned) ev->u.forward->n_batches, ev->u.forward->resend ? " resend" : "");
+			add(&l, " <- n%u forward incarnation %llu batches %u%s", (unsigned) ev->u.forward->from,
+				U(ev->u.forward->incarnation), (unsigned) ev->u.forward->n_batches,
+				ev->u.forward->resend ? " resend" : "");
 			if (ev->u.forward->read_seq != 0)
 				add(&l, " read %llu", U(ev->u.forward->read_seq));
 			break;
@@ -213,8 +211,8 @@ add_accept(line *l, const px_accept *m)
 const char *
 px_trace_action(char *buf, size_t cap, px_node self, const px_action *a)
 {
-	line		l = begin(buf, cap, self);
-	unsigned	to = a->to;
+	line l = begin(buf, cap, self);
+	unsigned to = a->to;
 
 	switch (a->kind)
 	{

@@ -9,11 +9,11 @@
 
 #include "px_proposer.h"
 
-#define PX_TRACE_BYTES	256
+#define PX_TRACE_BYTES 256
 
 /* Writes a NUL-terminated line (cut to fit) and returns buf. */
 extern const char *px_trace_event(char *buf, size_t cap, px_node self, const px_event *ev);
 extern const char *px_trace_action(char *buf, size_t cap, px_node self, const px_action *a);
 extern const char *px_trace_ballot(char *buf, size_t cap, px_ballot b);
 
-#endif							/* PX_TRACE_H */
+#endif /* PX_TRACE_H */

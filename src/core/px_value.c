@@ -15,16 +15,18 @@
 
 #include "px_value.h"
 
-_Static_assert(PX_MAX_BATCH_BYTES >= PX_MAX_COMMAND_BYTES + PX_BATCH_HEADER_BYTES +
-			   PX_COMMAND_HEADER_BYTES, "the largest command fits into a batch");
+_Static_assert(PX_MAX_BATCH_BYTES >=
+				   PX_MAX_COMMAND_BYTES + PX_BATCH_HEADER_BYTES + PX_COMMAND_HEADER_BYTES,
+			   "the largest command fits into a batch");
 _Static_assert(PX_MAX_VALUE_BYTES >= PX_MAX_BATCH_BYTES + PX_VALUE_HEADER_BYTES,
 			   "the largest batch fits into a value");
 
 /* Fixed bytes of a member part, its length word included. */
-#define MEMBER_FIXED_BYTES	(4 + 2 + 1 + 2 + 2)
+#define MEMBER_FIXED_BYTES (4 + 2 + 1 + 2 + 2)
 
-_Static_assert(PX_VALUE_HEADER_BYTES + PX_MAX_MEMBERS *
-			   (MEMBER_FIXED_BYTES + PX_MAX_NAME + PX_MAX_CONNINFO) <= PX_MAX_VALUE_BYTES,
+_Static_assert(PX_VALUE_HEADER_BYTES +
+					   PX_MAX_MEMBERS * (MEMBER_FIXED_BYTES + PX_MAX_NAME + PX_MAX_CONNINFO) <=
+				   PX_MAX_VALUE_BYTES,
 			   "the largest configuration fits into a value");
 
 static void
@@ -71,8 +73,8 @@ get64(const uint8_t *p)
  */
 
 void
-px_batch_begin(px_batch_writer *w, uint8_t *buf, uint32_t cap,
-			   px_node origin, uint64_t incarnation, uint64_t sequence)
+px_batch_begin(px_batch_writer *w, uint8_t *buf, uint32_t cap, px_node origin, uint64_t incarnation,
+			   uint64_t sequence)
 {
 	PX_ASSERT(cap >= PX_BATCH_HEADER_BYTES);
 	PX_ASSERT(origin > 0 && incarnation > 0 && sequence > 0);
@@ -87,11 +89,11 @@ px_batch_begin(px_batch_writer *w, uint8_t *buf, uint32_t cap,
 }
 
 bool
-px_batch_add(px_batch_writer *w, uint32_t cell, uint64_t generation,
-			 const void *command, uint32_t len)
+px_batch_add(px_batch_writer *w, uint32_t cell, uint64_t generation, const void *command,
+			 uint32_t len)
 {
-	uint32_t	room = w->cap - w->len;
-	uint8_t    *p = w->buf + w->len;
+	uint32_t room = w->cap - w->len;
+	uint8_t *p = w->buf + w->len;
 
 	if (len > PX_MAX_COMMAND_BYTES || w->n_commands == UINT16_MAX)
 		return false;
@@ -111,7 +113,7 @@ px_batch_add(px_batch_writer *w, uint32_t cell, uint64_t generation,
 px_bytes
 px_batch_end(px_batch_writer *w)
 {
-	px_bytes	whole = {w->buf, w->len};
+	px_bytes whole = {w->buf, w->len};
 
 	put32(w->buf, w->len - 4);
 	put16(w->buf + 6, w->n_commands);
@@ -119,8 +121,8 @@ px_batch_end(px_batch_writer *w)
 }
 
 void
-px_value_begin(px_value_writer *w, uint8_t *buf, uint32_t cap,
-			   px_value_kind kind, uint64_t log_time_us)
+px_value_begin(px_value_writer *w, uint8_t *buf, uint32_t cap, px_value_kind kind,
+			   uint64_t log_time_us)
 {
 	PX_ASSERT(cap >= PX_VALUE_HEADER_BYTES);
 
@@ -147,13 +149,13 @@ px_value_add_batch(px_value_writer *w, px_bytes batch)
 }
 
 bool
-px_value_add_member(px_value_writer *w, px_node node, bool voter,
-					const char *name, const char *conninfo)
+px_value_add_member(px_value_writer *w, px_node node, bool voter, const char *name,
+					const char *conninfo)
 {
-	size_t		name_len = strlen(name);
-	size_t		conninfo_len = strlen(conninfo);
-	uint8_t    *p = w->buf + w->len;
-	uint32_t	bytes;
+	size_t name_len = strlen(name);
+	size_t conninfo_len = strlen(conninfo);
+	uint8_t *p = w->buf + w->len;
+	uint32_t bytes;
 
 	PX_ASSERT(w->kind == PX_VALUE_CONFIG);
 	if (node == 0 || name_len >= PX_MAX_NAME || conninfo_len >= PX_MAX_CONNINFO ||
@@ -182,7 +184,7 @@ px_value_add_member(px_value_writer *w, px_node node, bool voter,
 static uint32_t
 value_checksum(const uint8_t *buf, uint32_t len)
 {
-	uint32_t	crc = px_crc32c(0, buf, 4);
+	uint32_t crc = px_crc32c(0, buf, 4);
 
 	return px_crc32c(crc, buf + 8, len - 8);
 }
@@ -190,7 +192,7 @@ value_checksum(const uint8_t *buf, uint32_t len)
 px_bytes
 px_value_end(px_value_writer *w)
 {
-	px_bytes	value = {w->buf, w->len};
+	px_bytes value = {w->buf, w->len};
 
 	PX_ASSERT(w->kind != PX_VALUE_NOOP || w->count == 0);
 	put16(w->buf + 2, w->count);
@@ -209,9 +211,9 @@ px_value_end(px_value_writer *w)
 static uint32_t
 parse_command(px_bytes commands, uint32_t pos, px_command_view *command)
 {
-	uint32_t	left = commands.len - pos;
+	uint32_t left = commands.len - pos;
 	const uint8_t *p = commands.data + pos;
-	uint32_t	len;
+	uint32_t len;
 
 	if (left < PX_COMMAND_HEADER_BYTES)
 		return 0;
@@ -232,9 +234,9 @@ parse_command(px_bytes commands, uint32_t pos, px_command_view *command)
 static px_bytes
 parse_part(px_bytes parts, uint32_t pos)
 {
-	px_bytes	part = {NULL, 0};
-	uint32_t	left = parts.len - pos;
-	uint32_t	rest;
+	px_bytes part = {NULL, 0};
+	uint32_t left = parts.len - pos;
+	uint32_t rest;
 
 	if (left < 4)
 		return part;
@@ -262,7 +264,7 @@ bool
 px_batch_open(px_bytes batch, px_batch_view *view)
 {
 	px_command_view command;
-	uint32_t	pos = 0;
+	uint32_t pos = 0;
 
 	if (batch.len < PX_BATCH_HEADER_BYTES || batch.len > PX_MAX_BATCH_BYTES)
 		return false;
@@ -283,8 +285,8 @@ px_batch_open(px_bytes batch, px_batch_view *view)
 static bool
 parse_member(px_bytes part, px_member_view *member)
 {
-	uint32_t	name_len;
-	uint32_t	conninfo_len;
+	uint32_t name_len;
+	uint32_t conninfo_len;
 	const uint8_t *p = part.data;
 
 	if (part.len < MEMBER_FIXED_BYTES)
@@ -293,13 +295,11 @@ parse_member(px_bytes part, px_member_view *member)
 	if (name_len >= PX_MAX_NAME || name_len > part.len - MEMBER_FIXED_BYTES)
 		return false;
 	conninfo_len = get16(p + 9 + name_len);
-	if (conninfo_len >= PX_MAX_CONNINFO ||
-		conninfo_len != part.len - MEMBER_FIXED_BYTES - name_len)
+	if (conninfo_len >= PX_MAX_CONNINFO || conninfo_len != part.len - MEMBER_FIXED_BYTES - name_len)
 		return false;
 	if (p[6] > 1 || get16(p + 4) == 0)
 		return false;
-	if (memchr(p + 9, 0, name_len) != NULL ||
-		memchr(p + 11 + name_len, 0, conninfo_len) != NULL)
+	if (memchr(p + 9, 0, name_len) != NULL || memchr(p + 11 + name_len, 0, conninfo_len) != NULL)
 		return false;
 
 	member->node = get16(p + 4);
@@ -315,11 +315,11 @@ static bool
 check_batches(const px_value_view *view)
 {
 	px_batch_view batch;
-	uint32_t	pos = 0;
+	uint32_t pos = 0;
 
 	for (uint32_t i = 0; i < view->count; i++)
 	{
-		px_bytes	part = parse_part(view->parts, pos);
+		px_bytes part = parse_part(view->parts, pos);
 
 		if (part.len == 0 || !px_batch_open(part, &batch))
 			return false;
@@ -331,9 +331,9 @@ check_batches(const px_value_view *view)
 static bool
 check_members(const px_value_view *view)
 {
-	px_config	config;
+	px_config config;
 	px_member_view member;
-	uint32_t	pos = 0;
+	uint32_t pos = 0;
 
 	if (view->count > PX_MAX_MEMBERS)
 		return false;
@@ -341,7 +341,7 @@ check_members(const px_value_view *view)
 	config.n_members = (uint8_t) view->count;
 	for (uint32_t i = 0; i < view->count; i++)
 	{
-		px_bytes	part = parse_part(view->parts, pos);
+		px_bytes part = parse_part(view->parts, pos);
 
 		if (part.len == 0 || !parse_member(part, &member))
 			return false;
@@ -385,7 +385,7 @@ px_value_open(px_bytes value, px_value_view *view)
 bool
 px_value_next_batch(const px_value_view *v, uint32_t *pos, px_batch_view *batch)
 {
-	px_bytes	part;
+	px_bytes part;
 
 	if (v->kind != PX_VALUE_BATCHES || *pos >= v->parts.len)
 		return false;
@@ -399,8 +399,8 @@ px_value_next_batch(const px_value_view *v, uint32_t *pos, px_batch_view *batch)
 bool
 px_value_next_member(const px_value_view *v, uint32_t *pos, px_member_view *member)
 {
-	px_bytes	part;
-	bool		ok;
+	px_bytes part;
+	bool ok;
 
 	if (v->kind != PX_VALUE_CONFIG || *pos >= v->parts.len)
 		return false;
@@ -414,7 +414,7 @@ px_value_next_member(const px_value_view *v, uint32_t *pos, px_member_view *memb
 bool
 px_batch_next_command(const px_batch_view *b, uint32_t *pos, px_command_view *command)
 {
-	uint32_t	next;
+	uint32_t next;
 
 	if (*pos >= b->commands.len)
 		return false;
@@ -428,7 +428,7 @@ bool
 px_value_config(const px_value_view *v, px_slot slot, px_config *config)
 {
 	px_member_view member;
-	uint32_t	pos = 0;
+	uint32_t pos = 0;
 
 	if (v->kind != PX_VALUE_CONFIG)
 		return false;

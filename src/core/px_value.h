@@ -31,9 +31,9 @@
 
 #include "px_quorum.h"
 
-#define PX_VALUE_VERSION		1
-#define PX_VALUE_HEADER_BYTES	16
-#define PX_BATCH_HEADER_BYTES	24
+#define PX_VALUE_VERSION 1
+#define PX_VALUE_HEADER_BYTES 16
+#define PX_BATCH_HEADER_BYTES 24
 #define PX_COMMAND_HEADER_BYTES 16
 
 typedef enum px_value_kind
@@ -50,14 +50,14 @@ extern uint32_t px_crc32c(uint32_t crc, const void *data, size_t len);
 
 typedef struct px_batch_writer
 {
-	uint8_t    *buf;
-	uint32_t	cap;
-	uint32_t	len;
-	uint16_t	n_commands;
+	uint8_t *buf;
+	uint32_t cap;
+	uint32_t len;
+	uint16_t n_commands;
 } px_batch_writer;
 
-extern void px_batch_begin(px_batch_writer *w, uint8_t *buf, uint32_t cap,
-						   px_node origin, uint64_t incarnation, uint64_t sequence);
+extern void px_batch_begin(px_batch_writer *w, uint8_t *buf, uint32_t cap, px_node origin,
+						   uint64_t incarnation, uint64_t sequence);
 
 /* False, and nothing changed, when it does not fit (bytes, or 65535 commands). */
 extern bool px_batch_add(px_batch_writer *w, uint32_t cell, uint64_t generation,
@@ -70,53 +70,53 @@ extern px_bytes px_batch_end(px_batch_writer *w);
 
 typedef struct px_value_writer
 {
-	uint8_t    *buf;
-	uint32_t	cap;
-	uint32_t	len;
-	uint16_t	count;
+	uint8_t *buf;
+	uint32_t cap;
+	uint32_t len;
+	uint16_t count;
 	px_value_kind kind;
 } px_value_writer;
 
-extern void px_value_begin(px_value_writer *w, uint8_t *buf, uint32_t cap,
-						   px_value_kind kind, uint64_t log_time_us);
+extern void px_value_begin(px_value_writer *w, uint8_t *buf, uint32_t cap, px_value_kind kind,
+						   uint64_t log_time_us);
 extern bool px_value_add_batch(px_value_writer *w, px_bytes batch);
-extern bool px_value_add_member(px_value_writer *w, px_node node, bool voter,
-								const char *name, const char *conninfo);
-extern px_bytes px_value_end(px_value_writer *w);	/* sets count and checksum */
+extern bool px_value_add_member(px_value_writer *w, px_node node, bool voter, const char *name,
+								const char *conninfo);
+extern px_bytes px_value_end(px_value_writer *w); /* sets count and checksum */
 
 /* ---- reading ---- */
 
 typedef struct px_value_view
 {
 	px_value_kind kind;
-	uint16_t	count;
-	uint64_t	log_time_us;
-	px_bytes	parts;			/* the bytes after the header */
+	uint16_t count;
+	uint64_t log_time_us;
+	px_bytes parts; /* the bytes after the header */
 } px_value_view;
 
 typedef struct px_batch_view
 {
-	px_node		origin;
-	uint64_t	incarnation;
-	uint64_t	sequence;
-	uint16_t	n_commands;
-	px_bytes	commands;
-	px_bytes	whole;			/* the part with its length word */
+	px_node origin;
+	uint64_t incarnation;
+	uint64_t sequence;
+	uint16_t n_commands;
+	px_bytes commands;
+	px_bytes whole; /* the part with its length word */
 } px_batch_view;
 
 typedef struct px_command_view
 {
-	uint32_t	cell;			/* the waiting session's cell on the origin */
-	uint64_t	generation;		/* and the generation it had */
-	px_bytes	bytes;
+	uint32_t cell;       /* the waiting session's cell on the origin */
+	uint64_t generation; /* and the generation it had */
+	px_bytes bytes;
 } px_command_view;
 
 typedef struct px_member_view
 {
-	px_node		node;
-	bool		voter;
-	char		name[PX_MAX_NAME];
-	char		conninfo[PX_MAX_CONNINFO];
+	px_node node;
+	bool voter;
+	char name[PX_MAX_NAME];
+	char conninfo[PX_MAX_CONNINFO];
 } px_member_view;
 
 /*
@@ -139,4 +139,4 @@ extern bool px_batch_next_command(const px_batch_view *b, uint32_t *pos, px_comm
 /* The configuration a PX_VALUE_CONFIG value holds; false if not valid. */
 extern bool px_value_config(const px_value_view *v, px_slot slot, px_config *config);
 
-#endif							/* PX_VALUE_H */
+#endif /* PX_VALUE_H */

@@ -21,7 +21,7 @@ must(void *p)
 static px_bytes
 copy_bytes(px_bytes from)
 {
-	uint8_t    *data = must(malloc(from.len > 0 ? from.len : 1));
+	uint8_t *data = must(malloc(from.len > 0 ? from.len : 1));
 
 	memcpy(data, from.data, from.len);
 	return bytes_of(data, from.len);
@@ -37,7 +37,7 @@ check(const char *wrong)
 cluster *
 cluster_new(int n_voters, int n_learners)
 {
-	cluster    *c = must(calloc(1, sizeof(*c)));
+	cluster *c = must(calloc(1, sizeof(*c)));
 
 	c->n = n_voters + n_learners;
 	c->now = 1000000;
@@ -63,7 +63,7 @@ cluster_new(int n_voters, int n_learners)
 static void
 free_wire(wire *w)
 {
-	int			n = 0;
+	int n = 0;
 
 	if (w->kind == WIRE_ACCEPT)
 		n = w->u.accept.n_values;
@@ -100,7 +100,7 @@ cluster_free(cluster *c)
 static wire *
 post(cluster *c, wire_kind kind, px_node from, px_node to, uint64_t owner)
 {
-	wire	   *w = must(calloc(1, sizeof(*w)));
+	wire *w = must(calloc(1, sizeof(*w)));
 
 	if (c->n_queue == MAX_QUEUE)
 		die("the network's queue is full");
@@ -119,7 +119,7 @@ post(cluster *c, wire_kind kind, px_node from, px_node to, uint64_t owner)
 static void
 store(test_node *node, px_slot slot, px_ballot ballot, bool chosen, px_bytes value)
 {
-	log_entry  *e;
+	log_entry *e;
 
 	if (slot >= MAX_LOG)
 		die("the log is full");
@@ -136,7 +136,7 @@ store(test_node *node, px_slot slot, px_ballot ballot, bool chosen, px_bytes val
 static void
 execute(cluster *c, const px_command_view *command)
 {
-	char		text[MAX_TEXT] = {0};
+	char text[MAX_TEXT] = {0};
 
 	memcpy(text, command->bytes.data,
 		   command->bytes.len < MAX_TEXT ? command->bytes.len : MAX_TEXT - 1);
@@ -149,13 +149,13 @@ execute(cluster *c, const px_command_view *command)
 static void
 apply(cluster *c, test_node *node, px_slot slot)
 {
-	log_entry  *e = &node->log[slot];
-	log_entry  *truth = &c->canonical[slot];
+	log_entry *e = &node->log[slot];
+	log_entry *truth = &c->canonical[slot];
 	px_value_view value;
 	px_batch_view batch;
 	px_command_view command;
-	uint32_t	pos = 0;
-	bool		first = truth->value == NULL;
+	uint32_t pos = 0;
+	bool first = truth->value == NULL;
 
 	if (e->ballot == 0)
 		die("a chosen slot is not in the log");
@@ -172,19 +172,17 @@ apply(cluster *c, test_node *node, px_slot slot)
 		node->log_time_us = value.log_time_us;
 	while (px_value_next_batch(&value, &pos, &batch))
 	{
-		px_verdict	verdict = px_origins_judge(&node->origins, batch.origin,
-											   batch.incarnation, batch.sequence);
-		uint32_t	at = 0;
+		px_verdict verdict =
+			px_origins_judge(&node->origins, batch.origin, batch.incarnation, batch.sequence);
+		uint32_t at = 0;
 
-		if (verdict == PX_GAP && batch.origin == node->id &&
-			batch.incarnation == node->incarnation)
+		if (verdict == PX_GAP && batch.origin == node->id && batch.incarnation == node->incarnation)
 			node->gaps_seen++;
 		if (verdict != PX_EXECUTE)
 			continue;
 		while (px_batch_next_command(&batch, &at, &command))
 		{
-			node->digest = node->digest * 31 +
-				px_crc32c(0, command.bytes.data, command.bytes.len);
+			node->digest = node->digest * 31 + px_crc32c(0, command.bytes.data, command.bytes.len);
 			if (first)
 				execute(c, &command);
 		}
@@ -198,9 +196,9 @@ fetch(cluster *c, test_node *node, px_slot to)
 {
 	for (int i = 1; i <= c->n; i++)
 	{
-		test_node  *peer = &c->nodes[i];
-		px_slot		first = node->acceptor.chosen + 1;
-		px_slot		last = px_min64(to, peer->acceptor.chosen);
+		test_node *peer = &c->nodes[i];
+		px_slot first = node->acceptor.chosen + 1;
+		px_slot last = px_min64(to, peer->acceptor.chosen);
 
 		if (!peer->running || !node->links[i] || peer == node || last < first ||
 			peer->acceptor.truncated >= first)
@@ -215,8 +213,8 @@ fetch(cluster *c, test_node *node, px_slot to)
 static void
 learn(cluster *c, test_node *node)
 {
-	px_slot		from;
-	px_slot		to;
+	px_slot from;
+	px_slot to;
 
 	if (px_acceptor_gap(&node->acceptor, &from, &to))
 		fetch(c, node, to);
@@ -232,9 +230,9 @@ learn(cluster *c, test_node *node)
 static void
 tell_local(cluster *c, test_node *node)
 {
-	px_local	now;
-	px_origin	own = px_origins_get(&node->origins, node->id);
-	px_event	ev;
+	px_local now;
+	px_origin own = px_origins_get(&node->origins, node->id);
+	px_event ev;
 
 	memset(&now, 0, sizeof(now));
 	now.promised = node->acceptor.promised;
@@ -269,14 +267,15 @@ tell_local(cluster *c, test_node *node)
 static void
 copy_parts(wire *w, test_node *node, const px_action *a)
 {
-	int			n = w->kind == WIRE_ACCEPT ? a->u.accept.n_values : a->u.fwd.forward.n_batches;
+	int n = w->kind == WIRE_ACCEPT ? a->u.accept.n_values : a->u.fwd.forward.n_batches;
 
 	w->parts = must(calloc((size_t) n + 1, sizeof(px_bytes)));
 	for (int i = 0; i < n; i++)
 	{
-		px_bytes	from = w->kind == WIRE_ACCEPT ?
-			px_proposer_value(node->proposer, a->u.accept.first + (px_slot) i) :
-			px_proposer_batch_bytes(node->proposer, a->u.fwd.first_seq + (uint64_t) i);
+		px_bytes from =
+			w->kind == WIRE_ACCEPT
+				? px_proposer_value(node->proposer, a->u.accept.first + (px_slot) i)
+				: px_proposer_batch_bytes(node->proposer, a->u.fwd.first_seq + (uint64_t) i);
 
 		w->parts[i] = copy_bytes(from);
 	}
@@ -285,9 +284,9 @@ copy_parts(wire *w, test_node *node, const px_action *a)
 static void
 act(cluster *c, test_node *node, const px_action *a)
 {
-	bool		up = node->links[a->to];
-	uint64_t	owner = node->owners[a->to];
-	wire	   *w;
+	bool up = node->links[a->to];
+	uint64_t owner = node->owners[a->to];
+	wire *w;
 
 	switch (a->kind)
 	{
@@ -343,10 +342,10 @@ static void
 run_event(cluster *c, test_node *node, px_event *ev)
 {
 	static px_update updates[8];
-	static int	depth;
-	px_update  *up = &updates[depth];
+	static int depth;
+	px_update *up = &updates[depth];
 	px_proposer_view before = node->view;
-	char		line[PX_TRACE_BYTES];
+	char line[PX_TRACE_BYTES];
 
 	if (depth == 7)
 		die("events nest too deep");
@@ -361,8 +360,7 @@ run_event(cluster *c, test_node *node, px_event *ev)
 	if (before.incarnation == node->view.incarnation)
 		check(px_check_proposer_step(&before, &node->view));
 
-	if (c->trace != NULL &&
-		(up->n_actions > 0 || px_proposer_reason(node->proposer)[0] != '\0'))
+	if (c->trace != NULL && (up->n_actions > 0 || px_proposer_reason(node->proposer)[0] != '\0'))
 	{
 		fprintf(c->trace, "%s\n", px_trace_event(line, sizeof(line), node->id, ev));
 		if (px_proposer_reason(node->proposer)[0] != '\0')
@@ -387,7 +385,7 @@ static void
 promise_entries(test_node *node, wire *w)
 {
 	px_promise *m = &w->u.promise;
-	px_slot		limit = m->w + PX_MAX_WINDOW;
+	px_slot limit = m->w + PX_MAX_WINDOW;
 
 	w->entries = must(calloc(PX_MAX_WINDOW, sizeof(px_entry)));
 	for (px_slot s = 1; s < MAX_LOG; s++)
@@ -422,7 +420,7 @@ serve(cluster *c, test_node *node, const wire *w)
 {
 	px_acceptor copy = node->acceptor;
 	px_acceptor_todo todo;
-	wire	   *answer;
+	wire *answer;
 
 	switch (w->kind)
 	{
@@ -438,10 +436,11 @@ serve(cluster *c, test_node *node, const wire *w)
 			break;
 		case WIRE_ACCEPT:
 			answer = post(c, WIRE_ACCEPTED, node->id, w->from, w->owner);
-			px_acceptor_accept(&copy, &w->u.accept, w->owner, c->now, node->applied,
-							   node->applied, &todo, &answer->u.accepted);
+			px_acceptor_accept(&copy, &w->u.accept, w->owner, c->now, node->applied, node->applied,
+							   &todo, &answer->u.accepted);
 			for (int i = todo.skip; i < todo.skip + todo.store; i++)
-				store(node, w->u.accept.first + (px_slot) i, w->u.accept.ballot, false, w->parts[i]);
+				store(node, w->u.accept.first + (px_slot) i, w->u.accept.ballot, false,
+					  w->parts[i]);
 			break;
 		case WIRE_HANDOVER:
 			px_acceptor_handover(&copy, &w->u.handover, node->id, c->now);
@@ -457,9 +456,9 @@ serve(cluster *c, test_node *node, const wire *w)
 static void
 arrive(cluster *c, wire *w)
 {
-	test_node  *node = &c->nodes[w->to];
-	px_event	ev;
-	wire	   *answer;
+	test_node *node = &c->nodes[w->to];
+	px_event ev;
+	wire *answer;
 
 	memset(&ev, 0, sizeof(ev));
 	ev.node = w->from;
@@ -509,7 +508,7 @@ cluster_deliver_one(cluster *c, px_node from, px_node to)
 {
 	for (int i = 0; i < c->n_queue; i++)
 	{
-		wire	   *w = c->queue[i];
+		wire *w = c->queue[i];
 
 		if ((from != 0 && w->from != from) || (to != 0 && w->to != to))
 			continue;
@@ -527,17 +526,17 @@ cluster_deliver_one(cluster *c, px_node from, px_node to)
 void
 cluster_deliver(cluster *c)
 {
-	int			budget = 100000;
+	int budget = 100000;
 
 	for (;;)
 	{
-		bool		any = cluster_deliver_one(c, 0, 0);
+		bool any = cluster_deliver_one(c, 0, 0);
 
 		for (int i = 1; i <= c->n; i++)
 		{
 			if (c->nodes[i].running && c->nodes[i].wake_at <= c->now)
 			{
-				px_event	ev;
+				px_event ev;
 
 				memset(&ev, 0, sizeof(ev));
 				ev.kind = PX_EV_TICK;
@@ -556,7 +555,7 @@ cluster_deliver(cluster *c)
 static void
 lose(cluster *c, uint64_t owner)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (int i = 0; i < c->n_queue; i++)
 	{
@@ -617,7 +616,7 @@ cluster_heal(cluster *c, px_node a, px_node b)
 static void
 start_alone(cluster *c, px_node id)
 {
-	test_node  *node = &c->nodes[id];
+	test_node *node = &c->nodes[id];
 	px_proposer_params params = c->params;
 
 	if (node->running)
@@ -626,19 +625,19 @@ start_alone(cluster *c, px_node id)
 	node->incarnation++;
 	node->gaps_seen = 0;
 	node->read_done = 0;
-	px_acceptor_init(&node->acceptor, node->promised, node->truncated,
-					 node->longest_lease_us, node->applied, c->now);
+	px_acceptor_init(&node->acceptor, node->promised, node->truncated, node->longest_lease_us,
+					 node->applied, c->now);
 	params.self = id;
 	params.incarnation = node->incarnation;
 	params.seed = (uint64_t) id * 1000 + node->incarnation;
 	free(node->memory);
 	node->memory = must(malloc(px_proposer_bytes(&params)));
-	node->proposer = px_proposer_init(node->memory, px_proposer_bytes(&params), &params,
-									  &c->config, c->now);
+	node->proposer =
+		px_proposer_init(node->memory, px_proposer_bytes(&params), &params, &c->config, c->now);
 	px_proposer_look(node->proposer, &node->view);
 	memset(&node->local, 0, sizeof(node->local));
 	node->local.may_vote = true;
-	node->local.chosen = UINT64_MAX;	/* differs from anything: tell at once */
+	node->local.chosen = UINT64_MAX; /* differs from anything: tell at once */
 	tell_local(c, node);
 }
 
@@ -666,8 +665,8 @@ cluster_start_all(cluster *c)
 void
 cluster_crash(cluster *c, px_node id)
 {
-	test_node  *node = &c->nodes[id];
-	int			n = 0;
+	test_node *node = &c->nodes[id];
+	int n = 0;
 
 	node->running = false;
 	for (int i = 1; i <= c->n; i++)
@@ -685,8 +684,8 @@ cluster_crash(cluster *c, px_node id)
 void
 cluster_wake(cluster *c, px_node id)
 {
-	test_node  *node = &c->nodes[id];
-	px_event	ev;
+	test_node *node = &c->nodes[id];
+	px_event ev;
 
 	if (!node->running)
 		die("a node that does not run cannot wake");
@@ -703,17 +702,16 @@ cluster_wake(cluster *c, px_node id)
 void
 cluster_run(cluster *c, px_usec us)
 {
-	px_usec		until = c->now + us;
+	px_usec until = c->now + us;
 
 	for (;;)
 	{
-		px_node		next = 0;
+		px_node next = 0;
 
 		cluster_deliver(c);
 		for (int i = 1; i <= c->n; i++)
 		{
-			if (c->nodes[i].running &&
-				(next == 0 || c->nodes[i].wake_at < c->nodes[next].wake_at))
+			if (c->nodes[i].running && (next == 0 || c->nodes[i].wake_at < c->nodes[next].wake_at))
 				next = (px_node) i;
 		}
 		if (next == 0 || c->nodes[next].wake_at > until)
@@ -740,10 +738,10 @@ cluster_elect(cluster *c, px_node id)
 bool
 cluster_write(cluster *c, px_node id, const char *text)
 {
-	test_node  *node = &c->nodes[id];
+	test_node *node = &c->nodes[id];
 	px_batch_writer *w;
-	uint64_t	sequence;
-	px_event	ev;
+	uint64_t sequence;
+	px_event ev;
 
 	if (!px_proposer_batch_room(node->proposer))
 		return false;
@@ -759,7 +757,7 @@ cluster_write(cluster *c, px_node id, const char *text)
 void
 cluster_read(cluster *c, px_node id)
 {
-	px_event	ev;
+	px_event ev;
 
 	memset(&ev, 0, sizeof(ev));
 	ev.kind = PX_EV_READ;
@@ -769,7 +767,7 @@ cluster_read(cluster *c, px_node id)
 void
 cluster_transfer(cluster *c, px_node id, px_node to)
 {
-	px_event	ev;
+	px_event ev;
 
 	memset(&ev, 0, sizeof(ev));
 	ev.kind = PX_EV_TRANSFER;
@@ -780,8 +778,8 @@ cluster_transfer(cluster *c, px_node id, px_node to)
 px_node
 cluster_leader(const cluster *c)
 {
-	px_node		leader = 0;
-	px_ballot	ballot = 0;
+	px_node leader = 0;
+	px_ballot ballot = 0;
 
 	for (int i = 1; i <= c->n; i++)
 	{
@@ -799,7 +797,7 @@ cluster_leader(const cluster *c)
 int
 cluster_executions(const cluster *c, const char *text)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (int i = 0; i < c->n_executed; i++)
 	{

@@ -14,47 +14,47 @@
 
 #include "unit.h"
 
-#define MAX_NODES	7
-#define MAX_LOG		512
-#define MAX_TEXT	64			/* bytes of a test command, with its NUL */
-#define MAX_QUEUE	4096
+#define MAX_NODES 7
+#define MAX_LOG 512
+#define MAX_TEXT 64 /* bytes of a test command, with its NUL */
+#define MAX_QUEUE 4096
 
 typedef struct log_entry
 {
-	px_ballot	ballot;			/* 0: nothing here */
-	bool		chosen;
-	uint32_t	len;
-	uint8_t    *value;
+	px_ballot ballot; /* 0: nothing here */
+	bool chosen;
+	uint32_t len;
+	uint8_t *value;
 } log_entry;
 
 typedef struct test_node
 {
-	px_node		id;
-	bool		running;
+	px_node id;
+	bool running;
 
 	/* durable */
-	px_ballot	promised;
-	px_slot		truncated;
-	px_usec		longest_lease_us;
-	uint64_t	incarnation;
-	log_entry	log[MAX_LOG];
-	px_slot		applied;
-	px_origins	origins;
-	uint64_t	log_time_us;
-	uint64_t	digest;
+	px_ballot promised;
+	px_slot truncated;
+	px_usec longest_lease_us;
+	uint64_t incarnation;
+	log_entry log[MAX_LOG];
+	px_slot applied;
+	px_origins origins;
+	uint64_t log_time_us;
+	uint64_t digest;
 
 	/* volatile */
 	px_acceptor acceptor;
-	void	   *memory;
+	void *memory;
 	px_proposer *proposer;
-	px_local	local;
-	uint64_t	gaps_seen;
-	px_usec		wake_at;
+	px_local local;
+	uint64_t gaps_seen;
+	px_usec wake_at;
 	px_proposer_view view;
-	uint64_t	read_done;		/* newest read answered, and its index */
-	px_slot		read_index;
-	bool		links[MAX_NODES + 1];	/* proposer's connection to that acceptor */
-	uint64_t	owners[MAX_NODES + 1];	/* number of that connection */
+	uint64_t read_done; /* newest read answered, and its index */
+	px_slot read_index;
+	bool links[MAX_NODES + 1];      /* proposer's connection to that acceptor */
+	uint64_t owners[MAX_NODES + 1]; /* number of that connection */
 } test_node;
 
 typedef enum wire_kind
@@ -74,41 +74,41 @@ typedef enum wire_kind
 
 typedef struct wire
 {
-	wire_kind	kind;
-	px_node		from;
-	px_node		to;
-	uint64_t	owner;			/* the connection it travels on */
+	wire_kind kind;
+	px_node from;
+	px_node to;
+	uint64_t owner; /* the connection it travels on */
 	union
 	{
-		px_prevote	prevote;
-		px_prepare	prepare;
-		px_accept	accept;
+		px_prevote prevote;
+		px_prepare prepare;
+		px_accept accept;
 		px_handover handover;
-		px_forward	forward;
+		px_forward forward;
 		px_prevote_reply prevote_reply;
-		px_promise	promise;
+		px_promise promise;
 		px_accepted accepted;
 		px_forward_reply forward_reply;
-	}			u;
-	px_bytes   *parts;			/* values or batches, allocated */
-	px_entry   *entries;		/* of a promise, allocated */
+	} u;
+	px_bytes *parts;   /* values or batches, allocated */
+	px_entry *entries; /* of a promise, allocated */
 } wire;
 
 typedef struct cluster
 {
-	int			n;
-	px_config	config;
-	px_proposer_params params;	/* self, incarnation, seed are set for each */
-	test_node	nodes[MAX_NODES + 1];
-	px_usec		now;
-	uint64_t	wall_us;
-	uint64_t	connections;
-	wire	   *queue[MAX_QUEUE];
-	int			n_queue;
-	log_entry	canonical[MAX_LOG];	/* the one true log: first applied wins */
-	char		executed[MAX_LOG][MAX_TEXT];
-	int			n_executed;
-	FILE	   *trace;			/* NULL: none */
+	int n;
+	px_config config;
+	px_proposer_params params; /* self, incarnation, seed are set for each */
+	test_node nodes[MAX_NODES + 1];
+	px_usec now;
+	uint64_t wall_us;
+	uint64_t connections;
+	wire *queue[MAX_QUEUE];
+	int n_queue;
+	log_entry canonical[MAX_LOG]; /* the one true log: first applied wins */
+	char executed[MAX_LOG][MAX_TEXT];
+	int n_executed;
+	FILE *trace; /* NULL: none */
 } cluster;
 
 extern cluster *cluster_new(int n_voters, int n_learners);
@@ -137,8 +137,8 @@ extern void cluster_transfer(cluster *c, px_node id, px_node to);
 
 extern px_node cluster_leader(const cluster *c);
 /* How often the command was executed on that node's line of history. */
-extern int	cluster_executions(const cluster *c, const char *text);
+extern int cluster_executions(const cluster *c, const char *text);
 /* Have all running nodes applied the same, and as much as any? */
 extern bool cluster_agrees(const cluster *c);
 
-#endif							/* CLUSTER_H */
+#endif /* CLUSTER_H */

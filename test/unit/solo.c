@@ -14,7 +14,7 @@ static px_slot first_sent[PX_MAX_MEMBERS + 1];
 solo *
 solo_new(int n_voters)
 {
-	solo	   *s = calloc(1, sizeof(*s));
+	solo *s = calloc(1, sizeof(*s));
 
 	if (s == NULL)
 		die("out of memory");
@@ -45,7 +45,7 @@ solo_new(int n_voters)
 void
 solo_start(solo *s)
 {
-	size_t		bytes = px_proposer_bytes(&s->params);
+	size_t bytes = px_proposer_bytes(&s->params);
 
 	s->memory = malloc(bytes);
 	if (s->memory == NULL)
@@ -104,7 +104,7 @@ solo_step(solo *s, px_event *ev)
 static px_event
 event(px_event_kind kind, px_node node)
 {
-	px_event	ev;
+	px_event ev;
 
 	memset(&ev, 0, sizeof(ev));
 	ev.kind = kind;
@@ -115,7 +115,7 @@ event(px_event_kind kind, px_node node)
 void
 solo_tick(solo *s, px_usec advance)
 {
-	px_event	ev = event(PX_EV_TICK, 0);
+	px_event ev = event(PX_EV_TICK, 0);
 
 	s->now += advance;
 	s->wall_us += advance;
@@ -125,7 +125,7 @@ solo_tick(solo *s, px_usec advance)
 void
 solo_local(solo *s)
 {
-	px_event	ev = event(PX_EV_LOCAL, 0);
+	px_event ev = event(PX_EV_LOCAL, 0);
 
 	ev.u.local = &s->local;
 	solo_step(s, &ev);
@@ -134,7 +134,7 @@ solo_local(solo *s)
 void
 solo_peer(solo *s, px_node node, bool up)
 {
-	px_event	ev = event(up ? PX_EV_PEER_UP : PX_EV_PEER_DOWN, node);
+	px_event ev = event(up ? PX_EV_PEER_UP : PX_EV_PEER_DOWN, node);
 
 	solo_step(s, &ev);
 }
@@ -142,7 +142,7 @@ solo_peer(solo *s, px_node node, bool up)
 void
 solo_event(solo *s, px_event_kind kind, px_node node)
 {
-	px_event	ev = event(kind, node);
+	px_event ev = event(kind, node);
 
 	solo_step(s, &ev);
 }
@@ -151,7 +151,7 @@ void
 solo_stand(solo *s)
 {
 	px_prevote_reply yes;
-	px_event	ev;
+	px_event ev;
 
 	memset(&yes, 0, sizeof(yes));
 	yes.chosen = s->local.chosen;
@@ -171,8 +171,8 @@ void
 solo_promise(solo *s, px_node node, const px_entry *entries, int n, px_slot last)
 {
 	const px_prepare *asked = &last_prepare[node];
-	px_event	ev = event(PX_EV_PROMISE, node);
-	px_promise	m;
+	px_event ev = event(PX_EV_PROMISE, node);
+	px_promise m;
 
 	memset(&m, 0, sizeof(m));
 	m.ballot = asked->ballot;
@@ -193,8 +193,8 @@ void
 solo_promise_refused(solo *s, px_node node, px_refusal refusal, px_ballot promised)
 {
 	const px_prepare *asked = &last_prepare[node];
-	px_event	ev = event(PX_EV_PROMISE, node);
-	px_promise	m;
+	px_event ev = event(PX_EV_PROMISE, node);
+	px_promise m;
 
 	memset(&m, 0, sizeof(m));
 	m.refusal = refusal;
@@ -210,7 +210,7 @@ void
 solo_accepted(solo *s, px_node node, px_slot next)
 {
 	const px_accept *sent = &last_accept[node];
-	px_event	ev = event(PX_EV_ACCEPTED, node);
+	px_event ev = event(PX_EV_ACCEPTED, node);
 	px_accepted m;
 
 	memset(&m, 0, sizeof(m));
@@ -230,7 +230,7 @@ void
 solo_accepted_refused(solo *s, px_node node, px_refusal refusal, px_ballot promised)
 {
 	const px_accept *sent = &last_accept[node];
-	px_event	ev = event(PX_EV_ACCEPTED, node);
+	px_event ev = event(PX_EV_ACCEPTED, node);
 	px_accepted m;
 
 	memset(&m, 0, sizeof(m));
@@ -263,7 +263,7 @@ bool
 solo_batch(solo *s, const char *text)
 {
 	px_batch_writer *w;
-	uint64_t	sequence;
+	uint64_t sequence;
 
 	if (!px_proposer_batch_room(s->p))
 		return false;
@@ -275,8 +275,8 @@ solo_batch(solo *s, const char *text)
 }
 
 static px_bytes
-encode_batch(uint8_t *buf, uint32_t cap, px_node origin, uint64_t incarnation,
-			 uint64_t sequence, const char *text)
+encode_batch(uint8_t *buf, uint32_t cap, px_node origin, uint64_t incarnation, uint64_t sequence,
+			 const char *text)
 {
 	px_batch_writer w;
 
@@ -290,17 +290,17 @@ void
 solo_forward(solo *s, px_node from, uint64_t incarnation, bool resend, uint64_t first, int n)
 {
 	static uint8_t buf[PX_MAX_OUTBOX][128];
-	px_bytes	batches[PX_MAX_OUTBOX];
-	px_event	ev = event(PX_EV_FORWARD, 0);
-	px_forward	m;
+	px_bytes batches[PX_MAX_OUTBOX];
+	px_event ev = event(PX_EV_FORWARD, 0);
+	px_forward m;
 
 	for (int i = 0; i < n; i++)
 	{
-		char		text[32];
+		char text[32];
 
 		snprintf(text, sizeof(text), "n%u.%" PRIu64, (unsigned) from, first + (uint64_t) i);
-		batches[i] = encode_batch(buf[i], sizeof(buf[i]), from, incarnation,
-								  first + (uint64_t) i, text);
+		batches[i] =
+			encode_batch(buf[i], sizeof(buf[i]), from, incarnation, first + (uint64_t) i, text);
 	}
 	memset(&m, 0, sizeof(m));
 	m.from = from;
@@ -338,7 +338,7 @@ solo_must(const solo *s, px_action_kind kind, px_node to, int i)
 int
 solo_count(const solo *s, px_action_kind kind, px_node to)
 {
-	int			n = 0;
+	int n = 0;
 
 	while (solo_action(s, kind, to, n) != NULL)
 		n++;
@@ -348,7 +348,7 @@ solo_count(const solo *s, px_action_kind kind, px_node to)
 static uint8_t *
 room(solo *s, uint32_t bytes)
 {
-	uint8_t    *at = s->buf + s->used;
+	uint8_t *at = s->buf + s->used;
 
 	if (s->used + bytes > sizeof(s->buf))
 		die("solo.buf is too small");
@@ -369,7 +369,7 @@ px_bytes
 solo_value(solo *s, px_node origin, uint64_t sequence, const char *text)
 {
 	px_value_writer w;
-	uint8_t		batch[256];
+	uint8_t batch[256];
 
 	px_value_begin(&w, room(s, 256), 256, PX_VALUE_BATCHES, 1);
 	if (!px_value_add_batch(&w, encode_batch(batch, sizeof(batch), origin, 1, sequence, text)))
@@ -384,8 +384,8 @@ solo_proposed(solo *s, px_slot slot)
 	px_value_view value;
 	px_batch_view batch;
 	px_command_view command;
-	uint32_t	pos = 0;
-	uint32_t	at = 0;
+	uint32_t pos = 0;
+	uint32_t at = 0;
 
 	if (!px_value_open(px_proposer_value(s->p, slot), &value))
 		die("a proposed value is malformed");

@@ -13,16 +13,16 @@
 typedef struct solo
 {
 	px_proposer_params params;
-	px_config	config;
-	void	   *memory;
+	px_config config;
+	void *memory;
 	px_proposer *p;
-	px_local	local;
-	px_update	up;				/* of the last step */
-	px_usec		now;
-	uint64_t	wall_us;
-	px_proposer_view view;		/* after the last step */
-	uint8_t		buf[65536];		/* of solo_value() and solo_noop() */
-	uint32_t	used;
+	px_local local;
+	px_update up; /* of the last step */
+	px_usec now;
+	uint64_t wall_us;
+	px_proposer_view view; /* after the last step */
+	uint8_t buf[65536];    /* of solo_value() and solo_noop() */
+	uint32_t used;
 } solo;
 
 /* Node 1 of n_voters voters; not started. */
@@ -51,14 +51,14 @@ extern void solo_accepted(solo *s, px_node node, px_slot next);
 extern void solo_accepted_refused(solo *s, px_node node, px_refusal refusal, px_ballot promised);
 
 extern bool solo_batch(solo *s, const char *text);
-extern void solo_forward(solo *s, px_node from, uint64_t incarnation, bool resend,
-						 uint64_t first, int n);
+extern void solo_forward(solo *s, px_node from, uint64_t incarnation, bool resend, uint64_t first,
+						 int n);
 
 /* The i-th action of that kind to that node (0: any) in the last step, or NULL. */
 extern const px_action *solo_action(const solo *s, px_action_kind kind, px_node to, int i);
 /* The same, and the test ends if there is none. */
 extern const px_action *solo_must(const solo *s, px_action_kind kind, px_node to, int i);
-extern int	solo_count(const solo *s, px_action_kind kind, px_node to);
+extern int solo_count(const solo *s, px_action_kind kind, px_node to);
 
 /* Values. */
 extern px_bytes solo_noop(solo *s, uint64_t log_time_us);
@@ -66,4 +66,4 @@ extern px_bytes solo_value(solo *s, px_node origin, uint64_t sequence, const cha
 /* The text of the first command of the value proposed for the slot; "" for a no-op. */
 extern const char *solo_proposed(solo *s, px_slot slot);
 
-#endif							/* SOLO_H */
+#endif /* SOLO_H */

@@ -5,8 +5,8 @@
  */
 #include "unit.h"
 
-#define B(round, node)	px_ballot_make(round, node)
-#define MS		1000
+#define B(round, node) px_ballot_make(round, node)
+#define MS 1000
 
 static px_acceptor a;
 static px_acceptor_todo todo;
@@ -19,7 +19,7 @@ static px_usec now;
 static px_refusal
 prepare_on(px_ballot ballot, uint64_t stream, px_slot w, px_ballot handover, uint64_t owner)
 {
-	px_prepare	m = {px_ballot_node(ballot), ballot, stream, w, handover};
+	px_prepare m = {px_ballot_node(ballot), ballot, stream, w, handover};
 	px_acceptor copy = a;
 	const char *wrong;
 
@@ -39,12 +39,12 @@ prepare(px_ballot ballot, uint64_t stream, px_slot w)
 	return prepare_on(ballot, stream, w, 0, ballot * 100 + stream);
 }
 
-static px_accept next_accept;	/* lease and so on for the next accept() */
+static px_accept next_accept; /* lease and so on for the next accept() */
 
 static px_refusal
 accept_on(px_ballot ballot, uint64_t stream, px_slot first, int n, px_slot chosen, uint64_t owner)
 {
-	px_accept	m = next_accept;
+	px_accept m = next_accept;
 	px_acceptor copy = a;
 	const char *wrong;
 
@@ -74,7 +74,7 @@ accept(px_ballot ballot, uint64_t stream, px_slot first, int n, px_slot chosen)
 static px_refusal
 prevote(px_node from, px_slot chosen)
 {
-	px_prevote	m = {from, chosen};
+	px_prevote m = {from, chosen};
 
 	px_acceptor_prevote(&a, &m, now, &vote);
 	return vote.refusal;
@@ -123,7 +123,8 @@ test_accept(void)
 	is(accept(B(5, 1), 2, 1, 1, 0), PX_REFUSED_STREAM, "nor another stream");
 	is(accept_on(B(5, 1), 2, 1, 1, 0, B(5, 1) * 100 + 1), PX_REFUSED_STREAM,
 	   "nor on the connection of the open one");
-	is(accept_on(B(5, 1), 1, 1, 1, 0, 77), PX_REFUSED_STREAM, "nor the stream on another connection");
+	is(accept_on(B(5, 1), 1, 1, 1, 0, 77), PX_REFUSED_STREAM,
+	   "nor the stream on another connection");
 	is(accept(B(5, 1), 1, 1, 2, 0), PX_REFUSED_NOT, "the open stream is");
 	ok(todo.skip == 0 && todo.store == 2 && accepted.first == 1 && accepted.next == 3,
 	   "stored, and the position moves");
@@ -146,7 +147,8 @@ test_accept(void)
 	px_acceptor_init(&a, B(1, 1), 4, 0, 6, now);
 	prepare(B(2, 1), 1, 4);
 	is(accept(B(2, 1), 1, 5, 3, 6), PX_REFUSED_NOT, "slots at or below truncated are acknowledged");
-	ok(todo.skip == 2 && todo.store == 1 && accepted.next == 8, "not stored, nor those known chosen");
+	ok(todo.skip == 2 && todo.store == 1 && accepted.next == 8,
+	   "not stored, nor those known chosen");
 }
 
 /*
@@ -177,8 +179,8 @@ test_first_position(void)
 static void
 test_gap(void)
 {
-	px_slot		from = 0;
-	px_slot		to = 0;
+	px_slot from = 0;
+	px_slot to = 0;
 
 	fresh();
 	prepare(B(1, 2), 1, 0);
@@ -276,7 +278,8 @@ test_lease(void)
 	is(prepare(B(6, 2), 1, 0), PX_REFUSED_LEASE, "Prepare of another leader: no");
 	ok(px_acceptor_leased(&a, B(6, 2), now) && !px_acceptor_leased(&a, B(6, 1), now),
 	   "another leader's lease, told by node");
-	is(prepare_on(B(6, 2), 1, 0, B(5, 1), 20), PX_REFUSED_NOT, "with the holder's own hand-over: yes");
+	is(prepare_on(B(6, 2), 1, 0, B(5, 1), 20), PX_REFUSED_NOT,
+	   "with the holder's own hand-over: yes");
 
 	fresh();
 	prepare_on(B(5, 1), 1, 0, 0, 11);
@@ -362,8 +365,10 @@ test_prevote_truncated(void)
 {
 	fresh();
 	px_acceptor_init(&a, B(1, 1), 7, 0, 9, now);
-	is(prevote(2, 6), PX_REFUSED_TRUNCATED, "PreVote: no when truncated past the candidate's chosen");
-	ok(vote.chosen == 9 && vote.truncated == 7 && vote.promised == B(1, 1), "and what is known here");
+	is(prevote(2, 6), PX_REFUSED_TRUNCATED,
+	   "PreVote: no when truncated past the candidate's chosen");
+	ok(vote.chosen == 9 && vote.truncated == 7 && vote.promised == B(1, 1),
+	   "and what is known here");
 	is(prevote(2, 7), PX_REFUSED_NOT, "else yes");
 	ok(a.promised == B(1, 1), "no ballot is raised by it");
 }
@@ -390,7 +395,7 @@ test_handover(void)
 static void
 test_persist_then_speak(void)
 {
-	px_prepare	m = {2, B(6, 2), 1, 0, 0};
+	px_prepare m = {2, B(6, 2), 1, 0, 0};
 	px_acceptor copy;
 
 	fresh();

@@ -8,13 +8,13 @@
 static void
 test_five_kill_two(void)
 {
-	cluster    *c = cluster_new(5, 0);
+	cluster *c = cluster_new(5, 0);
 
 	cluster_start_all(c);
 	ok(cluster_elect(c, 1), "five nodes: one leads");
 	for (px_node n = 1; n <= 5; n++)
 	{
-		char		text[16];
+		char text[16];
 
 		snprintf(text, sizeof(text), "w%u", (unsigned) n);
 		cluster_write(c, n, text);
@@ -41,7 +41,7 @@ test_five_kill_two(void)
 static void
 test_learner(void)
 {
-	cluster    *c = cluster_new(3, 1);
+	cluster *c = cluster_new(3, 1);
 
 	cluster_start_all(c);
 	cluster_elect(c, 1);
@@ -64,17 +64,17 @@ test_learner(void)
 static void
 test_exactly_once(void)
 {
-	cluster    *c = cluster_new(3, 0);
-	int			written = 0;
-	int			lost = 0;
-	char		text[16];
-	bool		alive[100] = {false};
+	cluster *c = cluster_new(3, 0);
+	int written = 0;
+	int lost = 0;
+	char text[16];
+	bool alive[100] = {false};
 
 	cluster_start_all(c);
 	cluster_run(c, 5000000);
 	for (int round = 0; round < 10; round++)
 	{
-		px_node		leader = cluster_leader(c);
+		px_node leader = cluster_leader(c);
 
 		if (leader == 0)
 			die("no leader");
@@ -97,7 +97,7 @@ test_exactly_once(void)
 	}
 	for (int i = 0; i < written; i++)
 	{
-		int			n;
+		int n;
 
 		snprintf(text, sizeof(text), "c%d", i);
 		n = cluster_executions(c, text);
@@ -113,7 +113,7 @@ test_exactly_once(void)
 static void
 test_split(void)
 {
-	cluster    *c = cluster_new(5, 0);
+	cluster *c = cluster_new(5, 0);
 
 	cluster_start_all(c);
 	cluster_elect(c, 1);
@@ -138,8 +138,8 @@ test_split(void)
 	}
 	cluster_run(c, 5000000);
 	ok(cluster_executions(c, "minority") == 1 && cluster_agrees(c), "healed, they agree");
-	ok(c->nodes[1].read_done == 1 &&
-	   c->nodes[1].read_index <= c->nodes[1].applied, "and the read is answered");
+	ok(c->nodes[1].read_done == 1 && c->nodes[1].read_index <= c->nodes[1].applied,
+	   "and the read is answered");
 	cluster_free(c);
 }
 
@@ -150,8 +150,8 @@ test_split(void)
 static void
 test_stale_leader_read(void)
 {
-	cluster    *c = cluster_new(3, 0);
-	px_slot		before;
+	cluster *c = cluster_new(3, 0);
+	px_slot before;
 
 	cluster_start_all(c);
 	cluster_elect(c, 1);
@@ -187,12 +187,12 @@ test_stale_leader_read(void)
 static void
 test_duel(void)
 {
-	px_usec		worst = 0;
+	px_usec worst = 0;
 
 	for (int n = 3; n <= 7; n += 2)
 	{
-		cluster    *c = cluster_new(n, 0);
-		px_usec		from;
+		cluster *c = cluster_new(n, 0);
+		px_usec from;
 
 		cluster_start_all(c);
 		for (int round = 0; round < 20; round++)
@@ -223,8 +223,8 @@ test_duel(void)
 static void
 test_transfer(void)
 {
-	cluster    *c = cluster_new(3, 0);
-	px_usec		from;
+	cluster *c = cluster_new(3, 0);
+	px_usec from;
 
 	cluster_start_all(c);
 	cluster_elect(c, 1);
@@ -245,8 +245,8 @@ test_transfer(void)
 static void
 test_return(void)
 {
-	cluster    *c = cluster_new(3, 0);
-	char		text[16];
+	cluster *c = cluster_new(3, 0);
+	char text[16];
 
 	cluster_start_all(c);
 	cluster_elect(c, 1);
@@ -273,12 +273,12 @@ test_return(void)
 static void
 test_single(void)
 {
-	cluster    *c = cluster_new(1, 0);
+	cluster *c = cluster_new(1, 0);
 
 	cluster_start_all(c);
 	ok(cluster_elect(c, 1), "a single node leads");
 	cluster_write(c, 1, "a");
-	cluster_deliver_one(c, 1, 1);	/* accepted, and the answer is lost */
+	cluster_deliver_one(c, 1, 1); /* accepted, and the answer is lost */
 	cluster_cut(c, 1, 1);
 	cluster_heal(c, 1, 1);
 	cluster_run(c, 200000);

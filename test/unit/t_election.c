@@ -6,13 +6,13 @@
 #include "px_proposer_int.h"
 #include "solo.h"
 
-#define B(round, node)	px_ballot_make(round, node)
+#define B(round, node) px_ballot_make(round, node)
 
 static void
 vote(solo *s, px_node node, px_refusal refusal, px_slot chosen, px_ballot promised)
 {
 	px_prevote_reply m;
-	px_event	ev;
+	px_event ev;
 
 	memset(&m, 0, sizeof(m));
 	m.refusal = refusal;
@@ -37,8 +37,8 @@ until_precandidate(solo *s)
 static void
 test_patience(void)
 {
-	solo	   *s = solo_new(3);
-	px_usec		heard;
+	solo *s = solo_new(3);
+	px_usec heard;
 
 	solo_start(s);
 	s->local.leader = B(1, 2);
@@ -54,7 +54,7 @@ test_patience(void)
 	heard = s->local.heard_at;
 	until_precandidate(s);
 	ok(s->now >= heard + s->params.election_timeout_us &&
-	   s->now < heard + 2 * s->params.election_timeout_us + s->params.heartbeat_us,
+		   s->now < heard + 2 * s->params.election_timeout_us + s->params.heartbeat_us,
 	   "unheard for one to two election timeouts it asks");
 	is(s->view.ballot, 0, "without raising a ballot");
 	is(solo_count(s, PX_DO_SEND_PREVOTE, 0), 3, "every voter");
@@ -68,8 +68,8 @@ test_patience(void)
 static void
 test_lost(void)
 {
-	solo	   *s = solo_new(3);
-	px_usec		lost;
+	solo *s = solo_new(3);
+	px_usec lost;
 
 	solo_start(s);
 	s->local.leader = B(1, 2);
@@ -112,7 +112,7 @@ test_lost(void)
 static void
 test_catching_up(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 	const px_action *a;
 
 	solo_start(s);
@@ -145,7 +145,7 @@ test_catching_up(void)
 static void
 test_ballot_above_all(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 
 	s->local.promised = B(3, 2);
 	solo_start(s);
@@ -160,7 +160,7 @@ test_ballot_above_all(void)
 static void
 test_prevote_lost(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 
 	solo_start(s);
 	until_precandidate(s);
@@ -185,15 +185,15 @@ test_prevote_lost(void)
 static void
 test_back_off(void)
 {
-	solo	   *s = solo_new(3);
-	px_usec		longest = 0;
-	px_usec		sum_first = 0;
-	px_usec		sum_last = 0;
+	solo *s = solo_new(3);
+	px_usec longest = 0;
+	px_usec sum_first = 0;
+	px_usec sum_last = 0;
 
 	solo_start(s);
 	for (int i = 0; i < 24; i++)
 	{
-		px_usec		from;
+		px_usec from;
 
 		until_precandidate(s);
 		vote(s, 1, PX_REFUSED_NOT, 0, 0);
@@ -213,8 +213,7 @@ test_back_off(void)
 			sum_last += s->now - from;
 	}
 	ok(sum_last / 10 > sum_first / 2, "the back-off grows");
-	ok(longest <= 2 * s->params.election_timeout_us + s->params.heartbeat_us,
-	   "and is bounded");
+	ok(longest <= 2 * s->params.election_timeout_us + s->params.heartbeat_us, "and is bounded");
 	solo_free(s);
 }
 
@@ -222,12 +221,12 @@ test_back_off(void)
 static void
 test_randomised(void)
 {
-	px_usec		at[8];
-	int			same = 0;
+	px_usec at[8];
+	int same = 0;
 
 	for (int i = 0; i < 8; i++)
 	{
-		solo	   *s = solo_new(3);
+		solo *s = solo_new(3);
 
 		s->params.seed = (uint64_t) i;
 		solo_start(s);
@@ -256,7 +255,7 @@ test_randomised(void)
 static void
 test_step_down(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 
 	solo_start(s);
 	solo_lead(s);
@@ -282,7 +281,7 @@ test_step_down(void)
 static void
 test_may_not_vote(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 
 	solo_start(s);
 	solo_lead(s);
@@ -310,8 +309,8 @@ test_may_not_vote(void)
 static void
 test_hand_over(void)
 {
-	solo	   *s = solo_new(3);
-	px_slot		base;
+	solo *s = solo_new(3);
+	px_slot base;
 	const px_action *accept;
 	const px_action *over;
 
@@ -358,7 +357,7 @@ test_hand_over(void)
 	solo_promise(s, 3, NULL, 0, base);
 	solo_accepted(s, 3, base + 2);
 	ok(s->view.role == PX_HANDING_OVER && s->view.chosen == base + 1 &&
-	   s->view.proposed == base + 1 && s->view.intake == 1,
+		   s->view.proposed == base + 1 && s->view.intake == 1,
 	   "what waits in the queue is not proposed when there is room");
 	solo_free(s);
 
@@ -393,7 +392,7 @@ test_hand_over(void)
 static void
 test_handed_over(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 	const px_action *a;
 
 	solo_start(s);
@@ -426,8 +425,8 @@ test_handed_over(void)
 static void
 test_unfit(void)
 {
-	solo	   *s = solo_new(3);
-	int			i;
+	solo *s = solo_new(3);
+	int i;
 
 	solo_start(s);
 	solo_lead(s);
@@ -474,7 +473,7 @@ go_back(void *arg)
 static void
 test_roles(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 
 	solo_start(s);
 	ok(assertion_of(lead_at_once, s->p) != NULL, "asserted: a follower never leads at once");

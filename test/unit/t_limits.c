@@ -12,9 +12,9 @@
 static void
 test_members(void)
 {
-	solo	   *s = solo_new(PX_MAX_VOTERS);
-	px_slot		base;
-	int			most = 0;
+	solo *s = solo_new(PX_MAX_VOTERS);
+	px_slot base;
+	int most = 0;
 
 	s->config.n_members = PX_MAX_MEMBERS;
 	for (int i = PX_MAX_VOTERS; i < PX_MAX_MEMBERS; i++)
@@ -50,8 +50,8 @@ test_members(void)
 static void
 test_pipeline(int depth)
 {
-	solo	   *s = solo_new(3);
-	px_slot		base;
+	solo *s = solo_new(3);
+	px_slot base;
 
 	s->params.pipeline_depth = (uint16_t) depth;
 	s->params.outbox_depth = PX_MAX_OUTBOX;
@@ -80,10 +80,10 @@ test_pipeline(int depth)
 static void
 test_outbox(int depth)
 {
-	solo	   *s = solo_new(3);
-	int			n = 0;
+	solo *s = solo_new(3);
+	int n = 0;
 	px_batch_writer *w;
-	uint64_t	sequence;
+	uint64_t sequence;
 
 	s->params.outbox_depth = (uint16_t) depth;
 	solo_start(s);
@@ -106,7 +106,7 @@ test_outbox(int depth)
 static void
 add_without_room(void *arg)
 {
-	uint64_t	sequence;
+	uint64_t sequence;
 
 	px_proposer_batch(arg, &sequence);
 }
@@ -114,7 +114,7 @@ add_without_room(void *arg)
 static void
 test_outbox_asserted(void)
 {
-	solo	   *s = solo_new(1);
+	solo *s = solo_new(1);
 
 	s->params.outbox_depth = 1;
 	solo_start(s);
@@ -127,9 +127,9 @@ test_outbox_asserted(void)
 static void
 test_intake(void)
 {
-	solo	   *s = solo_new(PX_MAX_VOTERS);
-	uint64_t	taken;
-	px_slot		slot;
+	solo *s = solo_new(PX_MAX_VOTERS);
+	uint64_t taken;
+	px_slot slot;
 
 	s->params.pipeline_depth = 1;
 	s->params.max_batch_bytes = 256;
@@ -166,17 +166,17 @@ test_intake(void)
 
 	/* round and round: the ring wraps without a record being overwritten */
 	{
-		uint64_t	next = taken + 1;
-		uint64_t	expected = 1;
-		int			wrong = 0;
-		uint64_t	seen = 0;
+		uint64_t next = taken + 1;
+		uint64_t expected = 1;
+		int wrong = 0;
+		uint64_t seen = 0;
 
 		for (int i = 0; i < 300; i++)
 		{
 			px_value_view v;
 			px_batch_view b;
-			uint32_t	pos = 0;
-			uint64_t	waiting;
+			uint32_t pos = 0;
+			uint64_t waiting;
 
 			slot = s->view.proposed;
 			px_value_open(px_proposer_value(s->p, slot), &v);
@@ -212,8 +212,8 @@ test_intake(void)
 static void
 test_largest(void)
 {
-	solo	   *s = solo_new(3);
-	char	   *text = malloc(PX_MAX_COMMAND_BYTES + 1);
+	solo *s = solo_new(3);
+	char *text = malloc(PX_MAX_COMMAND_BYTES + 1);
 	px_value_view v;
 
 	if (text == NULL)
@@ -227,8 +227,8 @@ test_largest(void)
 	solo_start(s);
 	solo_lead(s);
 	ok(solo_batch(s, text), "the largest command fits into a batch");
-	ok(s->view.in_flight == 1 &&
-	   px_value_open(px_proposer_value(s->p, s->view.proposed), &v) && v.count == 1,
+	ok(s->view.in_flight == 1 && px_value_open(px_proposer_value(s->p, s->view.proposed), &v) &&
+		   v.count == 1,
 	   "the batch into a value");
 	solo_free(s);
 	free(text);
@@ -238,13 +238,13 @@ test_largest(void)
 static void
 test_value_too_large(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 	static uint8_t buf[20000];
 	static uint8_t batch[10000];
 	static char text[9000];
 	px_value_writer w;
 	px_batch_writer bw;
-	px_entry	e;
+	px_entry e;
 
 	memset(text, 'x', sizeof(text));
 	px_batch_begin(&bw, batch, sizeof(batch), 2, 1, 1);
@@ -259,7 +259,8 @@ test_value_too_large(void)
 	solo_stand(s);
 	solo_promise(s, 1, NULL, 0, 0);
 	solo_promise(s, 2, &e, 1, 1);
-	ok(s->view.role == PX_CANDIDATE, "a promise with a value larger than the window's is not counted");
+	ok(s->view.role == PX_CANDIDATE,
+	   "a promise with a value larger than the window's is not counted");
 	solo_free(s);
 }
 
@@ -267,9 +268,9 @@ test_value_too_large(void)
 static void
 test_promise_limit(void)
 {
-	solo	   *s = solo_new(3);
-	px_entry	e[PX_MAX_WINDOW + 1];
-	px_bytes	noop = solo_noop(s, 1);
+	solo *s = solo_new(3);
+	px_entry e[PX_MAX_WINDOW + 1];
+	px_bytes noop = solo_noop(s, 1);
 
 	for (int i = 0; i <= PX_MAX_WINDOW; i++)
 	{
@@ -296,7 +297,7 @@ test_promise_limit(void)
 static void
 init_with(void *arg)
 {
-	solo	   *s = arg;
+	solo *s = arg;
 
 	px_proposer_init(s->memory, px_proposer_bytes(&s->params), &s->params, &s->config, 1);
 }
@@ -304,7 +305,7 @@ init_with(void *arg)
 static void
 test_params(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 	px_proposer_params good = s->params;
 
 	s->memory = malloc(1 << 24);

@@ -10,16 +10,16 @@ static px_origins o;
 static void
 judge(px_node node, uint64_t incarnation, uint64_t sequence, px_verdict expected)
 {
-	px_verdict	got = px_origins_judge(&o, node, incarnation, sequence);
+	px_verdict got = px_origins_judge(&o, node, incarnation, sequence);
 
-	ok(got == expected, "n%u %" PRIu64 "/%" PRIu64 ": %s", (unsigned) node, incarnation,
-	   sequence, px_verdict_name(expected));
+	ok(got == expected, "n%u %" PRIu64 "/%" PRIu64 ": %s", (unsigned) node, incarnation, sequence,
+	   px_verdict_name(expected));
 }
 
 static void
 test_verdicts(void)
 {
-	px_origin	at;
+	px_origin at;
 
 	memset(&o, 0, sizeof(o));
 	at = px_origins_get(&o, 3);
@@ -76,8 +76,8 @@ last_proposed(solo *s)
 static void
 test_marks(void)
 {
-	solo	   *s = solo_new(3);
-	px_slot		before;
+	solo *s = solo_new(3);
+	px_slot before;
 
 	solo_start(s);
 	solo_lead(s);
@@ -109,8 +109,8 @@ test_marks(void)
 static void
 test_resend_supersedes(void)
 {
-	solo	   *s = solo_new(3);
-	px_slot		full;
+	solo *s = solo_new(3);
+	px_slot full;
 
 	s->params.pipeline_depth = 1;
 	solo_start(s);
@@ -127,7 +127,7 @@ test_resend_supersedes(void)
 	{
 		px_value_view v;
 		px_batch_view b;
-		uint32_t	pos = 0;
+		uint32_t pos = 0;
 
 		px_value_open(px_proposer_value(s->p, full + 1), &v);
 		is(v.count, 3, "each once");
@@ -160,9 +160,9 @@ forwarded(const solo *s, uint64_t *first)
 static void
 test_outbox(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 	const px_forward *f;
-	uint64_t	first = 0;
+	uint64_t first = 0;
 
 	solo_start(s);
 	solo_batch(s, NULL);
@@ -180,7 +180,7 @@ test_outbox(void)
 	follow(s, px_ballot_make(2, 3));
 	f = forwarded(s, &first);
 	ok(f != NULL && f->n_batches == 2 && first == 1 && f->resend &&
-	   solo_action(s, PX_DO_SEND_FORWARD, 3, 0) != NULL,
+		   solo_action(s, PX_DO_SEND_FORWARD, 3, 0) != NULL,
 	   "a new leader gets all that is unapplied, as a resend");
 	follow(s, px_ballot_make(3, 3));
 	f = forwarded(s, &first);
@@ -206,12 +206,12 @@ test_outbox(void)
 static void
 test_outbox_timeout(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 	px_forward_reply no = {false};
-	px_event	ev;
-	int			sent = 0;
-	px_usec		end;
-	uint64_t	first;
+	px_event ev;
+	int sent = 0;
+	px_usec end;
+	uint64_t first;
 
 	solo_start(s);
 	follow(s, px_ballot_make(1, 2));
@@ -245,12 +245,12 @@ test_outbox_timeout(void)
 static void
 test_never_renumbered(void)
 {
-	solo	   *s = solo_new(3);
-	px_bytes	before;
-	px_bytes	after;
+	solo *s = solo_new(3);
+	px_bytes before;
+	px_bytes after;
 	px_batch_view b;
-	uint8_t		copy[256];
-	uint32_t	len;
+	uint8_t copy[256];
+	uint32_t len;
 
 	solo_start(s);
 	follow(s, px_ballot_make(1, 2));
@@ -277,8 +277,8 @@ test_never_renumbered(void)
 static void
 test_applied_overtakes_mark(void)
 {
-	solo	   *s = solo_new(3);
-	px_slot		slot;
+	solo *s = solo_new(3);
+	px_slot slot;
 
 	s->params.pipeline_depth = 1;
 	s->params.intake_bytes = s->params.max_batch_bytes;

@@ -9,14 +9,14 @@
 static void
 tally(const char *votes, px_tally expected)
 {
-	px_config	c;
-	bool		yes[PX_MAX_MEMBERS] = {false};
-	bool		no[PX_MAX_MEMBERS] = {false};
+	px_config c;
+	bool yes[PX_MAX_MEMBERS] = {false};
+	bool no[PX_MAX_MEMBERS] = {false};
 
 	memset(&c, 0, sizeof(c));
 	for (; votes[c.n_members] != '\0'; c.n_members++)
 	{
-		char		v = votes[c.n_members];
+		char v = votes[c.n_members];
 
 		c.members[c.n_members].node = (px_node) (c.n_members + 1);
 		c.members[c.n_members].voter = v != 'l';
@@ -29,7 +29,7 @@ tally(const char *votes, px_tally expected)
 static void
 watermark(const char *voters, const uint64_t *at, uint64_t expected)
 {
-	px_config	c;
+	px_config c;
 
 	memset(&c, 0, sizeof(c));
 	for (; voters[c.n_members] != '\0'; c.n_members++)
@@ -43,7 +43,7 @@ watermark(const char *voters, const uint64_t *at, uint64_t expected)
 static void
 test_config(void)
 {
-	px_config	c;
+	px_config c;
 
 	memset(&c, 0, sizeof(c));
 	ok(!px_config_valid(&c), "an empty configuration is not valid");
@@ -129,12 +129,12 @@ run_tests(void)
 	tally("NNNNNNNN???????", PX_TALLY_LOST);
 	tally("NNNNNNNVVVVVVV?", PX_TALLY_PENDING);
 
-	watermark("v", (uint64_t[]) {7}, 7);
-	watermark("vv", (uint64_t[]) {7, 3}, 3);
-	watermark("vvv", (uint64_t[]) {7, 3, 5}, 5);
-	watermark("vvv", (uint64_t[]) {0, 0, 9}, 0);
-	watermark("vvvv", (uint64_t[]) {1, 2, 3, 4}, 2);
-	watermark("vvvvv", (uint64_t[]) {5, 1, 4, 2, 3}, 3);
-	watermark("vvvll", (uint64_t[]) {1, 2, 3, 9, 9}, 2);
-	watermark("lvlvv", (uint64_t[]) {9, 1, 9, 2, 3}, 2);
+	watermark("v", (uint64_t[]){7}, 7);
+	watermark("vv", (uint64_t[]){7, 3}, 3);
+	watermark("vvv", (uint64_t[]){7, 3, 5}, 5);
+	watermark("vvv", (uint64_t[]){0, 0, 9}, 0);
+	watermark("vvvv", (uint64_t[]){1, 2, 3, 4}, 2);
+	watermark("vvvvv", (uint64_t[]){5, 1, 4, 2, 3}, 3);
+	watermark("vvvll", (uint64_t[]){1, 2, 3, 9, 9}, 2);
+	watermark("lvlvv", (uint64_t[]){9, 1, 9, 2, 3}, 2);
 }

@@ -4,7 +4,7 @@
  */
 #include "solo.h"
 
-#define B(round, node)	px_ballot_make(round, node)
+#define B(round, node) px_ballot_make(round, node)
 
 static void
 want_read(solo *s)
@@ -21,8 +21,8 @@ done(const solo *s)
 static void
 ask_from(solo *s, px_node from, uint64_t incarnation, uint64_t seq)
 {
-	px_forward	m;
-	px_event	ev;
+	px_forward m;
+	px_event ev;
 
 	memset(&m, 0, sizeof(m));
 	m.from = from;
@@ -40,7 +40,7 @@ acknowledge(solo *s, px_node node, px_usec sent_at, px_slot next)
 {
 	const px_peer_view *peer = NULL;
 	px_accepted m;
-	px_event	ev;
+	px_event ev;
 
 	for (int i = 0; i < s->view.n_peers; i++)
 	{
@@ -77,12 +77,12 @@ sent_at(const solo *s, px_node to)
 static void
 test_at_leader(void)
 {
-	solo	   *s = solo_new(3);
-	px_usec		old1;
-	px_usec		old2;
-	px_usec		new1;
-	px_usec		new2;
-	px_slot		next;
+	solo *s = solo_new(3);
+	px_usec old1;
+	px_usec old2;
+	px_usec new1;
+	px_usec new2;
+	px_slot next;
 
 	solo_start(s);
 	solo_lead(s);
@@ -114,10 +114,10 @@ test_at_leader(void)
 static void
 test_sharing(void)
 {
-	solo	   *s = solo_new(3);
-	px_slot		next;
-	px_usec		at1;
-	px_usec		at2;
+	solo *s = solo_new(3);
+	px_slot next;
+	px_usec at1;
+	px_usec at2;
 
 	solo_start(s);
 	solo_lead(s);
@@ -133,10 +133,9 @@ test_sharing(void)
 	ok(s->up.wake_at <= s->now, "and there is more to do at once");
 	solo_tick(s, 0);
 	ok(solo_count(s, PX_DO_READ_SENT, 0) == 1 &&
-	   solo_must(s, PX_DO_READ_SENT, 0, 0)->u.read.seq == 2,
+		   solo_must(s, PX_DO_READ_SENT, 0, 0)->u.read.seq == 2,
 	   "the second is sent only then");
-	ok(s->up.actions[0].kind == PX_DO_READ_SENT,
-	   "before any message that could bring its answer");
+	ok(s->up.actions[0].kind == PX_DO_READ_SENT, "before any message that could bring its answer");
 	ok(done(s) == NULL, "and waits for an answer of its own");
 	solo_free(s);
 }
@@ -145,7 +144,7 @@ test_sharing(void)
 static void
 test_not_ready(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 	const px_action *a;
 
 	solo_start(s);
@@ -170,16 +169,17 @@ test_not_ready(void)
 	ok(done(s) != NULL && done(s)->u.read.index == 1, "the own read");
 	a = solo_action(s, PX_DO_SEND_ACCEPT, 2, 0);
 	ok(a != NULL && a->u.accept.read.incarnation == 4 && a->u.accept.read.seq == 9 &&
-	   a->u.accept.read.index == 1, "and the follower's, in its next Accept");
+		   a->u.accept.read.index == 1,
+	   "and the follower's, in its next Accept");
 	solo_free(s);
 }
 
 static void
 test_for_follower(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 	const px_action *a;
-	px_slot		index;
+	px_slot index;
 
 	solo_start(s);
 	solo_lead(s);
@@ -208,7 +208,7 @@ test_for_follower(void)
 static void
 test_at_follower(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 	const px_action *a;
 
 	solo_start(s);
@@ -253,7 +253,7 @@ test_at_follower(void)
 static void
 test_deposed(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 
 	solo_start(s);
 	solo_lead(s);

@@ -7,12 +7,12 @@
 
 #include "solo.h"
 
-#define B(round, node)	px_ballot_make(round, node)
+#define B(round, node) px_ballot_make(round, node)
 
 static px_entry
 entry(px_slot slot, px_ballot ballot, px_bytes value)
 {
-	px_entry	e = {slot, ballot, false, value};
+	px_entry e = {slot, ballot, false, value};
 
 	return e;
 }
@@ -20,7 +20,7 @@ entry(px_slot slot, px_ballot ballot, px_bytes value)
 static px_entry
 chosen_entry(px_slot slot, px_ballot ballot, px_bytes value)
 {
-	px_entry	e = {slot, ballot, true, value};
+	px_entry e = {slot, ballot, true, value};
 
 	return e;
 }
@@ -37,10 +37,10 @@ chosen_entry(px_slot slot, px_ballot ballot, px_bytes value)
 static void
 test_pg_paxos(void)
 {
-	solo	   *s = solo_new(3);
-	px_entry	a = entry(1, B(1, 1), solo_value(s, 1, 1, "V"));
-	px_entry	b = entry(1, B(3, 2), solo_value(s, 1, 1, "V"));
-	px_entry	c = entry(1, B(2, 3), solo_value(s, 2, 1, "W"));
+	solo *s = solo_new(3);
+	px_entry a = entry(1, B(1, 1), solo_value(s, 1, 1, "V"));
+	px_entry b = entry(1, B(3, 2), solo_value(s, 1, 1, "V"));
+	px_entry c = entry(1, B(2, 3), solo_value(s, 2, 1, "W"));
 
 	s->local.promised = B(3, 2);
 	solo_start(s);
@@ -84,9 +84,9 @@ test_highest_ballot(void)
 {
 	for (int order = 0; order < 2; order++)
 	{
-		solo	   *s = solo_new(5);
-		px_entry	low = entry(1, B(2, 3), solo_value(s, 2, 1, "low"));
-		px_entry	high = entry(1, B(3, 2), solo_value(s, 3, 1, "high"));
+		solo *s = solo_new(5);
+		px_entry low = entry(1, B(2, 3), solo_value(s, 2, 1, "low"));
+		px_entry high = entry(1, B(3, 2), solo_value(s, 3, 1, "high"));
 
 		solo_start(s);
 		solo_stand(s);
@@ -108,9 +108,9 @@ test_chosen_outranks(void)
 {
 	for (int order = 0; order < 2; order++)
 	{
-		solo	   *s = solo_new(5);
-		px_entry	fetched = chosen_entry(1, B(1, 2), solo_value(s, 2, 1, "chosen"));
-		px_entry	stale = entry(1, B(3, 2), solo_value(s, 3, 1, "stale"));
+		solo *s = solo_new(5);
+		px_entry fetched = chosen_entry(1, B(1, 2), solo_value(s, 2, 1, "chosen"));
+		px_entry stale = entry(1, B(3, 2), solo_value(s, 3, 1, "stale"));
 
 		solo_start(s);
 		solo_stand(s);
@@ -126,8 +126,8 @@ test_chosen_outranks(void)
 static void
 test_holes(void)
 {
-	solo	   *s = solo_new(3);
-	px_entry	e[2];
+	solo *s = solo_new(3);
+	px_entry e[2];
 
 	e[0] = entry(2, B(1, 2), solo_value(s, 2, 1, "two"));
 	e[1] = entry(5, B(1, 2), solo_value(s, 2, 2, "five"));
@@ -138,8 +138,8 @@ test_holes(void)
 	solo_promise(s, 2, e, 2, 5);
 	is(s->view.proposed, 6, "up to the highest reported, and a no-op of its own");
 	ok(strcmp(solo_proposed(s, 1), "") == 0 && strcmp(solo_proposed(s, 2), "two") == 0 &&
-	   strcmp(solo_proposed(s, 3), "") == 0 && strcmp(solo_proposed(s, 4), "") == 0 &&
-	   strcmp(solo_proposed(s, 5), "five") == 0 && strcmp(solo_proposed(s, 6), "") == 0,
+		   strcmp(solo_proposed(s, 3), "") == 0 && strcmp(solo_proposed(s, 4), "") == 0 &&
+		   strcmp(solo_proposed(s, 5), "five") == 0 && strcmp(solo_proposed(s, 6), "") == 0,
 	   "reported values where there are any, no-ops in the holes");
 	solo_accepted(s, 1, 6);
 	solo_accepted(s, 2, 6);
@@ -160,7 +160,7 @@ test_holes(void)
 static void
 test_own_acceptor_first(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 
 	solo_start(s);
 	solo_stand(s);
@@ -189,8 +189,8 @@ test_own_acceptor_first(void)
 static void
 test_late_promise(void)
 {
-	solo	   *s = solo_new(3);
-	px_entry	late = entry(1, B(1, 3), solo_value(s, 3, 1, "late"));
+	solo *s = solo_new(3);
+	px_entry late = entry(1, B(1, 3), solo_value(s, 3, 1, "late"));
 
 	solo_start(s);
 	solo_stand(s);
@@ -207,9 +207,9 @@ test_late_promise(void)
 static void
 test_old_stream_ignored(void)
 {
-	solo	   *s = solo_new(3);
-	px_promise	m;
-	px_event	ev;
+	solo *s = solo_new(3);
+	px_promise m;
+	px_event ev;
 
 	solo_start(s);
 	solo_stand(s);
@@ -237,9 +237,9 @@ test_old_stream_ignored(void)
 static void
 test_paging(void)
 {
-	solo	   *s = solo_new(3);
-	px_entry	e[PX_MAX_WINDOW];
-	px_ballot	old = B(1, 2);
+	solo *s = solo_new(3);
+	px_entry e[PX_MAX_WINDOW];
+	px_ballot old = B(1, 2);
 
 	for (int i = 0; i < PX_MAX_WINDOW; i++)
 		e[i] = entry((px_slot) i + 1, old, solo_value(s, 2, (uint64_t) i + 1, "page 1"));
@@ -255,8 +255,8 @@ test_paging(void)
 	   "nor before the next round is answered");
 	is(solo_count(s, PX_DO_SEND_PREPARE, 0), 3, "all streams are opened again");
 	ok(solo_must(s, PX_DO_SEND_PREPARE, 2, 0)->u.prepare.w == PX_MAX_WINDOW &&
-	   solo_must(s, PX_DO_SEND_PREPARE, 2, 0)->u.prepare.ballot == s->view.ballot &&
-	   solo_must(s, PX_DO_SEND_PREPARE, 2, 0)->u.prepare.stream > 3,
+		   solo_must(s, PX_DO_SEND_PREPARE, 2, 0)->u.prepare.ballot == s->view.ballot &&
+		   solo_must(s, PX_DO_SEND_PREPARE, 2, 0)->u.prepare.stream > 3,
 	   "in the same ballot, with w = chosen and the next stream numbers");
 
 	e[0] = entry(66, old, solo_value(s, 2, 66, "page 2"));
@@ -266,7 +266,8 @@ test_paging(void)
 	solo_promise(s, 2, e, 2, 70);
 	is(s->view.proposed, 71, "second round: the rest, then the own no-op");
 	ok(strcmp(solo_proposed(s, 66), "page 2") == 0 && strcmp(solo_proposed(s, 67), "") == 0 &&
-	   strcmp(solo_proposed(s, 70), "page 2") == 0, "values and holes");
+		   strcmp(solo_proposed(s, 70), "page 2") == 0,
+	   "values and holes");
 	solo_accepted(s, 1, 72);
 	solo_accepted(s, 2, 72);
 	is(s->view.role, PX_LEADER, "then it leads");
@@ -295,10 +296,10 @@ config_value(uint8_t *buf, uint32_t cap, int from, int to)
 static void
 test_config_barrier(void)
 {
-	solo	   *s = solo_new(3);
-	uint8_t		buf[512];
+	solo *s = solo_new(3);
+	uint8_t buf[512];
 	px_value_writer w;
-	px_entry	e[2];
+	px_entry e[2];
 
 	px_value_begin(&w, buf, sizeof(buf), PX_VALUE_CONFIG, 1);
 	px_value_add_member(&w, 1, true, "", "");
@@ -331,9 +332,9 @@ test_config_barrier(void)
 static void
 test_config_without_self(void)
 {
-	solo	   *s = solo_new(3);
-	uint8_t		buf[512];
-	px_entry	e = entry(1, B(1, 2), config_value(buf, sizeof(buf), 2, 4));
+	solo *s = solo_new(3);
+	uint8_t buf[512];
+	px_entry e = entry(1, B(1, 2), config_value(buf, sizeof(buf), 2, 4));
 
 	solo_start(s);
 	solo_stand(s);
@@ -352,9 +353,9 @@ test_config_without_self(void)
 static void
 test_malformed(void)
 {
-	solo	   *s = solo_new(3);
-	uint8_t		garbage[32] = {1, 2, 3};
-	px_entry	e = entry(1, B(1, 2), bytes_of(garbage, sizeof(garbage)));
+	solo *s = solo_new(3);
+	uint8_t garbage[32] = {1, 2, 3};
+	px_entry e = entry(1, B(1, 2), bytes_of(garbage, sizeof(garbage)));
 
 	solo_start(s);
 	solo_stand(s);
@@ -373,8 +374,8 @@ test_malformed(void)
 static void
 test_log_time(void)
 {
-	solo	   *s = solo_new(3);
-	px_entry	e = entry(1, B(1, 2), solo_noop(s, 5000000));
+	solo *s = solo_new(3);
+	px_entry e = entry(1, B(1, 2), solo_noop(s, 5000000));
 	px_value_view v;
 
 	s->wall_us = 1000;

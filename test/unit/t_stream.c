@@ -6,7 +6,7 @@
 #include "px_proposer_int.h"
 #include "solo.h"
 
-#define B(round, node)	px_ballot_make(round, node)
+#define B(round, node) px_ballot_make(round, node)
 
 static const px_accept *
 sent(const solo *s, px_node to, int i)
@@ -19,8 +19,8 @@ sent(const solo *s, px_node to, int i)
 static void
 test_chosen(void)
 {
-	solo	   *s = solo_new(5);
-	px_slot		base;
+	solo *s = solo_new(5);
+	px_slot base;
 	const px_accept *m;
 
 	solo_start(s);
@@ -48,8 +48,8 @@ test_chosen(void)
 static void
 test_chosen_rides(void)
 {
-	solo	   *s = solo_new(3);
-	px_slot		base;
+	solo *s = solo_new(3);
+	px_slot base;
 	const px_accept *m;
 
 	s->params.pipeline_depth = 1;
@@ -63,7 +63,8 @@ test_chosen_rides(void)
 	solo_accepted(s, 2, base + 2);
 	m = sent(s, 2, 0);
 	ok(m != NULL && m->n_values == 1 && m->first == base + 2 && m->chosen == base + 1 &&
-	   sent(s, 2, 1) == NULL, "the next value carries what is chosen, in one message");
+		   sent(s, 2, 1) == NULL,
+	   "the next value carries what is chosen, in one message");
 	solo_free(s);
 }
 
@@ -75,18 +76,19 @@ test_chosen_rides(void)
 static void
 test_first_counts(void)
 {
-	solo	   *s = solo_new(3);
-	px_peer		peer;
+	solo *s = solo_new(3);
+	px_peer peer;
 	px_accepted m;
-	px_event	ev;
-	px_slot		base;
+	px_event ev;
+	px_slot base;
 
 	solo_start(s);
 	memset(&peer, 0, sizeof(peer));
 	peer.open = true;
 	peer.first = 5;
 	peer.next = 9;
-	ok(!px_stream_counts(s->p, &peer, 4), "a stream that begins above a slot does not count for it");
+	ok(!px_stream_counts(s->p, &peer, 4),
+	   "a stream that begins above a slot does not count for it");
 	ok(px_stream_counts(s->p, &peer, 5) && px_stream_counts(s->p, &peer, 8),
 	   "it counts from its first slot");
 	ok(!px_stream_counts(s->p, &peer, 9), "up to the one before next");
@@ -122,9 +124,9 @@ test_first_counts(void)
 static void
 test_reopened_counts_anew(void)
 {
-	solo	   *s = solo_new(5);
-	px_slot		base;
-	px_entry	e;
+	solo *s = solo_new(5);
+	px_slot base;
+	px_entry e;
 
 	solo_start(s);
 	solo_lead(s);
@@ -153,10 +155,10 @@ test_reopened_counts_anew(void)
 static void
 test_old_answers(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 	px_accepted m;
-	px_event	ev;
-	px_slot		base;
+	px_event ev;
+	px_slot base;
 
 	solo_start(s);
 	solo_lead(s);
@@ -186,10 +188,10 @@ test_old_answers(void)
 static void
 test_refusals(void)
 {
-	solo	   *s = solo_new(3);
-	uint64_t	stream;
-	px_ballot	ballot;
-	px_slot		base;
+	solo *s = solo_new(3);
+	uint64_t stream;
+	px_ballot ballot;
+	px_slot base;
 
 	solo_start(s);
 	solo_lead(s);
@@ -222,10 +224,10 @@ test_refusals(void)
 static void
 test_opening(void)
 {
-	solo	   *s = solo_new(3);
-	px_slot		base;
+	solo *s = solo_new(3);
+	px_slot base;
 	px_accepted m;
-	px_event	ev;
+	px_event ev;
 	const px_action *a;
 
 	solo_start(s);
@@ -275,7 +277,7 @@ test_opening(void)
 static void
 test_blind(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 
 	s->params.outbox_depth = 64;
 	solo_start(s);
@@ -289,8 +291,8 @@ test_blind(void)
 	is(s->view.in_flight, 0, "all is chosen");
 	for (px_node node = 1; node <= 3; node++)
 	{
-		px_promise	m;
-		px_event	ev;
+		px_promise m;
+		px_event ev;
 		const px_action *a;
 
 		solo_peer(s, node, false);
@@ -334,8 +336,8 @@ test_blind(void)
 		for (px_node node = 1; node <= 3; node++)
 		{
 			px_accepted m;
-			px_promise	pm;
-			px_event	ev;
+			px_promise pm;
+			px_event ev;
 			const px_peer_view *peer = &s->view.peers[node - 1];
 
 			memset(&ev, 0, sizeof(ev));
@@ -374,8 +376,7 @@ test_blind(void)
 		if (s->view.role == PX_LEADER)
 			solo_tick(s, s->params.heartbeat_us);
 	}
-	ok(s->view.role == PX_FOLLOWER &&
-	   strstr(px_proposer_reason(s->p), "nobody knows") != NULL,
+	ok(s->view.role == PX_FOLLOWER && strstr(px_proposer_reason(s->p), "nobody knows") != NULL,
 	   "when nobody has, the leader steps down");
 	solo_free(s);
 }
@@ -384,7 +385,7 @@ test_blind(void)
 static void
 test_nonsense(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 
 	solo_start(s);
 	solo_lead(s);
@@ -398,8 +399,8 @@ test_nonsense(void)
 static void
 test_silence(void)
 {
-	solo	   *s = solo_new(3);
-	int			cuts = 0;
+	solo *s = solo_new(3);
+	int cuts = 0;
 
 	solo_start(s);
 	solo_lead(s);
@@ -418,8 +419,8 @@ test_silence(void)
 static void
 test_heartbeat(void)
 {
-	solo	   *s = solo_new(3);
-	px_usec		last;
+	solo *s = solo_new(3);
+	px_usec last;
 
 	solo_start(s);
 	solo_lead(s);
@@ -440,8 +441,8 @@ test_heartbeat(void)
 static void
 test_pipeline_gap(void)
 {
-	solo	   *s = solo_new(3);
-	px_slot		base;
+	solo *s = solo_new(3);
+	px_slot base;
 	px_value_view v;
 
 	s->params.pipeline_gap_us = 1000;
@@ -456,8 +457,8 @@ test_pipeline_gap(void)
 	is(s->view.proposed, base + 1, "a further one is not");
 	ok(s->up.wake_at == s->now + 1000, "but when the gap is over");
 	solo_tick(s, 1000);
-	ok(s->view.proposed == base + 2 &&
-	   px_value_open(px_proposer_value(s->p, base + 2), &v) && v.count == 2,
+	ok(s->view.proposed == base + 2 && px_value_open(px_proposer_value(s->p, base + 2), &v) &&
+		   v.count == 2,
 	   "with all that has come meanwhile");
 	solo_batch(s, "d");
 	solo_accepted(s, 1, base + 3);
@@ -470,7 +471,7 @@ test_pipeline_gap(void)
 static void
 test_retime(void)
 {
-	solo	   *s = solo_new(3);
+	solo *s = solo_new(3);
 
 	s->params.outbox_depth = 32;
 	solo_start(s);
@@ -496,12 +497,12 @@ test_retime(void)
 static void
 test_chunks(void)
 {
-	solo	   *s = solo_new(3);
-	int			values = 0;
-	int			messages = 0;
-	int			steps = 0;
-	char		text[60001];
-	px_slot		chosen;
+	solo *s = solo_new(3);
+	int values = 0;
+	int messages = 0;
+	int steps = 0;
+	char text[60001];
+	px_slot chosen;
 
 	s->params.max_batch_bytes = 65536;
 	s->params.max_value_bytes = 131072;
@@ -538,8 +539,8 @@ test_chunks(void)
 static void
 test_foreign_chosen(void)
 {
-	solo	   *s = solo_new(3);
-	px_slot		base;
+	solo *s = solo_new(3);
+	px_slot base;
 	const px_accept *m;
 
 	solo_start(s);

@@ -27,12 +27,12 @@
 
 #include "cluster.h"
 
-#define DIRECTORY	"transcripts"
+#define DIRECTORY "transcripts"
 
 static void
 state(const cluster *c, FILE *out)
 {
-	char		ballot[32];
+	char ballot[32];
 
 	for (int i = 1; i <= c->n; i++)
 	{
@@ -44,19 +44,20 @@ state(const cluster *c, FILE *out)
 					px_trace_ballot(ballot, sizeof(ballot), n->promised), n->applied);
 			continue;
 		}
-		fprintf(out, "n%d %s, promised %s, chosen %" PRIu64 ", applied %" PRIu64
-				", digest %08" PRIx32 "\n", i, px_role_name(n->view.role),
-				px_trace_ballot(ballot, sizeof(ballot), n->promised), n->acceptor.chosen,
-				n->applied, (uint32_t) (n->digest ^ n->digest >> 32));
+		fprintf(out,
+				"n%d %s, promised %s, chosen %" PRIu64 ", applied %" PRIu64 ", digest %08" PRIx32
+				"\n",
+				i, px_role_name(n->view.role), px_trace_ballot(ballot, sizeof(ballot), n->promised),
+				n->acceptor.chosen, n->applied, (uint32_t) (n->digest ^ n->digest >> 32));
 	}
 }
 
 static bool
 command(cluster **c, char *line, FILE *out)
 {
-	unsigned	a = 0;
-	unsigned	b = 0;
-	char		text[MAX_TEXT];
+	unsigned a = 0;
+	unsigned b = 0;
+	char text[MAX_TEXT];
 
 	if (sscanf(line, "nodes %u %u", &a, &b) >= 1)
 		*c = cluster_new((int) a, (int) b);
@@ -103,8 +104,8 @@ command(cluster **c, char *line, FILE *out)
 static char *
 slurp(const char *path)
 {
-	FILE	   *f = fopen(path, "r");
-	char	   *text = calloc(1, 1 << 20);
+	FILE *f = fopen(path, "r");
+	char *text = calloc(1, 1 << 20);
 
 	if (f == NULL || text == NULL)
 		die(path);
@@ -118,19 +119,19 @@ slurp(const char *path)
 static char *
 replay(const char *script, const char *path)
 {
-	char	   *result = NULL;
-	size_t		bytes = 0;
-	FILE	   *out = open_memstream(&result, &bytes);
-	char	   *copy = calloc(1, strlen(script) + 1);
-	cluster    *c = NULL;
-	bool		quiet = false;
+	char *result = NULL;
+	size_t bytes = 0;
+	FILE *out = open_memstream(&result, &bytes);
+	char *copy = calloc(1, strlen(script) + 1);
+	cluster *c = NULL;
+	bool quiet = false;
 
 	if (out == NULL || copy == NULL)
 		die("out of memory");
 	memcpy(copy, script, strlen(script));
 	for (char *line = copy; line != NULL && *line != '\0';)
 	{
-		char	   *end = strchr(line, '\n');
+		char *end = strchr(line, '\n');
 
 		if (end != NULL)
 			*end++ = '\0';
@@ -165,7 +166,7 @@ replay(const char *script, const char *path)
 static void
 show_difference(const char *expected, const char *got)
 {
-	int			line = 1;
+	int line = 1;
 
 	while (*expected != '\0' && *expected == *got)
 	{
@@ -187,17 +188,17 @@ by_name(const void *a, const void *b)
 void
 run_tests(void)
 {
-	bool		update = arguments > 1 && strcmp(argument[1], "--update") == 0;
-	DIR		   *dir = opendir(DIRECTORY);
+	bool update = arguments > 1 && strcmp(argument[1], "--update") == 0;
+	DIR *dir = opendir(DIRECTORY);
 	struct dirent *e;
-	char		names[64][64];
-	int			n = 0;
+	char names[64][64];
+	int n = 0;
 
 	if (dir == NULL)
 		die("run it where " DIRECTORY "/ is");
 	while ((e = readdir(dir)) != NULL && n < 64)
 	{
-		size_t		len = strlen(e->d_name);
+		size_t len = strlen(e->d_name);
 
 		if (len > 4 && len < 64 && strcmp(e->d_name + len - 4, ".txt") == 0)
 			memcpy(names[n++], e->d_name, len + 1);
@@ -207,16 +208,16 @@ run_tests(void)
 	ok(n > 0, "there are transcripts");
 	for (int i = 0; i < n; i++)
 	{
-		char		path[128];
-		char	   *expected;
-		char	   *got;
+		char path[128];
+		char *expected;
+		char *got;
 
 		snprintf(path, sizeof(path), DIRECTORY "/%.63s", names[i]);
 		expected = slurp(path);
 		got = replay(expected, path);
 		if (update)
 		{
-			FILE	   *f = fopen(path, "w");
+			FILE *f = fopen(path, "w");
 
 			if (f == NULL)
 				die(path);

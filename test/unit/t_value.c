@@ -11,11 +11,11 @@ static uint8_t buf[8192];
 static uint8_t batch_buf[4][1024];
 
 static px_bytes
-make_batch(int i, px_node origin, uint64_t incarnation, uint64_t sequence,
-		   int n_commands, uint32_t bytes)
+make_batch(int i, px_node origin, uint64_t incarnation, uint64_t sequence, int n_commands,
+		   uint32_t bytes)
 {
 	px_batch_writer w;
-	uint8_t		command[512];
+	uint8_t command[512];
 
 	px_batch_begin(&w, batch_buf[i], sizeof(batch_buf[i]), origin, incarnation, sequence);
 	for (int c = 0; c < n_commands; c++)
@@ -56,7 +56,7 @@ make_config(void)
 static void
 test_checksum(void)
 {
-	uint32_t	whole = px_crc32c(0, "123456789", 9);
+	uint32_t whole = px_crc32c(0, "123456789", 9);
 
 	is(whole, 0xE3069283, "crc32c of the standard check string");
 	is(px_crc32c(px_crc32c(0, "1234", 4), "56789", 5), whole, "crc32c chains");
@@ -66,13 +66,13 @@ test_checksum(void)
 static void
 test_round_trip(void)
 {
-	px_bytes	value = make_value();
+	px_bytes value = make_value();
 	px_value_view v;
 	px_batch_view b;
 	px_command_view c;
-	uint32_t	pos = 0;
-	uint32_t	at = 0;
-	int			n = 0;
+	uint32_t pos = 0;
+	uint32_t at = 0;
+	int n = 0;
 
 	ok(px_value_open(value, &v), "a value opens");
 	is(v.kind, PX_VALUE_BATCHES, "its kind");
@@ -83,13 +83,15 @@ test_round_trip(void)
 	while (px_batch_next_command(&b, &at, &c))
 	{
 		ok(c.cell == (uint32_t) (n + 10) && c.generation == (uint64_t) n + 100 &&
-		   c.bytes.len == 20 && c.bytes.data[19] == 'a' + n, "command %d", n);
+			   c.bytes.len == 20 && c.bytes.data[19] == 'a' + n,
+		   "command %d", n);
 		n++;
 	}
 	is(n, 3, "as many commands as were added");
 	ok(px_batch_open(b.whole, &b), "the whole part opens by itself");
 	ok(px_value_next_batch(&v, &pos, &b), "second batch");
-	ok(b.origin == 65535 && b.incarnation == UINT64_C(1) << 40 && b.n_commands == 0, "an empty one");
+	ok(b.origin == 65535 && b.incarnation == UINT64_C(1) << 40 && b.n_commands == 0,
+	   "an empty one");
 	at = 0;
 	ok(!px_batch_next_command(&b, &at, &c), "without a command");
 	ok(px_value_next_batch(&v, &pos, &b), "third batch");
@@ -101,20 +103,22 @@ test_config(void)
 {
 	px_value_view v;
 	px_member_view m;
-	px_config	c;
-	uint32_t	pos = 0;
+	px_config c;
+	uint32_t pos = 0;
 	px_value_writer w;
-	char		name[PX_MAX_NAME + 1];
-	char		conninfo[PX_MAX_CONNINFO + 1];
+	char name[PX_MAX_NAME + 1];
+	char conninfo[PX_MAX_CONNINFO + 1];
 
 	ok(px_value_open(make_config(), &v), "a configuration opens");
 	ok(px_value_config(&v, 17, &c), "and gives a configuration");
 	ok(c.slot == 17 && c.n_members == 3 && c.members[2].node == 300 && !c.members[2].voter,
 	   "with its members");
 	ok(px_value_next_member(&v, &pos, &m) && strcmp(m.name, "alpha") == 0 &&
-	   strcmp(m.conninfo, "host=a port=1") == 0 && m.voter, "first member");
+		   strcmp(m.conninfo, "host=a port=1") == 0 && m.voter,
+	   "first member");
 	ok(px_value_next_member(&v, &pos, &m) && px_value_next_member(&v, &pos, &m) &&
-	   strcmp(m.name, "gamma") == 0, "third member");
+		   strcmp(m.name, "gamma") == 0,
+	   "third member");
 	ok(!px_value_next_member(&v, &pos, &m), "and no fourth");
 
 	px_value_begin(&w, buf, sizeof(buf), PX_VALUE_CONFIG, 0);
@@ -141,17 +145,17 @@ test_config(void)
 static void
 damage(const char *name, px_bytes good)
 {
-	uint8_t    *copy = malloc(good.len);
+	uint8_t *copy = malloc(good.len);
 	px_value_view v;
-	int			cut_taken = 0;
-	int			flip_taken = 0;
+	int cut_taken = 0;
+	int flip_taken = 0;
 
 	if (copy == NULL)
 		die("out of memory");
 	for (uint32_t len = 0; len < good.len; len++)
 	{
 		/* a copy of that length: the sanitizer sees any read beyond it */
-		uint8_t    *prefix = malloc(len > 0 ? len : 1);
+		uint8_t *prefix = malloc(len > 0 ? len : 1);
 
 		if (prefix == NULL)
 			die("out of memory");
@@ -179,15 +183,15 @@ damage(const char *name, px_bytes good)
 static void
 test_batch_damage(void)
 {
-	px_bytes	good = make_batch(3, 3, 7, 9, 3, 20);
-	int			cut_taken = 0;
-	uint64_t	sum = 0;
+	px_bytes good = make_batch(3, 3, 7, 9, 3, 20);
+	int cut_taken = 0;
+	uint64_t sum = 0;
 	px_batch_view b;
 	px_command_view c;
 
 	for (uint32_t len = 0; len < good.len; len++)
 	{
-		uint8_t    *prefix = malloc(len > 0 ? len : 1);
+		uint8_t *prefix = malloc(len > 0 ? len : 1);
 
 		if (prefix == NULL)
 			die("out of memory");
@@ -199,8 +203,8 @@ test_batch_damage(void)
 	is(cut_taken, 0, "batch: every truncation is refused");
 	for (uint32_t bit = 0; bit < good.len * 8; bit++)
 	{
-		uint8_t    *copy = malloc(good.len);
-		uint32_t	pos = 0;
+		uint8_t *copy = malloc(good.len);
+		uint32_t pos = 0;
 
 		if (copy == NULL)
 			die("out of memory");
@@ -225,25 +229,25 @@ test_batch_damage(void)
 static void
 test_fuzz(void)
 {
-	uint64_t	seed = 42;
-	int			opened = 0;
+	uint64_t seed = 42;
+	int opened = 0;
 	px_value_view v;
 	px_batch_view b;
 	px_command_view c;
 
 	for (int round = 0; round < 200000; round++)
 	{
-		px_bytes	base = round % 2 == 0 ? make_value() : make_config();
-		uint8_t    *copy = malloc(base.len);
-		uint32_t	crc;
-		uint32_t	pos = 0;
+		px_bytes base = round % 2 == 0 ? make_value() : make_config();
+		uint8_t *copy = malloc(base.len);
+		uint32_t crc;
+		uint32_t pos = 0;
 
 		if (copy == NULL)
 			die("out of memory");
 		memcpy(copy, base.data, base.len);
 		for (int i = 0; i < 3; i++)
-			copy[px_random(&seed) % base.len] = (uint8_t) (px_random(&seed) % 4 * 64 +
-														   px_random(&seed) % 4);
+			copy[px_random(&seed) % base.len] =
+				(uint8_t) (px_random(&seed) % 4 * 64 + px_random(&seed) % 4);
 		crc = px_crc32c(px_crc32c(0, copy, 4), copy + 8, base.len - 8);
 		for (int i = 0; i < 4; i++)
 			copy[4 + i] = (uint8_t) (crc >> (8 * i));
@@ -254,7 +258,7 @@ test_fuzz(void)
 			opened++;
 			while (px_value_next_batch(&v, &pos, &b))
 			{
-				uint32_t	at = 0;
+				uint32_t at = 0;
 
 				while (px_batch_next_command(&b, &at, &c))
 					seed ^= c.bytes.len > 0 ? c.bytes.data[c.bytes.len - 1] : 0;
@@ -272,11 +276,11 @@ test_limits(void)
 {
 	px_batch_writer w;
 	px_batch_view b;
-	uint8_t		small[PX_BATCH_HEADER_BYTES + PX_COMMAND_HEADER_BYTES + 4];
-	uint8_t    *large = malloc(PX_MAX_BATCH_BYTES);
-	uint8_t    *command = calloc(1, PX_MAX_COMMAND_BYTES + 1);
-	px_bytes	whole;
-	int			n = 0;
+	uint8_t small[PX_BATCH_HEADER_BYTES + PX_COMMAND_HEADER_BYTES + 4];
+	uint8_t *large = malloc(PX_MAX_BATCH_BYTES);
+	uint8_t *command = calloc(1, PX_MAX_COMMAND_BYTES + 1);
+	px_bytes whole;
+	int n = 0;
 
 	if (large == NULL || command == NULL)
 		die("out of memory");

@@ -8,11 +8,11 @@
 
 #include "unit.h"
 
-int			arguments;
-char	  **argument;
+int arguments;
+char **argument;
 
-static int	tests;
-static int	failures;
+static int tests;
+static int failures;
 
 static jmp_buf assertion_jump;
 static bool expecting_assertion;
@@ -32,7 +32,7 @@ px_assert_failed(const char *fact, const char *file, int line)
 }
 
 const char *
-assertion_of(void (*fn) (void *), void *arg)
+assertion_of(void (*fn)(void *), void *arg)
 {
 	assertion_fact = NULL;
 	expecting_assertion = true;
@@ -62,9 +62,9 @@ report(bool condition, const char *name, va_list args)
 }
 
 bool
-ok_at(bool condition, const char *file, int line, const char *name,...)
+ok_at(bool condition, const char *file, int line, const char *name, ...)
 {
-	va_list		args;
+	va_list args;
 
 	va_start(args, name);
 	report(condition, name, args);
@@ -75,9 +75,9 @@ ok_at(bool condition, const char *file, int line, const char *name,...)
 }
 
 bool
-is_at(uint64_t got, uint64_t expected, const char *file, int line, const char *name,...)
+is_at(uint64_t got, uint64_t expected, const char *file, int line, const char *name, ...)
 {
-	va_list		args;
+	va_list args;
 
 	va_start(args, name);
 	report(got == expected, name, args);

@@ -19,26 +19,25 @@
 #include "px_trace.h"
 
 /* The arguments of the program; only the transcripts look at them. */
-extern int	arguments;
+extern int arguments;
 extern char **argument;
 
 extern void run_tests(void);
 
 /* Reports one test.  Returns the condition. */
-extern bool ok_at(bool condition, const char *file, int line, const char *name,...)
+extern bool ok_at(bool condition, const char *file, int line, const char *name, ...)
 	__attribute__((format(printf, 4, 5)));
 
-#define ok(condition, ...)	ok_at((condition), __FILE__, __LINE__, __VA_ARGS__)
+#define ok(condition, ...) ok_at((condition), __FILE__, __LINE__, __VA_ARGS__)
 
-extern bool is_at(uint64_t got, uint64_t expected, const char *file, int line,
-				  const char *name,...)
-	__attribute__((format(printf, 5, 6)));
+extern bool is_at(uint64_t got, uint64_t expected, const char *file, int line, const char *name,
+				  ...) __attribute__((format(printf, 5, 6)));
 
-#define is(got, expected, ...)	\
+#define is(got, expected, ...) \
 	is_at((uint64_t) (got), (uint64_t) (expected), __FILE__, __LINE__, __VA_ARGS__)
 
 /* Runs fn(arg); the text of the PX_ASSERT that failed in it, or NULL. */
-extern const char *assertion_of(void (*fn) (void *), void *arg);
+extern const char *assertion_of(void (*fn)(void *), void *arg);
 
 /* What is violated, and where we are; ends the program. */
 extern void die(const char *what) __attribute__((noreturn));
@@ -46,9 +45,9 @@ extern void die(const char *what) __attribute__((noreturn));
 static inline px_bytes
 bytes_of(const void *data, size_t len)
 {
-	px_bytes	b = {data, (uint32_t) len};
+	px_bytes b = {data, (uint32_t) len};
 
 	return b;
 }
 
-#endif							/* UNIT_H */
+#endif /* UNIT_H */
