@@ -66,6 +66,7 @@ typedef struct sim_tables
 {
 	px_slot applied;
 	uint64_t digest;
+	uint64_t log_time_us; /* highest stamp applied */
 	sim_row rows[SIM_KEYS];
 	px_origins origins;
 } sim_tables;
@@ -489,6 +490,7 @@ typedef struct sim_event
 	X(cov_leader_life_ended, "leading proposer process killed alone")            \
 	X(cov_note_in_flush, "acceptor changed by others during a flush")            \
 	X(cov_light_waits, "heartbeat that waited for a Prepare being made durable") \
+	X(cov_retimed, "timing settings changed within a life")                      \
 	X(cov_learner_member, "cluster with a non-voting learner")                   \
 	X(cov_all_crashed, "all servers crashed at once")                            \
 	X(cov_duel, "elections provoked on all nodes at once")
@@ -543,7 +545,7 @@ typedef enum sim_phase
 
 typedef struct sim_weights
 {
-	int cut, cut_node, crash, crash_leader, crash_many, kill_proposer, kill_all_proposers,
+	int cut, cut_node, crash, crash_leader, crash_many, kill_proposer, kill_all_proposers, retime,
 		learner_stall, learner_restart, pause, proposer_stall, one_way, two_way, split,
 		isolate_leader, slow_disk, transfer, no_vote, stuck;
 } sim_weights;

@@ -111,6 +111,8 @@ client_apply(sim_tables *t, px_slot slot, sim_blob *value, sim_sink sink, void *
 	if (!px_value_open(value->bytes, &v))
 		sim_fail("slot %llu holds a malformed value", (unsigned long long) slot);
 	t->digest = mix(t->digest, slot);
+	t->log_time_us = px_max64(t->log_time_us, v.log_time_us);
+	t->digest = mix(t->digest, t->log_time_us);
 	if (v.kind == PX_VALUE_BATCHES)
 		while (px_value_next_batch(&v, &pos, &b))
 		{

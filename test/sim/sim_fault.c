@@ -61,6 +61,7 @@ weigh(sim_style style)
 			w->transfer = 4;
 			w->no_vote = 2;
 			w->stuck = 2;
+			w->retime = 1;
 			break;
 		case STYLE_CRASHES:
 			w->cut = 5;
@@ -99,6 +100,7 @@ weigh(sim_style style)
 			w->stuck = 3;
 			w->learner_restart = 5;
 			w->no_vote = 3;
+			w->retime = 3;
 			break;
 		case STYLE_DUEL:
 			w->kill_all_proposers = 20;
@@ -276,6 +278,19 @@ fault_now(const sim_event *e)
 		kill_proposer(chance(500) ? leader : n, rnd_log(SIM_MS, W->election_us));
 	else if (pick(&at, w->kill_all_proposers))
 		duel();
+	else if (pick(&at, w->retime))
+	{
+		n->params.heartbeat_us = W->election_us / rnd_between(4, 10);
+		n->params.lease_us = rnd_between(n->params.heartbeat_us, W->election_us);
+		n->params.pipeline_depth = (uint16_t) rnd_between(1, PX_MAX_WINDOW);
+		if (n->up && n->proposer_up)
+		{
+			cover(cov_retimed);
+			px_proposer_retime(n->proposer, n->params.heartbeat_us, n->params.election_timeout_us,
+							   n->params.lease_us, n->params.pipeline_depth);
+			node_wake(n);
+		}
+	}
 	else if (pick(&at, w->learner_stall))
 	{
 		if (W->weights.learner_stall > 20 && chance(600))
@@ -545,6 +560,7 @@ fault_setup(uint64_t seed, int nodes, uint64_t steps)
 		p->heartbeat_us = heartbeat;
 		p->election_timeout_us = W->election_us;
 		p->pipeline_depth = depth;
+		p->pipeline_gap_us = chance(500) ? 0 : rnd_log(100, 5 * SIM_MS);
 		p->outbox_depth = (uint16_t) (chance(300) ? PX_MAX_OUTBOX : rnd_log(1, PX_MAX_OUTBOX));
 		p->max_batch_bytes = max_batch;
 

@@ -877,6 +877,7 @@ tell_local(sim_node *n)
 	l.read = a->read;
 	l.own_incarnation = own.incarnation;
 	l.own_last = own.last;
+	l.log_time_us = n->visible.tables.log_time_us;
 	l.gaps_seen = n->gaps_seen;
 	l.may_vote = n->id <= W->n_voters && !n->no_vote;
 	l.stuck = n->told_stuck && n->learner_until > W->now;
@@ -886,7 +887,8 @@ tell_local(sim_node *n)
 		l.handover == o->handover && l.read.incarnation == o->read.incarnation &&
 		l.read.seq == o->read.seq && l.read.index == o->read.index &&
 		l.own_incarnation == o->own_incarnation && l.own_last == o->own_last &&
-		l.gaps_seen == o->gaps_seen && l.may_vote == o->may_vote && l.stuck == o->stuck)
+		l.log_time_us == o->log_time_us && l.gaps_seen == o->gaps_seen &&
+		l.may_vote == o->may_vote && l.stuck == o->stuck)
 		return false;
 	n->last_local = l;
 	n->local_told = true;
