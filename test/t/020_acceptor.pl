@@ -180,9 +180,22 @@ is(refusal($s2->query(prepare_sql(2, 117, 1))), 'no', 'node 2 leads again');
 $n1->fails('BEGIN; ' . prepare_sql(2, 120, 1), '25001', qr/transaction block/, 'an acceptor commits its answer: not inside a transaction', user => 'node');
 $n1->fails('SET default_transaction_isolation = serializable; ' . prepare_sql(2, 120, 1), '25001', qr/READ COMMITTED/,
 	'nor under a snapshot taken before the lock', user => 'node');
+
+# What a Promise reports is read under a snapshot taken after the lock is held:
+# one taken before would not see what the former holder commits.
 $s3 = $n1->session(user => 'node');
 $locker->query("BEGIN; LOCK TABLE paxos.log_entry IN ACCESS EXCLUSIVE MODE");
 $s2->ask(accept_sql(2, 117, 1, $w + 1, values => [ $batch, $noop ]));
+await_lock_wait($s2, 'relation');
+$s3->ask(prepare_sql(3, 118, 1));
+await_lock_wait($s3, 'advisory');
+$locker->query("ROLLBACK");
+is(refusal($s2->answer), 'no', 'an Accept is taken while a Prepare waits');
+like($s3->answer, qr/^0\|.*\|\{@{[ballot(100, 2)]},@{[ballot(117, 2)]}\}\|\{f,f\}\|/, 'and the Promise reports what it stored');
+
+is(refusal($s2->query(prepare_sql(2, 119, 1))), 'no', 'node 2 leads once more');
+$locker->query("BEGIN; LOCK TABLE paxos.log_entry IN ACCESS EXCLUSIVE MODE");
+$s2->ask(accept_sql(2, 119, 1, $w + 1, values => [ $batch, $noop ]));
 await_lock_wait($s2, 'relation');
 $s3->ask(prepare_sql(3, 121, 1));
 await_lock_wait($s3, 'advisory');
