@@ -155,7 +155,11 @@ px_intake_forward(px_proposer *p, px_peer *peer, const px_forward *m)
 {
 	px_batch_view first;
 
-	if (p->role != PX_RECOVERING && p->role != PX_LEADER)
+	/*
+	 * A candidate takes them too: an origin sends to it as soon as its own
+	 * acceptor has promised, and would else have to come again.
+	 */
+	if (p->role < PX_CANDIDATE || p->role == PX_HANDING_OVER)
 	{
 		p->reason = "ignored: forwarded to a node that does not lead";
 		return;

@@ -105,7 +105,7 @@ px_check_proposer(const px_proposer *p)
 	CHECK(p->sequence - p->applied_sequence <= p->params.outbox_depth,
 		  "proposer: the outbox holds more than it may");
 	CHECK(p->intake_n <= PX_MAX_INTAKE, "proposer: the intake holds more than it may");
-	CHECK(p->intake_n == 0 || p->role == PX_RECOVERING || p->role >= PX_LEADER,
+	CHECK(p->intake_n == 0 || px_in_ballot(p),
 		  "proposer: batches wait at a node that does not lead");
 	for (int i = 0; i < p->config.n_members; i++)
 	{

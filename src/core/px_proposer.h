@@ -62,7 +62,9 @@ typedef struct px_proposer_params
 	uint16_t outbox_depth;       /* own batches unapplied, 1 .. PX_MAX_OUTBOX */
 	uint32_t max_batch_bytes;    /* an encoded origin batch; <= PX_MAX_BATCH_BYTES */
 	uint32_t max_value_bytes;    /* an encoded value; >= max_batch_bytes +
-									 * PX_VALUE_HEADER_BYTES */
+									 * PX_VALUE_HEADER_BYTES.  A node cannot lead
+									 * over reported values larger than this: let
+									 * it be the same on every node */
 	uint32_t intake_bytes;       /* origin batches waiting at a leader, in all */
 	px_usec lease_us;            /* stickiness granted with each Accept, normally the
 								 * election timeout */
@@ -110,8 +112,9 @@ typedef enum px_event_kind
 	PX_EV_FORWARD_REPLY, /* node, forward_reply */
 	PX_EV_READ,          /* a session of this node wants a read index */
 	PX_EV_TRANSFER,      /* node: hand leadership to it (0: to the best) */
-	PX_EV_CONFIG         /* config: newly known chosen (later issue); the core
-								 * adopts it when its slot is higher */
+	PX_EV_CONFIG         /* config: newly known chosen; the core adopts it
+								 * when its slot is higher.  Members it did not know
+								 * are down until their PX_EV_PEER_UP */
 } px_event_kind;
 
 /*

@@ -105,6 +105,30 @@ test_marks(void)
 	solo_free(s);
 }
 
+/* What is forwarded to a candidate waits until it leads. */
+static void
+test_candidate_takes(void)
+{
+	solo *s = solo_new(3);
+
+	solo_start(s);
+	solo_forward(s, 2, 1, true, 4, 1);
+	is(s->view.intake, 0, "a follower takes nothing");
+	solo_stand(s);
+	solo_forward(s, 2, 1, true, 4, 1);
+	is(s->view.intake, 1, "a candidate does");
+	solo_promise(s, 1, NULL, 0, 0);
+	solo_promise(s, 2, NULL, 0, 0);
+	is(s->view.proposed, 1, "and proposes it not before it leads");
+	solo_accepted(s, 1, 2);
+	solo_accepted(s, 2, 2);
+	ok(s->view.role == PX_LEADER && strcmp(last_proposed(s), "n2.4") == 0, "but then at once");
+	solo_accepted_refused(s, 2, PX_REFUSED_BALLOT, px_ballot_make(9, 2));
+	solo_forward(s, 2, 1, false, 5, 1);
+	is(s->view.intake, 0, "a leader that is over takes nothing more");
+	solo_free(s);
+}
+
 /* What waits in the queue is superseded by a resend, not doubled. */
 static void
 test_resend_supersedes(void)
@@ -318,6 +342,7 @@ run_tests(void)
 	test_verdicts();
 	test_full();
 	test_marks();
+	test_candidate_takes();
 	test_resend_supersedes();
 	test_outbox();
 	test_outbox_timeout();
