@@ -43,6 +43,9 @@ extern bool paxos_lock_for_apply(Oid relid, LOCKMODE mode);
  */
 extern void paxos_clear_row_locks(struct TupleTableSlot *row);
 
+/* Learner only: end the local transaction xid (the same way), and see it gone. */
+extern void paxos_end_transaction_in_the_way(TransactionId xid);
+
 /*
  * Execute a DDL command at its slot, as its owner, in the learner (paxos_ddl.c).
  * Errors are thrown; paxos_learner.c decides whether they are a result.

@@ -46,6 +46,7 @@
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "access/toast_compression.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/catalog.h"
 #include "catalog/dependency.h"
@@ -72,7 +73,9 @@
 #include "optimizer/optimizer.h"
 #include "parser/parse_node.h"
 #include "parser/parser.h"
+#include "storage/latch.h"
 #include "storage/lmgr.h"
+#include "storage/procarray.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -85,6 +88,7 @@
 #include "utils/ruleutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 #include "utils/typcache.h"
 
 #include "paxos_apply.h"
@@ -94,6 +98,9 @@
 
 /* More than any node id, which is at most PX_MAX_VOTERS now. */
 #define SEQUENCE_STEP 32
+
+/* A transaction that makes a relation of a name we need is let be for so long. */
+#define NAME_PATIENCE_MS 200
 
 /* These never return. */
 static void not_supported(const char *what, const char *hint) pg_attribute_noreturn();
@@ -122,8 +129,6 @@ typedef struct Trial
 	int nest_level;
 } Trial;
 
-static void trial_failed(Trial *trial) pg_attribute_noreturn();
-
 static void
 trial_begin(Trial *trial)
 {
@@ -150,9 +155,12 @@ trial_end(Trial *trial)
 /*
  * In PG_CATCH: the subtransaction must be gone before the error goes on, else
  * only it would be aborted and the session be left in a failed transaction.
+ *
+ * Returns for one error: somebody made a thing of that name while we tried, and
+ * we met in the catalogs' unique index, or at its row type.  Tried again, it is found to exist.
  */
 static void
-trial_failed(Trial *trial)
+trial_failed(Trial *trial, const char *name, Oid nsp)
 {
 	ErrorData *error;
 
@@ -163,6 +171,12 @@ trial_failed(Trial *trial)
 	RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(trial->context);
 	CurrentResourceOwner = trial->owner;
+	if (error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && error->schema_name != NULL &&
+		strcmp(error->schema_name, "pg_catalog") == 0)
+		return;
+	AcceptInvalidationMessages();
+	if (error->sqlerrcode == ERRCODE_DUPLICATE_OBJECT && OidIsValid(get_relname_relid(name, nsp)))
+		return;
 	ReThrowError(error);
 }
 
@@ -742,6 +756,7 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 	PaxosUtility trial_u = *u;
 	CreateStmt *copy;
 	Trial trial;
+	volatile bool again = false;
 	Oid nsp;
 
 	check_create_clauses(stmt);
@@ -784,9 +799,17 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 	}
 	PG_CATCH();
 	{
-		trial_failed(&trial);
+		trial_failed(&trial, stmt->relation->relname, nsp);
+		again = true;
 	}
 	PG_END_TRY();
+	if (again)
+	{
+		CHECK_FOR_INTERRUPTS();
+		AcceptInvalidationMessages();
+		paxos_ddl_create_table(u, stmt);
+		return;
+	}
 	trial_end(&trial);
 
 	/* The completion is of what the log does, not of the trial. */
@@ -853,6 +876,7 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 	PaxosUtility trial_u = *u;
 	IndexStmt *copy;
 	Trial trial;
+	volatile bool again = false;
 	Oid nsp = get_rel_namespace(table);
 	char *schema = get_namespace_name(nsp);
 	char *table_name = get_rel_name(table);
@@ -944,9 +968,17 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 	}
 	PG_CATCH();
 	{
-		trial_failed(&trial);
+		trial_failed(&trial, index_name, nsp);
+		again = true;
 	}
 	PG_END_TRY();
+	if (again)
+	{
+		CHECK_FOR_INTERRUPTS();
+		AcceptInvalidationMessages();
+		paxos_ddl_create_index(u, stmt, table);
+		return;
+	}
 	trial_end(&trial);
 
 	if (u->qc)
@@ -1143,6 +1175,64 @@ name_taken(const char *name, Oid existing)
 					errhint("Rename or drop it.")));
 }
 
+/* The transaction that is making a relation of this name just now, if any. */
+static TransactionId
+maker_of_name(const char *name, Oid nsp)
+{
+	SnapshotData dirty;
+	Relation catalog = table_open(RelationRelationId, AccessShareLock);
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	TransactionId xid = InvalidTransactionId;
+
+	InitDirtySnapshot(dirty);
+	ScanKeyInit(&key[0], Anum_pg_class_relname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(name));
+	ScanKeyInit(&key[1], Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(nsp));
+	scan = systable_beginscan(catalog, ClassNameNspIndexId, true, &dirty, 2, key);
+	while (!TransactionIdIsValid(xid) && HeapTupleIsValid(systable_getnext(scan)))
+	{
+		/* the one that is making it, or the one that is dropping it */
+		xid = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+		if (TransactionIdIsCurrentTransactionId(xid))
+			xid = InvalidTransactionId;
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return xid;
+}
+
+/*
+ * See that no local transaction is making a relation of this name: the catalog's
+ * unique index would have the learner wait for its end, and a session may take as
+ * long as it likes.  One that only tries a statement is gone in a moment by
+ * itself; who stays longer is ended.
+ */
+static void
+clear_name(const char *name, Oid nsp)
+{
+	static uint32 wait_event = 0;
+	TransactionId xid;
+
+	while (TransactionIdIsValid(xid = maker_of_name(name, nsp)))
+	{
+		TimestampTz began = GetCurrentTimestamp();
+
+		while (TransactionIdIsInProgress(xid) &&
+			   !TimestampDifferenceExceeds(began, GetCurrentTimestamp(), NAME_PATIENCE_MS))
+		{
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 5L,
+							 paxos_wait_event(&wait_event, "PaxosLearnerName"));
+			ResetLatch(MyLatch);
+			CHECK_FOR_INTERRUPTS();
+		}
+		if (TransactionIdIsInProgress(xid))
+			paxos_end_transaction_in_the_way(xid);
+		SetLatch(MyLatch); /* for the learner's loop, whose latch it is */
+	}
+}
+
 static Oid
 schema_here(const char *schema)
 {
@@ -1246,12 +1336,14 @@ apply_create_table(const PaxosDdlOp *op, int64 table_id)
 	CreateStmt *stmt = (CreateStmt *) parse_one(op->sql, T_CreateStmt);
 	Oid nsp = schema_here(op->schema);
 	Oid owner = role_here(op->owner);
-	Oid existing = get_relname_relid(stmt->relation->relname, nsp);
+	Oid existing;
 	Oid user;
 	int security;
 	Oid relid;
 	ListCell *lc;
 
+	clear_name(stmt->relation->relname, nsp);
+	existing = get_relname_relid(stmt->relation->relname, nsp);
 	if (OidIsValid(existing))
 	{
 		if (stmt->if_not_exists && paxos_table_id(existing) != 0)
@@ -1351,6 +1443,7 @@ apply_create_index(const PaxosDdlOp *op)
 						errmsg("table \"%s\" does not exist", stmt->relation->relname),
 						paxos_err_decided()));
 	nsp = get_rel_namespace(table);
+	clear_name(stmt->idxname, nsp);
 	existing = get_relname_relid(stmt->idxname, nsp);
 	if (OidIsValid(existing))
 	{
@@ -1482,6 +1575,13 @@ paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
 							 GUC_ACTION_SAVE, true, ERROR, false);
 	(void) set_config_option("default_tablespace", "", PGC_SUSET, PGC_S_OVERRIDE, GUC_ACTION_SAVE,
 							 true, ERROR, false);
+
+	/*
+	 * Whatever else somebody of this node holds in the catalogs: an error, and
+	 * the next try, instead of a wait that nobody sees.
+	 */
+	(void) set_config_option("lock_timeout", "1s", PGC_SUSET, PGC_S_OVERRIDE, GUC_ACTION_SAVE, true,
+							 ERROR, false);
 
 	/* Event triggers are of this node alone: they must not fire here. */
 	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_OVERRIDE,

@@ -135,7 +135,7 @@ clear_the_way(Oid relid, LOCKMODE mode, TransactionId xid)
 					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 					 OidIsValid(relid) ?
 					 errmsg("could not obtain the lock on relation %u needed to apply the log", relid) :
-					 errmsg("transaction %u holds a row lock in the way of applying the log", xid),
+					 errmsg("transaction %u is in the way of applying the log", xid),
 					 deaf == 0 ?
 					 errdetail("A prepared transaction holds it.") : 0,
 					 deaf == 0 ?
@@ -144,6 +144,12 @@ clear_the_way(Oid relid, LOCKMODE mode, TransactionId xid)
 
 	/* The latch may have been set for the learner's loop: it looks again. */
 	SetLatch(MyLatch);
+}
+
+void
+paxos_end_transaction_in_the_way(TransactionId xid)
+{
+	clear_the_way(InvalidOid, NoLock, xid);
 }
 
 bool

@@ -83,7 +83,7 @@ $c->same_everywhere("SELECT count(*) FROM paxos.tables", 'as many tables everywh
 is($n2->sql("SELECT count(*) FROM pg_class WHERE relname = 't' AND relnamespace = 'elsewhere'::regnamespace"), 0, 'dropped there as well');
 
 # ---- at once ---------------------------------------------------------------------------
-for my $round (1 .. 3)
+for my $round (1 .. 8)
 {
 	my @h = map { [ $_, $_->start_sql("CREATE TABLE race (id int PRIMARY KEY, made_by int DEFAULT $_->{number}) USING paxos") ] } $c->nodes;
 	my @r = map { $_->[0]->finish_sql($_->[1])->{sqlstate} } @h;
