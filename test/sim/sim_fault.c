@@ -152,7 +152,11 @@ wear(px_node x, px_node y)
 		if (c->cut || !((c->near == x && c->far == y) || (c->near == y && c->far == x)))
 			continue;
 		if (chance(400))
-			net_cut(c, rnd_log(SIM_MS, 3 * W->election_us), rnd_log(SIM_MS, 3 * W->election_us));
+		{
+			px_usec far = rnd_log(SIM_MS, 3 * W->election_us);
+
+			net_cut(c, rnd_log(SIM_MS, 3 * W->election_us), far);
+		}
 	}
 }
 
@@ -258,15 +262,22 @@ fault_now(const sim_event *e)
 		uint64_t back = rnd_below(px_min64(W->n_conns, 40));
 
 		if (W->n_conns > 0)
-			net_cut(W->conns[W->n_conns - back],
-					rnd_log(50, chance(700) ? 20 * SIM_MS : 3 * W->election_us),
-					rnd_log(50, chance(500) ? 20 * SIM_MS : 6 * W->election_us));
+		{
+			px_usec far = rnd_log(50, chance(500) ? 20 * SIM_MS : 6 * W->election_us);
+			px_usec near = rnd_log(50, chance(700) ? 20 * SIM_MS : 3 * W->election_us);
+
+			net_cut(W->conns[W->n_conns - back], near, far);
+		}
 	}
 	else if (pick(&at, w->cut_node))
 	{
 		for (uint64_t i = 1; i <= W->n_conns; i++)
 			if (!W->conns[i]->cut && (W->conns[i]->near == n->id || W->conns[i]->far == n->id))
-				net_cut(W->conns[i], rnd_log(50, 20 * SIM_MS), rnd_log(50, 20 * SIM_MS));
+			{
+				px_usec far = rnd_log(50, 20 * SIM_MS);
+
+				net_cut(W->conns[i], rnd_log(50, 20 * SIM_MS), far);
+			}
 	}
 	else if (pick(&at, w->crash))
 		crash(n);
@@ -275,7 +286,11 @@ fault_now(const sim_event *e)
 	else if (pick(&at, w->crash_many))
 		crash_many();
 	else if (pick(&at, w->kill_proposer))
-		kill_proposer(chance(500) ? leader : n, rnd_log(SIM_MS, W->election_us));
+	{
+		px_usec after = rnd_log(SIM_MS, W->election_us);
+
+		kill_proposer(chance(500) ? leader : n, after);
+	}
 	else if (pick(&at, w->kill_all_proposers))
 		duel();
 	else if (pick(&at, w->retime))

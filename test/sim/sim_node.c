@@ -716,10 +716,12 @@ carry_out(sim_node *n, const px_action *a)
 		case PX_DO_RESET_PEER:
 		{
 			sim_conn *c = a->to >= 1 && a->to <= W->n_nodes ? n->stream[a->to] : NULL;
+			px_usec far;
 
 			if (c == NULL)
 				break;
-			net_cut(c, rnd_below(2 * SIM_MS), rnd_log(100, 100 * SIM_MS));
+			far = rnd_log(100, 100 * SIM_MS);
+			net_cut(c, rnd_below(2 * SIM_MS), far);
 			sim_at(W->now + rnd_below(2 * SIM_MS), E_DOWN, P_PROPOSER, n->id)->conn = c;
 			break;
 		}

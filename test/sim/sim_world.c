@@ -28,6 +28,11 @@ typedef struct arena_block
 	uint64_t data[];
 } arena_block;
 
+/*
+ * Beware: two draws must never stand in the arguments of one call, nor on the
+ * two sides of an operator.  Their order is the compiler's choice, and a seed
+ * would be another run with another compiler.
+ */
 uint64_t
 rnd(void)
 {
