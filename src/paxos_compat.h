@@ -101,6 +101,17 @@ paxos_wait_event(uint32 *cache, const char *name)
 #define PaxosBackendEntry(i)	pgstat_fetch_stat_local_beentry(i)
 #endif
 
+/* Is this role, or one it is a member of, the owner? */
+#if PG_VERSION_NUM >= 160000
+#define PaxosOwnsRelation(oid, role)	object_ownercheck(RelationRelationId, (oid), (role))
+#define PaxosOwnsSchema(oid, role)		object_ownercheck(NamespaceRelationId, (oid), (role))
+#define PaxosOwnsDatabase(oid, role)	object_ownercheck(DatabaseRelationId, (oid), (role))
+#else
+#define PaxosOwnsRelation(oid, role)	pg_class_ownercheck((oid), (role))
+#define PaxosOwnsSchema(oid, role)		pg_namespace_ownercheck((oid), (role))
+#define PaxosOwnsDatabase(oid, role)	pg_database_ownercheck((oid), (role))
+#endif
+
 /* PostgreSQL 18 has another spelling, which goes elsewhere. */
 #ifndef pg_attribute_noreturn
 #define pg_attribute_noreturn() __attribute__((noreturn))

@@ -841,11 +841,7 @@ choose_index_name(Oid table, IndexStmt *stmt)
 static void
 check_owner(Oid table)
 {
-#if PG_VERSION_NUM >= 160000
-	if (!object_ownercheck(RelationRelationId, table, GetUserId()))
-#else
-	if (!pg_class_ownercheck(table, GetUserId()))
-#endif
+	if (!PaxosOwnsRelation(table, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(table));
 }
 
@@ -992,12 +988,7 @@ check_may_drop(Oid relid, ObjectType type)
 {
 	Oid nsp = get_rel_namespace(relid);
 
-#if PG_VERSION_NUM >= 160000
-	if (!object_ownercheck(RelationRelationId, relid, GetUserId()) &&
-		!object_ownercheck(NamespaceRelationId, nsp, GetUserId()))
-#else
-	if (!pg_class_ownercheck(relid, GetUserId()) && !pg_namespace_ownercheck(nsp, GetUserId()))
-#endif
+	if (!PaxosOwnsRelation(relid, GetUserId()) && !PaxosOwnsSchema(nsp, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, type, get_rel_name(relid));
 }
 

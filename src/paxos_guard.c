@@ -577,11 +577,7 @@ may_need_database(void)
 
 	if (!OidIsValid(database))
 		return false;
-#if PG_VERSION_NUM >= 160000
-	return object_ownercheck(DatabaseRelationId, database, GetUserId());
-#else
-	return pg_database_ownercheck(database, GetUserId());
-#endif
+	return PaxosOwnsDatabase(database, GetUserId());
 }
 
 /* Does it need everybody out of the workers' database? */
