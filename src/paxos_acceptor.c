@@ -770,6 +770,24 @@ promise_row(const px_promise *reply, const px_entry *entries, int n, px_slot las
 }
 
 /*
+ * Under paxos.trace: why a message was refused, and at the higher level that it
+ * was answered at all.
+ */
+static void
+trace(const char *message, px_node from, px_ballot ballot, uint64 stream, px_slot position,
+	  px_refusal refusal)
+{
+	if (paxos_trace_level < (refusal == PX_REFUSED_NOT ? PAXOS_TRACE_MESSAGES : PAXOS_TRACE_ROLES))
+		return;
+	ereport(LOG,
+			(errhidestmt(true), errhidecontext(true),
+			 errmsg("paxos: %s from node %u, ballot " UINT64_FORMAT ".%u, slot " UINT64_FORMAT
+					", stream " UINT64_FORMAT ": %s",
+					message, from, px_ballot_round(ballot), px_ballot_node(ballot), position, stream,
+					refusal == PX_REFUSED_NOT ? "taken" : px_refusal_name(refusal))));
+}
+
+/*
  * ---- what peers call ----
  */
 
@@ -809,6 +827,7 @@ paxos_sql_prepare(PG_FUNCTION_ARGS)
 		reply.promised = a.promised;
 		reply.chosen = a.chosen;
 		reply.truncated = a.truncated;
+		trace("prepare", from, m.ballot, m.stream, m.w, reply.refusal);
 		return promise_row(&reply, NULL, 0, 0);
 	}
 
@@ -833,6 +852,7 @@ paxos_sql_prepare(PG_FUNCTION_ARGS)
 	if (staged.todo.persist_state)
 		paxos_commit_locally();
 	SPI_commit();				/* publishes, and gives the lock back */
+	trace("prepare", from, m.ballot, m.stream, m.w, staged.reply.promise.refusal);
 
 	old = MemoryContextSwitchTo(caller);
 	row = promise_row(&staged.reply.promise, entries, n, last);
@@ -961,6 +981,7 @@ paxos_sql_accept(PG_FUNCTION_ARGS)
 		reply.refusal = PX_REFUSED_NOT_VOTING;
 		reply.promised = a.promised;
 		reply.truncated = a.truncated;
+		trace("accept", from, m.ballot, m.stream, m.first, reply.refusal);
 		return accepted_row(&reply);
 	}
 	if (my_owner == 0)
@@ -972,11 +993,15 @@ paxos_sql_accept(PG_FUNCTION_ARGS)
 		reply.refusal = m.ballot < a.promised ? PX_REFUSED_BALLOT : PX_REFUSED_STREAM;
 		reply.promised = a.promised;
 		reply.truncated = a.truncated;
+		trace("accept", from, m.ballot, m.stream, m.first, reply.refusal);
 		return accepted_row(&reply);
 	}
 
 	if (m.n_values == 0 && accept_lightly(&m, now, &reply))
+	{
+		trace("heartbeat", from, m.ballot, m.stream, m.first, reply.refusal);
 		return accepted_row(&reply);
+	}
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	mark_busy(&m, now);
@@ -1018,6 +1043,7 @@ paxos_sql_accept(PG_FUNCTION_ARGS)
 	}
 	else
 		SPI_commit();
+	trace("accept", from, m.ballot, m.stream, m.first, staged.reply.accepted.refusal);
 
 	old = MemoryContextSwitchTo(caller);
 	row = accepted_row(&staged.reply.accepted);
@@ -1046,6 +1072,7 @@ paxos_sql_pre_vote(PG_FUNCTION_ARGS)
 	px_acceptor_prevote(&a, &m, paxos_now_us(), &reply);
 	if (!may_vote)
 		reply.refusal = PX_REFUSED_NOT_VOTING;
+	trace("pre-vote", m.from, 0, 0, m.chosen, reply.refusal);
 
 	values[0] = Int32GetDatum(reply.refusal);
 	values[1] = Int64GetDatum((int64) reply.promised);
@@ -1082,6 +1109,8 @@ paxos_sql_hand_over(PG_FUNCTION_ARGS)
 	}
 	if (taken)
 		paxos_wake_proposer();
+	trace("hand-over", m.from, m.ballot, 0, 0,
+		  taken ? PX_REFUSED_NOT : may_vote ? PX_REFUSED_BALLOT : PX_REFUSED_NOT_VOTING);
 	PG_RETURN_BOOL(taken);
 }
 
@@ -1128,7 +1157,10 @@ paxos_sql_forward(PG_FUNCTION_ARGS)
 
 	if (leads && (m.n_batches > 0 || m.read_seq != 0))
 	{
-		(void) paxos_queue_put_forward(&m);
+		if (!paxos_queue_put_forward(&m) && paxos_trace_level >= PAXOS_TRACE_ROLES)
+			ereport(LOG,
+					(errhidestmt(true), errhidecontext(true),
+					 errmsg("paxos: forward from node %u dropped: no room", m.from)));
 		paxos_wake_proposer();
 	}
 	PG_RETURN_BOOL(leads);
