@@ -74,6 +74,8 @@ PG_FUNCTION_INFO_V1(paxos_form_record);
 PG_FUNCTION_INFO_V1(paxos_form_begin);
 
 #define EXEC_TIMEOUT_MS			10000
+#define CONNECT_PATIENCE_MS		Max(paxos_connect_timeout_ms, 10000)	/* once in a
+																		 * cluster's life */
 #define LOCK_PATIENCE_MS		3000	/* a session that has just failed may hold it
 										 * for a moment longer */
 #define LEADER_PATIENCE_MS		30000
@@ -304,7 +306,7 @@ paxos_form_reach(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 	{
 		char	   *error = NULL;
-		PaxosConn  *conn = paxos_conn_open(conninfos[i], paxos_connect_timeout_ms, false, &error);
+		PaxosConn  *conn = paxos_conn_open(conninfos[i], CONNECT_PATIENCE_MS, false, &error);
 		PGresult   *result;
 		bool		right;
 
@@ -597,7 +599,7 @@ survey(FormNode *node)
 	char	   *role;
 	char	   *wanted;
 
-	node->conn = paxos_conn_open(node->conninfo, paxos_connect_timeout_ms, false, &error);
+	node->conn = paxos_conn_open(node->conninfo, CONNECT_PATIENCE_MS, false, &error);
 	if (node->conn == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
@@ -746,7 +748,7 @@ reach_all(FormNode *nodes, int n, const pg_uuid_t *attempt)
 	for (int i = 0; i < n; i++)
 		PQclear(ask(&nodes[i], "reach all nodes",
 					"SELECT paxos.form_reach($1::uuid, $2::text[])", 2, params,
-					EXEC_TIMEOUT_MS + n * paxos_connect_timeout_ms, NULL));
+					EXEC_TIMEOUT_MS + n * CONNECT_PATIENCE_MS, NULL));
 }
 
 /* The configuration as bytea text. */
