@@ -276,7 +276,7 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 	if (previous_object_access)
 		previous_object_access(access, class_id, object_id, sub_id, arg);
 
-	if (paxos_applying || paxos_trying || !IsNormalProcessingMode() ||
+	if (paxos_applying || paxos_trying || IsBinaryUpgrade || !IsNormalProcessingMode() ||
 		(access != OAT_POST_CREATE && access != OAT_POST_ALTER && access != OAT_DROP))
 		return;
 
@@ -593,6 +593,15 @@ needs_database_alone(Node *parse)
 		case T_RenameStmt:
 			return ((RenameStmt *) parse)->renameType == OBJECT_DATABASE &&
 				   strcmp(((RenameStmt *) parse)->subname, paxos_database) == 0;
+		case T_AlterDatabaseStmt:
+			if (strcmp(((AlterDatabaseStmt *) parse)->dbname, paxos_database) != 0)
+				return false;
+			foreach (lc, ((AlterDatabaseStmt *) parse)->options)
+			{
+				if (strcmp(lfirst_node(DefElem, lc)->defname, "tablespace") == 0)
+					return true;
+			}
+			return false;
 		case T_CreatedbStmt:
 			foreach (lc, ((CreatedbStmt *) parse)->options)
 			{
@@ -627,7 +636,8 @@ process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tre
 	PaxosUtility u = {pstmt, query_string, read_only_tree, context, params, query_env, dest, qc};
 	Node *parse = pstmt->utilityStmt;
 
-	if (paxos_applying || paxos_trying)
+	/* pg_upgrade puts the catalogs back as they were, word by word. */
+	if (paxos_applying || paxos_trying || IsBinaryUpgrade)
 	{
 		paxos_utility_next(&u);
 		return;
@@ -728,7 +738,7 @@ executor_start(QueryDesc *query, int flags)
 {
 	PlannedStmt *stmt = query->plannedstmt;
 
-	if (!paxos_applying && !paxos_trying &&
+	if (!paxos_applying && !paxos_trying && !IsBinaryUpgrade &&
 		(stmt->resultRelations != NIL || stmt->rowMarks != NIL) && !in_own_script())
 	{
 		ListCell *lc;
