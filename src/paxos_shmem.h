@@ -99,7 +99,8 @@ typedef struct PaxosShared
 	pg_atomic_uint64 lock_held_since_us;
 
 	/* A backend is inside an Accept of the open stream (flushing perhaps) since
-	 * this CLOCK_BOOTTIME time in us; 0: none.  Single writer: that backend. */
+	 * this CLOCK_BOOTTIME time in us; 0: none.  Written by
+	 * that backend, and wiped out by it only if it is still its own mark. */
 	pg_atomic_uint64 accept_busy_since_us;
 
 	/* proposer_lock: published by the proposer only. */
