@@ -23,7 +23,7 @@ SET search_path = public;
 \d+ s1.plain
 SELECT reloptions FROM pg_class WHERE oid = (SELECT reltoastrelid FROM pg_class WHERE oid = 's1.plain'::regclass);
 SELECT applied, current FROM paxos_insert_if_not_exists('s1.plain', '{"id": 1}');
-SELECT description FROM paxos.log WHERE description LIKE 'CREATE TABLE s1%';
+SELECT regexp_replace(description, '\[.*\]', '[request id]') AS description FROM paxos.log WHERE description LIKE 'CREATE TABLE s1%';
 -- marked everywhere, and known by number
 SELECT am.amname, t.table_id = (SELECT max(table_id) FROM paxos.tables) AS newest
     FROM pg_class c JOIN pg_am am ON am.oid = c.relam JOIN paxos.tables t ON t.relid = c.oid

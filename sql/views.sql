@@ -29,7 +29,8 @@ SELECT applied FROM paxos_insert_if_not_exists('vt', '{"a": 1, "b": "x"}', '3333
 SELECT applied FROM paxos_delete_if('vt', '{"a": 1, "b": "x"}', '{"b": "x"}');
 SELECT applied FROM paxos_kv_delete('k');
 SELECT kind, chosen, ballot ~ '^\d+\.1$' AS ballot, origins ~ '^1/\d+/\d+$' AS origins,
-       commands, bytes > 0 AS bytes, log_time IS NOT NULL AS log_time, description
+       commands, bytes > 0 AS bytes, log_time IS NOT NULL AS log_time,
+       regexp_replace(description, '^(CREATE.*)\[.*\]$', '\1[request id]') AS description
     FROM paxos.log ORDER BY slot DESC LIMIT 4;
 SELECT kind, description FROM paxos.log_entries(1, 1);
 SELECT count(*) = (SELECT chosen - truncated FROM paxos.status) AS all FROM paxos.log WHERE chosen;

@@ -739,8 +739,21 @@ submit_ddl(PaxosDdlOp *op)
 
 	command.kind = PAXOS_COMMAND_DDL;
 	command.u.ddl = *op;
+
+	/*
+	 * A statement has no argument for a request id, and building an index may
+	 * well outlast paxos.statement_timeout: it gets an id of its own, so that
+	 * paxos_outcome() can be asked about the one that the error names.
+	 */
+	if (!pg_strong_random(command.request_id.data, UUID_LEN))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
+	command.request_id.data[6] = (command.request_id.data[6] & 0x0f) | 0x40; /* version 4 */
+	command.request_id.data[8] = (command.request_id.data[8] & 0x3f) | 0x80; /* variant */
+	command.has_request_id = true;
+	command.request_retention_us = (uint64) paxos_request_retention_s * 1000000;
 	bytes = paxos_command_encode(&command, &len);
-	bytes = paxos_submit(bytes, len, NULL, &len, &decided_at);
+	bytes = paxos_submit(bytes, len, &command.request_id, &len, &decided_at);
 	if (!paxos_result_decode(bytes, len, &result))
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("the result of a command cannot be read")));
