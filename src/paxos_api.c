@@ -1040,6 +1040,13 @@ begin_write(const char *function)
 				 errhint("Call it in a statement of its own.")));
 	PreventCommandIfReadOnly(function);
 	paxos_require_member();
+
+	/*
+	 * In a pipeline of the extended protocol an error of a later statement would
+	 * seem to have rolled this one back: end the transaction with the statement,
+	 * as for those of PostgreSQL's own that cannot be undone.
+	 */
+	MyXactFlags |= XACT_FLAGS_NEEDIMMEDIATECOMMIT;
 }
 
 static void
