@@ -37,8 +37,10 @@ for my $n ($c->nodes) { $n->sql("CREATE ROLE carol LOGIN; GRANT SELECT, INSERT, 
 # ---- no majority ------------------------------------------------------------------------
 $leader->kill9;
 $b->kill9;
+my $tries = 0;		# each under a key of its own: an unknown one may yet be done
 my $r = PaxosCluster::poll('a definite refusal', sub {
-	my $r = $a->try("SET paxos.statement_timeout = '500ms'; SELECT applied FROM paxos_kv_put('x', '1')");
+	$tries++;
+	my $r = $a->try("SET paxos.statement_timeout = '500ms'; SELECT applied FROM paxos_kv_put('x$tries', '1')");
 	like($r->{sqlstate}, qr/^(57P03|40003)$/, "without a majority: $r->{sqlstate}") or diag "$r->{out} $r->{err}";
 	return $r->{sqlstate} eq '57P03' ? $r : 0;
 });
@@ -69,7 +71,7 @@ like($r->{sqlstate}, qr/^(57014|40003)$/, "statement_timeout while waiting: $r->
 $b->start;
 $c->await_leader;
 is($a->sql("SELECT applied FROM paxos_kv_put('again', '1')"), 't', 'with a majority again it works');
-is($a->sql("SELECT count(*) FROM paxos.kv WHERE key = 'x'"), 0, 'what was called never sent is not there');
+is($a->sql("SELECT count(*) FROM paxos.kv WHERE key = 'x$tries'"), 0, 'what was called never sent is not there');
 $leader->start;
 $c->await_followers;
 
