@@ -472,6 +472,7 @@ typedef struct sim_event
 	X(cov_handover_used, "Prepare with a hand-over promised")                    \
 	X(cov_step_down, "step down by a higher ballot")                             \
 	X(cov_step_down_alone, "leader stepped down without a majority")             \
+	X(cov_reset_peer, "proposer cut a silent peer")                              \
 	X(cov_window_full, "window full")                                            \
 	X(cov_window_deep, "more than 32 slots in flight")                           \
 	X(cov_outbox_full, "no room for another own batch")                          \

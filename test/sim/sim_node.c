@@ -720,6 +720,7 @@ carry_out(sim_node *n, const px_action *a)
 
 			if (c == NULL)
 				break;
+			cover(cov_reset_peer);
 			far = rnd_log(100, 100 * SIM_MS);
 			net_cut(c, rnd_below(2 * SIM_MS), far);
 			sim_at(W->now + rnd_below(2 * SIM_MS), E_DOWN, P_PROPOSER, n->id)->conn = c;
