@@ -274,8 +274,17 @@ open_api_table(Oid relid, Relation *rel)
 
 	r = try_relation_open(relid, AccessShareLock);
 	if (r == NULL)
+	{
+		t = hash_search(api_tables, &relid, HASH_FIND, NULL);
+		if (t != NULL)
+		{
+			if (t->context != NULL)
+				MemoryContextDelete(t->context);
+			(void) hash_search(api_tables, &relid, HASH_REMOVE, NULL);
+		}
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("relation with OID %u does not exist", relid)));
+	}
 	*rel = r;
 
 	t = hash_search(api_tables, &relid, HASH_ENTER, &found);
