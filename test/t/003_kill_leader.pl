@@ -35,7 +35,7 @@ my @gaps = map { $c->gap_ms($r1, $_) } @kills;
 my $median = PaxosCluster::median(@gaps);
 note(sprintf "without service after kill -9 of the leader, ms: %s; median %.0f",
 	join(' ', map { sprintf '%.0f', $_ } @gaps), $median);
-diag(sprintf "median time without service after kill -9 of the leader: %.0f ms (%s)", $median,
+diag(sprintf "report: median time without service after kill -9 of the leader: %.0f ms (%s)", $median,
 	join(' ', map { sprintf '%.0f', $_ } @gaps));
 cmp_ok($median, '<', 500, 'median time without service is below 0.5 s');
 my %o;

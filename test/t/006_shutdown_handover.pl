@@ -29,5 +29,5 @@ for my $round (1 .. 3)
 	$leader->start;
 	$c->same_everywhere("SELECT count(*) FROM load_rows", 'all equal after the return');
 }
-diag(sprintf "longest wait of a write while the leader shuts down, ms: %s", join ' ', map { sprintf '%.0f', $_ } @gaps);
+diag(sprintf "report: longest wait of a write while the leader shuts down, ms: %s", join ' ', map { sprintf '%.0f', $_ } @gaps);
 done_testing;

@@ -49,5 +49,5 @@ for my $round (1 .. 3)
 }
 $c->same_everywhere("SELECT key FROM paxos.kv ORDER BY key", 'all agree');
 my $ballots = join ' ', map { $_->sql("SELECT elections_started || '/' || elections_won FROM paxos.stats") } $c->nodes;
-diag(sprintf "duels: served again after %s s; elections started/won: %s", join(' ', map { sprintf '%.1f', $_ } @took), $ballots);
+diag(sprintf "report: duels served again after %s s; elections started/won: %s", join(' ', map { sprintf '%.1f', $_ } @took), $ballots);
 done_testing;
