@@ -438,9 +438,12 @@ fit_column(ApplyTable *t, ColumnInfo *column, Datum value)
 }
 
 static Datum
-column_arithmetic(ApplyTable *t, ColumnInfo *column, uint8 op, Datum left, Datum right)
+column_arithmetic(ApplyTable *t, ColumnInfo *column, uint8 op, Datum left, Datum right,
+				  bool *isnull)
 {
+	LOCAL_FCINFO(fcinfo, 2);
 	FmgrInfo   *function = op == PAXOS_SET_ADD ? &column->add : &column->subtract;
+	Datum		value;
 
 	if (!OidIsValid(function->fn_oid))
 	{
@@ -457,7 +460,24 @@ column_arithmetic(ApplyTable *t, ColumnInfo *column, uint8 op, Datum left, Datum
 							format_type_be(column->base_type), name)));
 		fmgr_info_cxt(get_opcode(operator), function, t->info->cxt);
 	}
-	return fit_column(t, column, FunctionCall2Coll(function, column->collation, left, right));
+
+
+	/*
+	 * Not FunctionCall2Coll(), for which a null is an internal error: two closed
+	 * paths have no sum, and every learner would stop at that.
+	 */
+	InitFunctionCallInfoData(*fcinfo, function, 2, column->collation, NULL, NULL);
+	fcinfo->args[0].value = left;
+	fcinfo->args[0].isnull = false;
+	fcinfo->args[1].value = right;
+	fcinfo->args[1].isnull = false;
+	value = FunctionCallInvoke(fcinfo);
+	*isnull = fcinfo->isnull;
+	if (!*isnull)
+		return fit_column(t, column, value);
+	if (column->is_domain)
+		domain_check((Datum) 0, true, column->type, &column->domain_extra, t->info->cxt);
+	return (Datum) 0;
 }
 
 static bool
@@ -697,7 +717,8 @@ update_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op)
 		}
 		else
 			t->fresh->tts_values[at] = column_arithmetic(t, column, set->op,
-														 t->found->tts_values[at], value);
+														 t->found->tts_values[at], value,
+														 &t->fresh->tts_isnull[at]);
 	}
 	paxos_clear_row_locks(t->found);
 	store_row(apply, t, true);

@@ -106,10 +106,14 @@ paxos_wait_event(uint32 *cache, const char *name)
 #define PaxosOwnsRelation(oid, role)	object_ownercheck(RelationRelationId, (oid), (role))
 #define PaxosOwnsSchema(oid, role)		object_ownercheck(NamespaceRelationId, (oid), (role))
 #define PaxosOwnsDatabase(oid, role)	object_ownercheck(DatabaseRelationId, (oid), (role))
+#define PaxosSchemaAclCheck(oid, role, mode) \
+	object_aclcheck(NamespaceRelationId, (oid), (role), (mode))
 #else
 #define PaxosOwnsRelation(oid, role)	pg_class_ownercheck((oid), (role))
 #define PaxosOwnsSchema(oid, role)		pg_namespace_ownercheck((oid), (role))
 #define PaxosOwnsDatabase(oid, role)	pg_database_ownercheck((oid), (role))
+#define PaxosSchemaAclCheck(oid, role, mode) \
+	pg_namespace_aclcheck((oid), (role), (mode))
 #endif
 
 /* PostgreSQL 18 has another spelling, which goes elsewhere. */

@@ -66,6 +66,7 @@
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "commands/sequence.h"
+#include "commands/tablecmds.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -892,6 +893,7 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 	char *index_name;
 	char clone[NAMEDATALEN];
 	HeapTuple tuple;
+	Oid owner;
 	int64 table_id;
 
 	if (stmt->concurrent)
@@ -917,8 +919,17 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for relation %u", table);
-	op.owner = GetUserNameFromId(((Form_pg_class) GETSTRUCT(tuple))->relowner, false);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
+	op.owner = GetUserNameFromId(owner, false);
+
+	/* It is carried out as the owner, who may have less than a superuser who
+	 * issues it: refused on every node, it would hold all of them up. */
+	if (PaxosSchemaAclCheck(nsp, owner, ACL_CREATE) != ACLCHECK_OK)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied for schema %s", schema),
+						errdetail("The owner of the table, role \"%s\", may not create an index there.",
+								  op.owner)));
 	op.kind = PAXOS_DDL_CREATE_INDEX;
 	op.schema = schema;
 	op.n_tables = 1;
@@ -938,6 +949,7 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 		int nest_level;
 		char *text;
 		char *place;
+		char *head;
 		char *clone_name = quote_qualified_identifier(schema, clone);
 		StringInfoData out;
 		Relation rel;
@@ -958,6 +970,8 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 
 		nest_level = begin_writing_down();
 		text = pg_get_indexdef_string(index);
+		head = psprintf("%s ON %s", quote_identifier(index_name),
+						quote_qualified_identifier(schema, clone));
 		AtEOXact_GUC(true, nest_level);
 
 		/* "CREATE [UNIQUE] INDEX name ON clone USING ...": the table's own name */
@@ -966,13 +980,12 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 		appendBinaryStringInfo(&out, text, place - text);
 		if (stmt->if_not_exists)
 			appendStringInfoString(&out, "IF NOT EXISTS ");
-		text = place;
-		place = strstr(text, clone_name);
-		if (place == NULL)
+
+		/* Not searched for: the index may have a name with the copy's in it. */
+		if (strncmp(place, head, strlen(head)) != 0)
 			elog(ERROR, "unexpected index definition \"%s\"", text);
-		appendBinaryStringInfo(&out, text, place - text);
-		appendStringInfoString(&out, quote_qualified_identifier(schema, table_name));
-		appendStringInfoString(&out, place + strlen(clone_name));
+		appendStringInfo(&out, "%s ON %s%s", quote_identifier(index_name),
+						 quote_qualified_identifier(schema, table_name), place + strlen(head));
 		op.sql = out.data;
 	}
 	PG_CATCH();
@@ -1051,6 +1064,11 @@ paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt)
 	}
 	if (u->qc)
 		SetQueryCompletion(u->qc, CMDTAG_DROP_TABLE, 0);
+
+	/* Somebody else's DROP may have been applied since the names were looked at
+	 * first: a statement without a name could not be parsed at its slot. */
+	if (op.n_tables == 0)
+		return;
 	op.sql = sql.data;
 	submit_ddl(&op);
 }
@@ -1170,8 +1188,7 @@ run_statement(Node *stmt, const char *sql)
 static void
 name_taken(const char *name, Oid existing)
 {
-	if (get_rel_relkind(existing) != RELKIND_SEQUENCE &&
-		OidIsValid(paxos_consensus_owner(existing)))
+	if (OidIsValid(paxos_consensus_owner(existing)))
 		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_TABLE),
 						errmsg("relation \"%s\" already exists", name), paxos_err_decided()));
 	ereport(ERROR, (errcode(ERRCODE_DUPLICATE_TABLE),
@@ -1235,6 +1252,32 @@ clear_name(const char *name, Oid nsp)
 			paxos_end_transaction_in_the_way(xid);
 		SetLatch(MyLatch); /* for the learner's loop, whose latch it is */
 	}
+}
+
+/*
+ * What has this name, after whoever is making it has been cleared away;
+ * InvalidOid if the name is free.  The sequence of a serial or identity column
+ * gives way: each node has named it by itself, so that it must not decide
+ * anything, and it cannot be renamed by hand.  (When the table was sent, it had
+ * not taken this name yet on the node that sent it.)
+ */
+static Oid
+holder_of_name(const char *name, Oid nsp)
+{
+	Oid existing;
+
+	clear_name(name, nsp);
+	existing = get_relname_relid(name, nsp);
+	if (OidIsValid(existing) && get_rel_relkind(existing) == RELKIND_SEQUENCE &&
+		OidIsValid(paxos_consensus_owner(existing)))
+	{
+		(void) paxos_lock_for_apply(existing, AccessExclusiveLock);
+		RenameRelationInternal(existing, ChooseRelationName(name, NULL, "seq", nsp, false), false,
+							   false);
+		CommandCounterIncrement();
+		existing = InvalidOid;
+	}
+	return existing;
 }
 
 static Oid
@@ -1346,13 +1389,26 @@ apply_create_table(const PaxosDdlOp *op, int64 table_id)
 	Oid relid;
 	ListCell *lc;
 
-	clear_name(stmt->relation->relname, nsp);
-	existing = get_relname_relid(stmt->relation->relname, nsp);
+	existing = holder_of_name(stmt->relation->relname, nsp);
 	if (OidIsValid(existing))
 	{
 		if (stmt->if_not_exists && paxos_table_id(existing) != 0)
 			return;
 		name_taken(stmt->relation->relname, existing);
+	}
+
+	/* The indexes of its keys have names too, which another statement may have
+	 * taken since this one was tried. */
+	foreach (lc, stmt->tableElts)
+	{
+		Constraint *c = lfirst(lc);
+
+		if (!IsA(c, Constraint) || c->conname == NULL ||
+			(c->contype != CONSTR_PRIMARY && c->contype != CONSTR_UNIQUE))
+			continue;
+		existing = holder_of_name(c->conname, nsp);
+		if (OidIsValid(existing))
+			name_taken(c->conname, existing);
 	}
 
 	GetUserIdAndSecContext(&user, &security);
@@ -1447,12 +1503,10 @@ apply_create_index(const PaxosDdlOp *op)
 						errmsg("table \"%s\" does not exist", stmt->relation->relname),
 						paxos_err_decided()));
 	nsp = get_rel_namespace(table);
-	clear_name(stmt->idxname, nsp);
-	existing = get_relname_relid(stmt->idxname, nsp);
+	existing = holder_of_name(stmt->idxname, nsp);
 	if (OidIsValid(existing))
 	{
-		if (stmt->if_not_exists && get_rel_relkind(existing) != RELKIND_SEQUENCE &&
-			OidIsValid(paxos_consensus_owner(existing)))
+		if (stmt->if_not_exists && OidIsValid(paxos_consensus_owner(existing)))
 			return;
 		name_taken(stmt->idxname, existing);
 	}

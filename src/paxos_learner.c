@@ -87,6 +87,13 @@
  * so long; then it is an error of the surroundings. */
 #define APPLY_LOCK_TIMEOUT_MS	1000
 
+/*
+ * While no session of this node waits, slots that come one by one are gathered
+ * for so long after the last transaction: a transaction costs more than most
+ * commands, and plain reads here are older by no more than this.
+ */
+#define GATHER_US			UINT64CONST(5000)
+
 #define RETRY_FIRST_US		UINT64CONST(10000)
 #define RETRY_LAST_US		UINT64CONST(10000000)
 
@@ -152,6 +159,7 @@ static px_slot at_slot = 0;		/* being applied, for errors */
 static uint32 at_command = 0;
 static px_slot careful_slot = 0;	/* to be run alone with subtransactions */
 static bool decided = false;	/* paxos_err_decided() since the command began */
+static bool in_keyed = false;	/* inside a keyed operation (or thrown out of one) */
 
 static px_entry repaired;		/* came from another member; slot 0: none */
 static MemoryContext repaired_cxt;	/* its value */
@@ -159,6 +167,7 @@ static MemoryContext repaired_cxt;	/* its value */
 static int	attempts = 0;		/* failed ones for the slot after the watermark */
 static px_usec attempts_us = 0; /* present back-off */
 static px_usec retry_at = 0;
+static px_usec last_applied_at = 0; /* when the last transaction ended */
 
 /* Commit records not known flushed yet, oldest first. */
 #define MAX_UNFLUSHED		64
@@ -219,6 +228,19 @@ error_is_result(const ErrorData *edata)
 		return true;
 	if (edata->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
 		return true;
+
+	/*
+	 * What a keyed operation evaluates is built in, on every node of one major
+	 * version alike (paxos_ddl.c sees to it): that a value is no tsquery, or
+	 * that elements of an array cannot be ordered, is then no opinion of this
+	 * node.  Taken for one, a single row would stop every learner for ever.
+	 */
+	if (in_keyed &&
+		(edata->sqlerrcode == ERRCODE_SYNTAX_ERROR ||
+		 edata->sqlerrcode == ERRCODE_UNDEFINED_FUNCTION ||
+		 edata->sqlerrcode == ERRCODE_DATATYPE_MISMATCH ||
+		 edata->sqlerrcode == ERRCODE_INDETERMINATE_COLLATION))
+		return true;
 	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
 	{
 		case ERRCODE_CARDINALITY_VIOLATION: /* class 21 */
@@ -264,6 +286,7 @@ execute(const PaxosCommand *command, px_slot slot, uint32 index, bool want_previ
 		PaxosCommandResult *result)
 {
 	decided = false;
+	in_keyed = command->kind == PAXOS_COMMAND_KEYED;
 	switch (command->kind)
 	{
 		case PAXOS_COMMAND_KEYED:
@@ -282,6 +305,7 @@ execute(const PaxosCommand *command, px_slot slot, uint32 index, bool want_previ
 			result->applied = true;
 			break;
 	}
+	in_keyed = false;
 }
 
 static void
@@ -699,7 +723,14 @@ tell(const Outcome *outcome)
 		paxos_queue_settle(s->old_incarnation, s->old_last, s->new_incarnation);
 	}
 	paxos_queue_applied(committed.applied);
-	paxos_wake_proposer();
+
+	/*
+	 * The proposer learns of what is applied when it looks next; only what it
+	 * must act on is worth a wake-up: batches to be sent again, and room for
+	 * those that wait in the queue.
+	 */
+	if (outcome->gaps > 0 || outcome->settlements != NIL || paxos_queue_pending())
+		paxos_wake_proposer();
 
 	pg_atomic_fetch_add_u64(&paxos_shared->n_applied_slots, outcome->slots);
 	pg_atomic_fetch_add_u64(&paxos_shared->n_applied_commands, outcome->commands);
@@ -716,6 +747,7 @@ static void
 clean_up_after_error(void)
 {
 	apply = NULL;
+	in_keyed = false;
 	paxos_applying = false;
 	LockTimeout = 0;
 	LWLockReleaseAll();
@@ -919,6 +951,7 @@ apply_available(px_slot chosen)
 			MemoryContextReset(repaired_cxt);
 		}
 		trouble_is_over();
+		last_applied_at = paxos_now_us();
 		paxos_histogram_add(&paxos_shared->apply_us, paxos_now_us() - began);
 	}
 	MemoryContextSwitchTo(TopMemoryContext);
@@ -1124,6 +1157,22 @@ leave(int code, Datum arg)
 	LWLockRelease(paxos_learner_lock);
 }
 
+/*
+ * How long what is chosen may still be gathered; 0: apply now.  Not while
+ * behind: then a transaction is full anyway.
+ */
+static px_usec
+may_gather_us(px_slot chosen)
+{
+	px_usec		now;
+
+	if (chosen <= committed.applied || chosen - committed.applied >= BATCH_SLOTS / 4 ||
+		paxos_queue_anyone_waits())
+		return 0;
+	now = paxos_now_us();
+	return now < last_applied_at + GATHER_US ? last_applied_at + GATHER_US - now : 0;
+}
+
 /* How long nothing needs doing unless somebody sets the latch. */
 static long
 time_to_wait_ms(const px_acceptor *a)
@@ -1180,6 +1229,7 @@ paxos_learner_main(Datum arg)
 	{
 		px_acceptor a;
 		bool		busy = false;
+		px_usec		gather = 0;
 		long		ms;
 		int			rc;
 
@@ -1201,10 +1251,11 @@ paxos_learner_main(Datum arg)
 		if (membership == PAXOS_MEMBER && loaded)
 		{
 			a = paxos_acceptor_look();
-			busy = apply_available(a.chosen);
+			gather = may_gather_us(a.chosen);
+			busy = gather == 0 && apply_available(a.chosen);
 			if (busy)
 				stats_pending = true;
-			else
+			else if (gather == 0)
 				busy = fetch_missing(&a);
 		}
 		publish_durable();
@@ -1217,7 +1268,7 @@ paxos_learner_main(Datum arg)
 		if (busy)
 			continue;
 
-		ms = time_to_wait_ms(&a);
+		ms = gather > 0 ? (long) (gather / 1000 + 1) : time_to_wait_ms(&a);
 		if (stats_pending)
 			ms = Min(ms, STATS_LOOK_MS);
 		rc = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
