@@ -91,6 +91,7 @@ new(nodes => 3, ...): starts servers with the extension created.  Options:
   relay => 1       members reach each other through a relay that can be cut
   conf => "..."    more lines of postgresql.conf
   database => d    default 'postgres'
+  prepare => code  called with each node before its server starts for the first time
 
 =cut
 
@@ -517,6 +518,7 @@ END
 		$self->conf("fsync = off\nfull_page_writes = off\npaxos.allow_fsync_off = on\n");
 	}
 	$self->conf($o{conf}) if $o{conf};
+	$o{prepare}->($self) if $o{prepare};
 	return $self;
 }
 
