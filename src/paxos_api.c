@@ -127,20 +127,38 @@ typedef struct ApiColumn
 
 typedef struct ApiTable
 {
-	Oid relid;             /* hash key */
-	bool valid;            /* cleared by relcache invalidation */
-	MemoryContext context; /* holds everything below */
+	Oid relid;
+	MemoryContext context; /* holds this and everything below */
 	char *name;
 	int64 table_id;
 	int n_columns;
 	ApiColumn *columns;
 	int n_key;
 	ApiColumn **key; /* in the primary key's order */
-	Oid defaults_of; /* role for which default_states were prepared */
 	List *sequences; /* owned by the table's columns */
+
+	Oid defaults_of;            /* role for which default_states were prepared */
+	uint64 defaults_at;         /* 'functions_changed' then */
+	MemoryContext defaults_cxt; /* holds them */
+	bool evaluating;            /* one of them, just now */
 } ApiTable;
 
+/*
+ * A default may call a function that calls us again, for the same table, after an
+ * invalidation or as another role.  What the outer call holds must then stay as it
+ * is: what is replaced lives on to the end of the transaction (retire()).
+ */
+typedef struct ApiEntry
+{
+	Oid relid;       /* hash key */
+	bool valid;      /* cleared by relcache invalidation */
+	ApiTable *table; /* NULL: not built */
+} ApiEntry;
+
 static HTAB *api_tables = NULL;
+
+/* Counts changes of pg_proc: a default may contain the body of a function. */
+static uint64 functions_changed = 0;
 
 static void no_such_column(ApiTable *t, const char *name, int len) pg_attribute_noreturn();
 
@@ -148,19 +166,32 @@ static void
 api_table_invalidated(Datum arg, Oid relid)
 {
 	HASH_SEQ_STATUS scan;
-	ApiTable *t;
+	ApiEntry *e;
 
 	if (OidIsValid(relid))
 	{
-		t = hash_search(api_tables, &relid, HASH_FIND, NULL);
-		if (t != NULL)
-			t->valid = false;
+		e = hash_search(api_tables, &relid, HASH_FIND, NULL);
+		if (e != NULL)
+			e->valid = false;
 		return;
 	}
 
 	hash_seq_init(&scan, api_tables);
-	while ((t = hash_seq_search(&scan)) != NULL)
-		t->valid = false;
+	while ((e = hash_seq_search(&scan)) != NULL)
+		e->valid = false;
+}
+
+static void
+function_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	functions_changed++;
+}
+
+/* Nobody finds it any more; who holds it still may use it in this transaction. */
+static void
+retire(MemoryContext context)
+{
+	MemoryContextSetParent(context, TopTransactionContext);
 }
 
 /* Is there type <op> type = type in pg_catalog? */
@@ -257,7 +288,10 @@ describe_key(ApiTable *t, Relation rel)
 static ApiTable *
 open_api_table(Oid relid, Relation *rel)
 {
+	ApiEntry *e;
 	ApiTable *t;
+	int64 table_id;
+	MemoryContext context;
 	bool found;
 	Relation r;
 
@@ -266,10 +300,11 @@ open_api_table(Oid relid, Relation *rel)
 		HASHCTL ctl = {0};
 
 		ctl.keysize = sizeof(Oid);
-		ctl.entrysize = sizeof(ApiTable);
+		ctl.entrysize = sizeof(ApiEntry);
 		ctl.hcxt = CacheMemoryContext;
 		api_tables = hash_create("paxos tables", 32, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 		CacheRegisterRelcacheCallback(api_table_invalidated, (Datum) 0);
+		CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
 	}
 
 	r = try_relation_open(relid, AccessShareLock);
@@ -287,18 +322,18 @@ open_api_table(Oid relid, Relation *rel)
 	}
 	*rel = r;
 
-	t = hash_search(api_tables, &relid, HASH_ENTER, &found);
+	e = hash_search(api_tables, &relid, HASH_ENTER, &found);
 	if (!found)
 	{
-		t->valid = false;
-		t->context = NULL;
+		e->valid = false;
+		e->table = NULL;
 	}
-	if (t->valid)
-		return t;
+	if (e->valid)
+		return e->table;
 
-	if (t->context != NULL)
-		MemoryContextDelete(t->context);
-	t->context = NULL;
+	if (e->table != NULL)
+		retire(e->table->context);
+	e->table = NULL;
 
 	if (r->rd_rel->relkind != RELKIND_RELATION || !paxos_is_consensus_table(relid))
 		ereport(ERROR,
@@ -306,24 +341,27 @@ open_api_table(Oid relid, Relation *rel)
 				 errmsg("\"%s\" is not a consensus-backed table", RelationGetRelationName(r)),
 				 errhint("Create it with CREATE TABLE ... USING paxos.")));
 
-	t->table_id = paxos_table_id(relid);
-	if (t->table_id == 0)
+	table_id = paxos_table_id(relid);
+	if (table_id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" is not known to the cluster", RelationGetRelationName(r))));
 
-	t->context = AllocSetContextCreate(CacheMemoryContext, "paxos table", ALLOCSET_SMALL_SIZES);
+	context = AllocSetContextCreate(CacheMemoryContext, "paxos table", ALLOCSET_SMALL_SIZES);
+	t = MemoryContextAllocZero(context, sizeof(ApiTable));
+	t->relid = relid;
+	t->context = context;
+	t->table_id = table_id;
 	t->name = MemoryContextStrdup(t->context, RelationGetRelationName(r));
 	t->n_columns = RelationGetDescr(r)->natts;
 	t->columns = MemoryContextAllocZero(t->context, t->n_columns * sizeof(ApiColumn));
-	t->defaults_of = InvalidOid;
-	t->sequences = NIL;
+	e->table = t;
 
 	/*
 	 * Valid from here: an invalidation that arrives while the catalogs are read
 	 * below marks the entry stale again, and the next call rebuilds it.
 	 */
-	t->valid = true;
+	e->valid = true;
 	PG_TRY();
 	{
 		MemoryContext old;
@@ -339,7 +377,7 @@ open_api_table(Oid relid, Relation *rel)
 	}
 	PG_CATCH();
 	{
-		t->valid = false;
+		e->valid = false;
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -861,19 +899,56 @@ lock_sequences(ApiTable *t)
 	CurrentResourceOwner = old;
 }
 
-static void
-prepare_default(ApiTable *t, ApiColumn *c, Relation rel)
+/* Ready to be evaluated, in the given context; NULL if there is no default. */
+static ExprState *
+prepare_default(ApiColumn *c, Relation rel, MemoryContext context)
 {
 	MemoryContext old;
 	Node *expr;
+	ExprState *state;
 
 	expr = build_column_default(rel, c->attnum);
 	if (expr == NULL)
-		return;
-	old = MemoryContextSwitchTo(t->context);
+		return NULL;
+	old = MemoryContextSwitchTo(context);
 	expr = (Node *) expression_planner((Expr *) copyObject(expr));
-	c->default_state = ExecInitExpr((Expr *) expr, NULL);
+	state = ExecInitExpr((Expr *) expr, NULL);
 	MemoryContextSwitchTo(old);
+	return state;
+}
+
+/*
+ * The default of a column, evaluated.  What was prepared is kept; but one that is
+ * being evaluated cannot be evaluated once more inside of itself.
+ */
+static Datum
+evaluate_default(ApiTable *t, ApiColumn *c, Relation rel, ExprContext *econtext, bool *isnull)
+{
+	ExprState *state = c->default_state;
+	Datum value = (Datum) 0;
+
+	*isnull = true;
+	if (t->evaluating)
+	{
+		state = prepare_default(c, rel, CurrentMemoryContext);
+		return state ? ExecEvalExprSwitchContext(state, econtext, isnull) : value;
+	}
+
+	if (state == NULL)
+		state = c->default_state = prepare_default(c, rel, t->defaults_cxt);
+	if (state == NULL)
+		return value;
+	t->evaluating = true;
+	PG_TRY();
+	{
+		value = ExecEvalExprSwitchContext(state, econtext, isnull);
+	}
+	PG_FINALLY();
+	{
+		t->evaluating = false;
+	}
+	PG_END_TRY();
+	return value;
 }
 
 /*
@@ -890,12 +965,21 @@ complete_row(ApiTable *t, Relation rel, const Columns *given)
 	out.at = palloc_array(PaxosColumn, t->n_columns);
 	out.column = palloc_array(ApiColumn *, t->n_columns);
 
-	/* Execute permission on a default's functions is checked when it is prepared. */
-	if (t->defaults_of != GetUserId())
+	/*
+	 * Execute permission on a default's functions is checked when it is prepared,
+	 * and what they do may be written into it then.
+	 */
+	if ((t->defaults_of != GetUserId() || t->defaults_at != functions_changed) && !t->evaluating)
 	{
 		for (int i = 0; i < t->n_columns; i++)
 			t->columns[i].default_state = NULL;
+		if (t->defaults_cxt != NULL)
+			MemoryContextReset(t->defaults_cxt);
+		else
+			t->defaults_cxt =
+				AllocSetContextCreate(t->context, "paxos defaults", ALLOCSET_SMALL_SIZES);
 		t->defaults_of = GetUserId();
+		t->defaults_at = functions_changed;
 	}
 
 	for (int i = 0; i < t->n_columns; i++)
@@ -913,16 +997,14 @@ complete_row(ApiTable *t, Relation rel, const Columns *given)
 			Datum value = (Datum) 0;
 			bool isnull = true;
 
-			if (c->has_default && c->default_state == NULL)
-				prepare_default(t, c, rel);
-			if (c->default_state != NULL)
+			if (c->has_default)
 			{
 				if (econtext == NULL)
 				{
 					lock_sequences(t);
 					econtext = CreateStandaloneExprContext();
 				}
-				value = ExecEvalExprSwitchContext(c->default_state, econtext, &isnull);
+				value = evaluate_default(t, c, rel, econtext, &isnull);
 			}
 			if (isnull)
 				put_null(&out.at[out.n], c);
@@ -1094,12 +1176,43 @@ result_descriptor(FunctionCallInfo fcinfo)
 	return desc;
 }
 
+/*
+ * A row's image.  Not every json is a jsonb (a NUL character, say), but the
+ * command has been decided, and an error would say that it has failed.
+ */
 static void
 put_image(const char *json, bool visible, Datum *value, bool *isnull)
 {
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool failed = false;
+
 	*isnull = json == NULL || !visible;
-	if (!*isnull)
+	if (*isnull)
+		return;
+	PG_TRY();
+	{
 		*value = DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
+	}
+	PG_CATCH();
+	{
+		int sqlstate = geterrcode();
+
+		if (ERRCODE_TO_CATEGORY(sqlstate) != ERRCODE_DATA_EXCEPTION &&
+			sqlstate != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		failed = true;
+	}
+	PG_END_TRY();
+	if (failed)
+	{
+		*isnull = true;
+		ereport(WARNING,
+				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
+				 errmsg("the row cannot be shown as jsonb"),
+				 errdetail("The command was decided all the same: what else the result says is true.")));
+	}
 }
 
 /* Send a keyed operation, wait, and make a paxos_result of what came back. */
