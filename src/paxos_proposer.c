@@ -82,6 +82,13 @@
  */
 #define PIPELINE_GAP_US 10000
 
+/*
+ * How long a follower none of whose sessions waits may stay behind what is
+ * chosen when no further Accept follows: its plain reads are older by so much.
+ * A message costs both sides about as much as a small command.
+ */
+#define TELL_DELAY_US	5000
+
 /* Waited for: latch, postmaster, each member, the forwarding connection. */
 #define MAX_EVENTS		(PX_MAX_MEMBERS + 3)
 
@@ -984,6 +991,7 @@ begin_life(Life *life)
 	params.election_timeout_us = election_timeout_us();
 	params.pipeline_depth = (uint16_t) Min(paxos_pipeline_depth, PX_MAX_WINDOW);
 	params.pipeline_gap_us = PIPELINE_GAP_US;
+	params.tell_delay_us = TELL_DELAY_US;
 	params.outbox_depth = PX_MAX_OUTBOX;
 	params.max_batch_bytes = PX_MAX_BATCH_BYTES;
 	params.max_value_bytes = PX_MAX_VALUE_BYTES;

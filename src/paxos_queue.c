@@ -134,6 +134,7 @@ typedef struct Queue
 	pg_atomic_uint32 n_queued;
 	pg_atomic_uint32 n_read_wanted;
 	pg_atomic_uint32 n_wait_applied;
+	pg_atomic_uint32 n_waiting;	/* cells neither FREE nor DONE */
 
 	/* Highest watermark the learner told paxos_queue_applied(); its writer. */
 	pg_atomic_uint64 applied;
@@ -208,6 +209,7 @@ paxos_queue_shmem_init(bool found)
 	pg_atomic_init_u32(&queue->n_queued, 0);
 	pg_atomic_init_u32(&queue->n_read_wanted, 0);
 	pg_atomic_init_u32(&queue->n_wait_applied, 0);
+	pg_atomic_init_u32(&queue->n_waiting, 0);
 	pg_atomic_init_u32(&queue->n_forwards, 0);
 	pg_atomic_init_u64(&queue->applied, 0);
 
@@ -272,6 +274,12 @@ list_remove(CellList list, int number)
 	cell->next = cell->prev = -1;
 }
 
+static bool
+is_waiting(CellState state)
+{
+	return state != CELL_FREE && state != CELL_DONE;
+}
+
 /* The one place where a cell's state changes: lists and counters follow. */
 static void
 cell_move(int number, CellState to)
@@ -296,6 +304,11 @@ cell_move(int number, CellState to)
 		pg_atomic_fetch_sub_u32(&queue->n_wait_applied, 1);
 	}
 
+	if (is_waiting(from) && !is_waiting(to))
+		pg_atomic_fetch_sub_u32(&queue->n_waiting, 1);
+	else if (!is_waiting(from) && is_waiting(to))
+		pg_atomic_fetch_add_u32(&queue->n_waiting, 1);
+
 	cell->state = to;
 
 	if (to == CELL_QUEUED)
@@ -313,6 +326,7 @@ cell_move(int number, CellState to)
 	{
 		list_append(LIST_APPLIED, number);
 		pg_atomic_fetch_add_u32(&queue->n_wait_applied, 1);
+		paxos_wake_learner();	/* it may be gathering slots at its leisure */
 	}
 }
 
@@ -620,14 +634,26 @@ paxos_submit(const char *command, Size len, const pg_uuid_t *request_id,
 	}
 	PX_ASSERT(state == CELL_DONE);
 
+	/*
+	 * A cancel request that came with the answer came too late: left alone, the
+	 * next CHECK_FOR_INTERRUPTS() would say "canceled", which from here means
+	 * "never sent", of a command that has been decided.
+	 */
+	if (!ProcDiePending)
+		QueryCancelPending = false;
+
 	reply = cell->reply;
 	if (reply == PAXOS_REPLY_RESULT)
 	{
-		result = palloc(cell->len + 1);
-		memcpy(result, cell_bytes(cell), cell->len);
-		result[cell->len] = '\0';
-		*result_len = cell->len;
-		*decided_at = cell->decided_at;
+		/* for want of memory here it has not failed either */
+		result = palloc_extended(cell->len + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+		if (result != NULL)
+		{
+			memcpy(result, cell_bytes(cell), cell->len);
+			result[cell->len] = '\0';
+			*result_len = cell->len;
+			*decided_at = cell->decided_at;
+		}
 	}
 	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
 	cell_release(number);
@@ -642,6 +668,8 @@ paxos_submit(const char *command, Size len, const pg_uuid_t *request_id,
 				 errhint("The command did not take effect and never will: it is safe to try it again.")));
 	if (reply == PAXOS_REPLY_UNKNOWN)
 		raise_unknown("its result was lost by a restart of a paxos worker", request_id);
+	if (result == NULL)
+		raise_unknown("there is not enough memory for its result", request_id);
 
 	paxos_histogram_add(&paxos_shared->commit_us, paxos_now_us() - start);
 	return result;
@@ -849,6 +877,12 @@ paxos_queue_settle(uint64 old_incarnation, uint64 old_last, uint64 new_incarnati
 			cell_finish(i, PAXOS_REPLY_NEVER);
 	}
 	LWLockRelease(paxos_queue_lock);
+}
+
+bool
+paxos_queue_anyone_waits(void)
+{
+	return pg_atomic_read_u32(&queue->n_waiting) > 0;
 }
 
 void

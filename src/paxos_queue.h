@@ -83,6 +83,12 @@ extern void paxos_queue_lost(uint64 incarnation, uint64 last);
 extern void paxos_queue_settle(uint64 old_incarnation, uint64 old_last,
 							   uint64 new_incarnation);
 
+/*
+ * Does any session of this node wait for anything?  Only a hint: a session that
+ * begins to wait for an applied watermark wakes the learner.
+ */
+extern bool paxos_queue_anyone_waits(void);
+
 /* Wake sessions that wait for an applied watermark or a read index.  After every
  * publication of paxos_shared->applied. */
 extern void paxos_queue_applied(px_slot applied);

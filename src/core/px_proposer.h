@@ -59,6 +59,9 @@ typedef struct px_proposer_params
 								 * sooner than this after the last: so that what
 								 * comes in between shares one slot and one flush.
 								 * 0: at once */
+	px_usec tell_delay_us;       /* how long a member of whose batches none is among
+								 * the slots newly chosen may wait to hear of them,
+								 * if no Accept with values says so.  0: not at all */
 	uint16_t outbox_depth;       /* own batches unapplied, 1 .. PX_MAX_OUTBOX */
 	uint32_t max_batch_bytes;    /* an encoded origin batch; <= PX_MAX_BATCH_BYTES */
 	uint32_t max_value_bytes;    /* an encoded value; >= max_batch_bytes +

@@ -21,6 +21,7 @@
 #include "px_proposer.h"
 
 _Static_assert(PX_MAX_WINDOW <= 64, "px_peer.reported is a 64-bit map");
+_Static_assert(PX_MAX_MEMBERS <= 32, "px_window_entry.origins is a 32-bit map");
 _Static_assert(PX_MAX_VOTERS <= PX_MAX_MEMBERS, "voters are members");
 _Static_assert(PX_MAX_INTAKE >= PX_MAX_OUTBOX, "one origin's outbox fits into the intake");
 
@@ -73,6 +74,8 @@ typedef struct px_peer
 	uint64_t reported;     /* bit i: promise reported slot w + 1 + i in the
 								 * present ballot */
 	px_slot told_chosen;   /* chosen carried by the last Accept sent */
+	bool tell;             /* a batch of this peer's was chosen since */
+	px_usec untold_since;  /* since when chosen is above told_chosen; 0: it is not */
 	px_usec last_sent_at;  /* sent_at of that Accept; 0: none */
 	px_usec acked_sent_at; /* highest echoed, in the present ballot */
 
@@ -101,6 +104,8 @@ typedef struct px_window_entry
 								 * ballot once proposed */
 	bool chosen;      /* reported as known chosen */
 	uint32_t len;
+	uint32_t origins; /* members whose batches it holds, a bit for each index in
+								 * config.members; all of them for a recovered value */
 } px_window_entry;
 
 typedef struct px_intake_entry
@@ -274,7 +279,7 @@ extern void px_intake_clear(px_proposer *p);
 extern void px_intake_resend(px_proposer *p, px_peer *peer, uint64_t incarnation, uint64_t first);
 extern bool px_intake_take(px_proposer *p, px_peer *peer, uint64_t incarnation, px_bytes batch);
 extern void px_intake_forward(px_proposer *p, px_peer *peer, const px_forward *m);
-extern bool px_intake_pack(px_proposer *p, px_value_writer *w);
+extern bool px_intake_pack(px_proposer *p, px_value_writer *w, uint32_t *origins);
 
 /* px_outbox.c */
 extern void px_outbox_complete(px_proposer *p);

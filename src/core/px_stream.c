@@ -31,6 +31,9 @@
 
 #include "px_proposer_int.h"
 
+/* px_window_entry.origins when it is not known */
+#define EVERYBODY UINT32_MAX
+
 static uint8_t *
 window_buffer(const px_proposer *p, px_slot slot)
 {
@@ -58,6 +61,8 @@ px_stream_reset(px_proposer *p, px_peer *peer)
 	peer->next = 0;
 	peer->reported = 0;
 	peer->told_chosen = 0;
+	peer->tell = false;
+	peer->untold_since = 0;
 	peer->last_sent_at = 0;
 	peer->known = 0;
 	peer->waiting_since = 0;
@@ -186,7 +191,7 @@ merge_entry(px_proposer *p, const px_entry *e)
  * whose value is not yet known chosen.
  */
 static void
-propose(px_proposer *p, uint32_t len)
+propose(px_proposer *p, uint32_t len, uint32_t origins)
 {
 	px_slot slot = p->proposed + 1;
 	px_window_entry *w = window_entry(p, slot);
@@ -198,6 +203,7 @@ propose(px_proposer *p, uint32_t len)
 	w->ballot = p->ballot;
 	w->chosen = false;
 	w->len = len;
+	w->origins = origins;
 	p->proposed = slot;
 	p->proposed_at = p->now;
 }
@@ -235,7 +241,7 @@ propose_noop(px_proposer *p)
 
 	px_value_begin(&w, window_buffer(p, slot), p->params.max_value_bytes, PX_VALUE_NOOP,
 				   next_log_time(p));
-	propose(p, px_value_end(&w).len);
+	propose(p, px_value_end(&w).len, 0);
 }
 
 static void
@@ -243,11 +249,12 @@ propose_batches(px_proposer *p)
 {
 	px_slot slot = p->proposed + 1;
 	px_value_writer w;
+	uint32_t origins;
 
 	px_value_begin(&w, window_buffer(p, slot), p->params.max_value_bytes, PX_VALUE_BATCHES,
 				   next_log_time(p));
-	if (px_intake_pack(p, &w))
-		propose(p, px_value_end(&w).len);
+	if (px_intake_pack(p, &w, &origins))
+		propose(p, px_value_end(&w).len, origins);
 }
 
 /*
@@ -278,7 +285,7 @@ win_round(px_proposer *p)
 			propose_noop(p);
 			continue;
 		}
-		propose(p, w->len);
+		propose(p, w->len, EVERYBODY);
 		readable = px_value_open(px_proposer_value(p, slot), &view);
 		PX_ASSERT(readable);
 		if (view.kind == PX_VALUE_CONFIG)
@@ -483,6 +490,11 @@ count_chosen(px_proposer *p)
 		if (px_quorum_tally(&p->config, yes, no) != PX_TALLY_WON)
 			break;
 		p->chosen++;
+		for (int i = 0; i < p->config.n_members; i++)
+		{
+			if (window_entry(p, p->chosen)->origins >> i & 1)
+				p->peers[i].tell = true;
+		}
 	}
 }
 
@@ -612,6 +624,8 @@ send_accept(px_proposer *p, px_peer *peer, uint16_t n_values)
 
 	peer->send_next += n_values;
 	peer->told_chosen = p->chosen;
+	peer->tell = false;
+	peer->untold_since = 0;
 	peer->last_sent_at = p->last_sent_at;
 	if (peer->waiting_since == 0)
 		peer->waiting_since = p->now;
@@ -631,6 +645,18 @@ chunk(px_proposer *p, px_slot slot)
 		n++;
 	}
 	return n;
+}
+
+/*
+ * Must the peer hear what is chosen although there is nothing else to send?
+ * At once, if sessions there wait for it; else a moment later, for the next
+ * Accept will say it too, and each message costs both sides.
+ */
+static bool
+must_tell(const px_proposer *p, const px_peer *peer)
+{
+	return peer->told_chosen < p->chosen && (peer->tell || p->role != PX_LEADER ||
+											 p->now >= peer->untold_since + p->params.tell_delay_us);
 }
 
 static void
@@ -659,11 +685,13 @@ send_to(px_proposer *p, px_peer *peer)
 
 	/*
 	 * Without values it goes out when the peer does not know its position or
-	 * what is chosen (the own node was told by PX_DO_PUBLISH), when an answer
-	 * or a confirmation is waited for, and as heartbeat.
+	 * must hear what is chosen (the own node was told by PX_DO_PUBLISH), when
+	 * an answer or a confirmation is waited for, and as heartbeat.
 	 */
+	if (peer->told_chosen < p->chosen && peer->untold_since == 0)
+		peer->untold_since = p->now;
 	if (chunks == 0 && (peer->send_next == 0 || p->beat || peer->answer_new ||
-						(peer->told_chosen < p->chosen && !own)))
+						(!own && must_tell(p, peer))))
 		send_accept(p, peer, 0);
 }
 
@@ -811,7 +839,11 @@ px_stream_wake(const px_proposer *p)
 
 		at = px_earlier(at, peer->reopen_at);
 		if (px_leads(p) && !p->collecting && peer->open && peer->last_sent_at != 0)
+		{
 			at = px_earlier(at, peer->last_sent_at + p->params.heartbeat_us);
+			if (peer->untold_since != 0 && peer->node != p->params.self)
+				at = px_earlier(at, peer->untold_since + p->params.tell_delay_us);
+		}
 	}
 	return at;
 }

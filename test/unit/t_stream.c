@@ -467,6 +467,40 @@ test_pipeline_gap(void)
 	solo_free(s);
 }
 
+/* Who waits for a slot hears at once that it is chosen; the others a moment later. */
+static void
+test_tell_delay(void)
+{
+	solo *s = solo_new(3);
+	px_slot base;
+
+	s->params.tell_delay_us = 1000;
+	solo_start(s);
+	solo_lead(s);
+	solo_promise(s, 3, NULL, 0, 0);
+	s->now += 5000;
+	solo_tick(s, 1000);
+	base = s->view.proposed;
+	solo_batch(s, "a");
+	solo_accepted(s, 1, base + 2);
+	is(solo_count(s, PX_DO_SEND_ACCEPT, 0), 0, "one answer is no majority");
+	solo_accepted(s, 2, base + 2);
+	ok(s->view.chosen == base + 1 && solo_count(s, PX_DO_SEND_ACCEPT, 0) == 0,
+	   "members without a batch in the slot need not hear at once that it is chosen");
+	ok(s->up.wake_at == s->now + 1000, "but after the delay");
+	solo_tick(s, 1000);
+	ok(solo_count(s, PX_DO_SEND_ACCEPT, 2) == 1 && solo_count(s, PX_DO_SEND_ACCEPT, 3) == 1 &&
+		   sent(s, 2, 0)->chosen == base + 1,
+	   "then both are told");
+	solo_forward(s, 3, 1, true, 1, 1);
+	solo_accepted(s, 1, base + 3);
+	solo_accepted(s, 3, base + 3);
+	ok(s->view.chosen == base + 2 && solo_count(s, PX_DO_SEND_ACCEPT, 3) == 1 &&
+		   sent(s, 3, 0)->chosen == base + 2 && solo_count(s, PX_DO_SEND_ACCEPT, 2) == 0,
+	   "whose batch is chosen is told at once, and nobody else");
+	solo_free(s);
+}
+
 /* Settings that change within a life. */
 static void
 test_retime(void)
@@ -572,6 +606,7 @@ run_tests(void)
 	test_heartbeat();
 	test_chunks();
 	test_pipeline_gap();
+	test_tell_delay();
 	test_retime();
 	test_foreign_chosen();
 }
