@@ -9,7 +9,10 @@
  * circle is a client.  And all other nodes have gone on long ago.
  *
  * So the holder is cancelled; and terminated if it does not hear, as a session
- * that is idle in a transaction does not.  Sessions that wait for the log hold no
+ * that is idle in a transaction does not.  Statements that would be done in a
+ * moment are let finish: the learner stands in the lock's queue that long, so that
+ * no new ones get in front of it.  (Looking now and then whether the lock is free
+ * would never find a busy table so, however many are ended.)  Sessions that wait for the log hold no
  * lock on a consensus table (paxos_queue.h), so none of them is hit.  What cannot
  * be ended, a prepared transaction, makes an error of the surroundings: the slot
  * is tried again, with an alarm.
@@ -31,14 +34,18 @@
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
 #include "paxos_apply.h"
 
-/* Who is in the way is cancelled at once, terminated after this, and given up
- * on (an error of the surroundings, so tried again) after that. */
+/* Who is in the way of a relation's lock is waited for so long, then cancelled,
+ * terminated after this, and given up on (an error of the surroundings, so tried
+ * again) after that. */
+#define YIELD_QUEUE_MS		20
 #define YIELD_TERMINATE_MS	50
 #define YIELD_GIVE_UP_MS	10000
 
@@ -93,6 +100,50 @@ signal_in_the_way(const LOCKTAG *tag, LOCKMODE mode, int signal_number)
 }
 
 /*
+ * Stand in the queue for a relation's lock for YIELD_QUEUE_MS: true if we have
+ * it.  The way out of the queue is the error of lock_timeout, hence the
+ * subtransaction; a lock obtained goes to the outer one.
+ */
+static bool
+queue_for_lock(Oid relid, LOCKMODE mode)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	int			timeout = LockTimeout;
+	volatile bool locked = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		LockTimeout = YIELD_QUEUE_MS;
+		LockRelationOid(relid, mode);
+		LockTimeout = timeout;
+		ReleaseCurrentSubTransaction();
+		locked = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		LockTimeout = timeout;
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (edata->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+			ReThrowError(edata);
+		FreeErrorData(edata);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return locked;
+}
+
+/*
  * Obtain the relation lock 'mode' on relid or, when relid is invalid, see
  * transaction xid end, ending whoever stands in the way.
  */
@@ -114,23 +165,27 @@ clear_the_way(Oid relid, LOCKMODE mode, TransactionId xid)
 
 	for (;;)
 	{
-		TimestampTz now = GetCurrentTimestamp();
-		bool		patient = !TimestampDifferenceExceeds(began, now, YIELD_TERMINATE_MS);
+		bool		patient;
 		int			deaf;
 
-		deaf = signal_in_the_way(&tag, mode, patient ? SIGINT : SIGTERM);
-
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait_ms,
-						 paxos_wait_event(&wait_event, "PaxosLearnerYield"));
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-		wait_ms = Min(wait_ms * 2, YIELD_TERMINATE_MS);
-
-		if (OidIsValid(relid) ? ConditionalLockRelationOid(relid, mode) :
-			!TransactionIdIsInProgress(xid))
+		if (OidIsValid(relid) && queue_for_lock(relid, mode))
 			break;
 
-		if (TimestampDifferenceExceeds(began, now, YIELD_GIVE_UP_MS))
+		patient = !TimestampDifferenceExceeds(began, GetCurrentTimestamp(), YIELD_TERMINATE_MS);
+		deaf = signal_in_the_way(&tag, mode, patient ? SIGINT : SIGTERM);
+
+		if (!OidIsValid(relid))
+		{
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait_ms,
+							 paxos_wait_event(&wait_event, "PaxosLearnerYield"));
+			ResetLatch(MyLatch);
+			CHECK_FOR_INTERRUPTS();
+			wait_ms = Min(wait_ms * 2, YIELD_TERMINATE_MS);
+			if (!TransactionIdIsInProgress(xid))
+				break;
+		}
+
+		if (TimestampDifferenceExceeds(began, GetCurrentTimestamp(), YIELD_GIVE_UP_MS))
 			ereport(ERROR,
 					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 					 OidIsValid(relid) ?

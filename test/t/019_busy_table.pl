@@ -1,0 +1,37 @@
+# DDL through the log on a table that is being read all the time: statements of a
+# moment are let finish, and none of them keeps the learner out.
+use strict;
+use warnings;
+use PaxosCluster;
+use Test::More;
+
+my $c = PaxosCluster->new(nodes => 1);
+my ($n) = $c->nodes;
+$n->sql("CREATE TABLE busy (id int PRIMARY KEY, v int) USING paxos");
+$n->sql("SELECT paxos_upsert('busy', '{\"id\": $_}')") for 1 .. 5;
+
+# Sessions that never stop reading, and count what was done to them.
+my $until = "clock_timestamp() + interval '4 s'";
+my @h = map { $n->start_sql(qq{DO \$\$
+DECLARE stop timestamptz := $until; n int := 0;
+BEGIN
+	WHILE clock_timestamp() < stop LOOP
+		PERFORM count(*) FROM busy a, busy b;
+		COMMIT;
+		n := n + 1;
+	END LOOP;
+	RAISE LOG 'read % times', n;
+END \$\$}) } 1 .. 6;
+$n->poll_sql("SELECT count(*) >= 6 FROM pg_stat_activity WHERE query LIKE 'DO %' AND state = 'active'");
+
+for my $round (1 .. 3)
+{
+	$n->sql("CREATE INDEX busy_v ON busy (v)");
+	$n->sql("DROP INDEX busy_v");
+	pass("round $round");
+}
+$n->sql("DROP INDEX IF EXISTS nosuch");
+is($n->sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO %' AND state = 'active'"), 6, 'all were reading the while');
+is(join(' ', map { $n->finish_sql($_)->{sqlstate} } @h), join(' ', ('00000') x 6), 'nobody was ended for a statement of a moment');
+
+done_testing;
