@@ -160,7 +160,7 @@ wake_for_change(const px_acceptor *before, const px_acceptor *after)
 	if (after->chosen != before->chosen ||
 		after->told_chosen != before->told_chosen ||
 		after->positioned != before->positioned)
-		paxos_wake_learner();
+		paxos_wake_learner_for_chosen();
 	if (after->promised != before->promised ||
 		after->open != before->open ||
 		after->stream != before->stream ||
@@ -186,7 +186,7 @@ paxos_acceptor_learn(px_ballot ballot, px_slot chosen)
 	LWLockRelease(paxos_acceptor_lock);
 
 	if (after.chosen != before.chosen)
-		paxos_wake_learner();
+		paxos_wake_learner_for_chosen();
 }
 
 void

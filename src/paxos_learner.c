@@ -1151,6 +1151,7 @@ fetch_missing(const px_acceptor *a)
 static void
 leave(int code, Datum arg)
 {
+	pg_atomic_write_u32(&paxos_shared->learner_gathers, 0);
 	LWLockAcquire(paxos_learner_lock, LW_EXCLUSIVE);
 	if (paxos_shared->learner_procno == PaxosMyProcNumber())
 		paxos_shared->learner_procno = -1;
@@ -1245,6 +1246,8 @@ paxos_learner_main(Datum arg)
 		 * change seen on the next turn at the latest.
 		 */
 		ResetLatch(MyLatch);
+		pg_atomic_write_u32(&paxos_shared->learner_gathers, 0);
+		pg_memory_barrier();
 
 		look_around();
 		memset(&a, 0, sizeof(a));
@@ -1269,6 +1272,7 @@ paxos_learner_main(Datum arg)
 			continue;
 
 		ms = gather > 0 ? (long) (gather / 1000 + 1) : time_to_wait_ms(&a);
+		pg_atomic_write_u32(&paxos_shared->learner_gathers, gather > 0 ? 1 : 0);
 		if (stats_pending)
 			ms = Min(ms, STATS_LOOK_MS);
 		rc = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,

@@ -86,6 +86,7 @@ paxos_shmem_startup(void)
 		s->membership = PAXOS_NO_DATABASE;
 		s->proposer_procno = -1;
 		s->learner_procno = -1;
+		pg_atomic_init_u32(&s->learner_gathers, 0);
 		s->next_owner = 1;
 		pg_atomic_init_u64(&s->accept_busy_since_us, 0);
 		pg_atomic_init_u64(&s->lock_holder_pid, 0);
@@ -239,6 +240,13 @@ paxos_wake_learner(void)
 {
 	if (paxos_shared != NULL)
 		wake(*(volatile int *) &paxos_shared->learner_procno);
+}
+
+void
+paxos_wake_learner_for_chosen(void)
+{
+	if (pg_atomic_read_u32(&paxos_shared->learner_gathers) == 0 || paxos_queue_anyone_waits())
+		paxos_wake_learner();
 }
 
 /* Does this backend keep the workers away? */

@@ -120,6 +120,13 @@ typedef struct PaxosShared
 	/* learner_lock: published by the learner only, after its transaction (and
 	 * reset by paxos_node_load when this node has left its cluster). */
 	int			learner_procno; /* -1: not running */
+
+	/*
+	 * The learner lets chosen slots gather and will look by itself in a few
+	 * milliseconds; it is the only writer.  Safe to read without a lock: see
+	 * paxos_wake_learner_for_chosen().
+	 */
+	pg_atomic_uint32 learner_gathers;
 	px_slot		applied;
 	px_slot		durable;		/* applied and flushed */
 	uint64		digest;
@@ -179,6 +186,13 @@ extern void paxos_histogram_add(PaxosHistogram *h, uint64 v);
 /* Wake a worker by setting its latch; harmless when it does not run. */
 extern void paxos_wake_proposer(void);
 extern void paxos_wake_learner(void);
+
+/*
+ * The same, because more slots are known chosen: not while the learner gathers
+ * them and no session waits.  A session that begins to wait just then wakes it
+ * itself, or waits for a slot that is yet to be chosen.
+ */
+extern void paxos_wake_learner_for_chosen(void);
 
 /*
  * DROP DATABASE of paxos.database: true makes both workers and the connections
