@@ -41,6 +41,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_depend.h"
+#include "catalog/pg_largeobject.h"
 #include "catalog/pg_publication_rel.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
@@ -311,7 +312,8 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 		if (OidIsValid(table) && !(alter && alter->is_internal))
 			refuse(table, "a change of definition or owner", NULL);
 	}
-	if (class_id != PublicationRelRelationId)
+	/* A large object depends on nothing, and one statement may make millions. */
+	if (class_id != PublicationRelRelationId && class_id != LargeObjectRelationId)
 		touch(class_id, object_id, class_id == AttrDefaultRelationId ? sub_id : 0);
 }
 
