@@ -592,6 +592,7 @@ apply_transaction(px_slot first, px_slot last, bool careful, Outcome *outcome)
 	uint64		bytes = 0;
 	Relation	replicated;
 
+	in_keyed = false;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -747,7 +748,6 @@ static void
 clean_up_after_error(void)
 {
 	apply = NULL;
-	in_keyed = false;
 	paxos_applying = false;
 	LockTimeout = 0;
 	LWLockReleaseAll();

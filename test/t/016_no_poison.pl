@@ -44,6 +44,7 @@ sub at_once
 $n->sql("CREATE TABLE dots (id int PRIMARY KEY, p point[] UNIQUE) USING paxos");
 $n->sql(q{SELECT paxos_upsert('dots', '{"id": 1, "p": ["(1,2)"]}')});
 $n->fails(q{SELECT paxos_upsert('dots', '{"id": 2, "p": ["(3,4)"]}')}, '42883', qr/comparison function/, 'elements without an order');
+is($n->sql("SELECT apply_retries FROM paxos.stats"), 0, "and is no trouble of the node");
 goes_on('an undefined function');
 $n->sql("CREATE TABLE searches (id int PRIMARY KEY, words text, q tsquery GENERATED ALWAYS AS (to_tsquery('simple', words)) STORED) USING paxos");
 $n->fails(q{SELECT paxos_upsert('searches', '{"id": 1, "words": "a b"}')}, '42601', qr/tsquery/, 'a generated column that cannot be parsed');
