@@ -80,4 +80,12 @@ BEGIN;
 SELECT count(*) > 0 FROM pg_class;
 PREPARE TRANSACTION 'p';
 ROLLBACK PREPARED 'p';
+-- written out by the parser as a call for each column
+SELECT (paxos_kv_put('star', '1')).*;
+WITH w AS (SELECT (paxos_kv_put('star', '1')).*) SELECT 1 FROM w;
+DO $$ BEGIN PERFORM applied FROM (SELECT (paxos_kv_put('star', '1')).*) x; END $$;
+CREATE TEMP TABLE star USING heap AS SELECT (paxos_kv_put('star', '1')).*;
+SELECT paxos_kv_get('star') IS NULL;
+SELECT (paxos_kv_put('star', '1')).applied;
+SELECT applied, existed FROM paxos_kv_delete('star');
 DROP TABLE t;

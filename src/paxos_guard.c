@@ -53,6 +53,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "parser/analyze.h"
 #include "parser/parse_func.h"
 #include "parser/parsetree.h"
 #include "storage/lock.h"
@@ -80,6 +81,7 @@ static void refuse(Oid table, const char *what, const char *hint) pg_attribute_n
 
 static ProcessUtility_hook_type previous_utility = NULL;
 static ExecutorStart_hook_type previous_executor_start = NULL;
+static post_parse_analyze_hook_type previous_analyze = NULL;
 static object_access_hook_type previous_object_access = NULL;
 
 /* Objects that the statements of this transaction have made or altered. */
@@ -734,6 +736,79 @@ process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tre
 		check_touched();
 }
 
+/*
+ * (paxos_update_if(...)).* is written out by the parser as one call for each
+ * column of the result: what it adds would be added six times.  The copies have
+ * one place in the statement's text, by which they are known.
+ */
+static void
+refuse_expanded_calls(Query *query)
+{
+	FuncExpr *before = NULL;
+	ListCell *lc;
+
+	foreach (lc, query->targetList)
+	{
+		Node *expr = (Node *) lfirst_node(TargetEntry, lc)->expr;
+		FuncExpr *call = NULL;
+
+		if (expr != NULL && IsA(expr, FieldSelect) && IsA(((FieldSelect *) expr)->arg, FuncExpr))
+			call = (FuncExpr *) ((FieldSelect *) expr)->arg;
+		if (call != NULL && before != NULL && call->funcid == before->funcid &&
+			call->location >= 0 && call->location == before->location)
+		{
+			Oid row = get_typ_typrelid(call->funcresulttype);
+			char *name = OidIsValid(row) ? get_rel_name(row) : NULL;
+
+			if (name != NULL && strcmp(name, "paxos_result") == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("(%s(...)).* would call the function once for each column",
+								get_func_name(call->funcid)),
+						 errhint("Write SELECT * FROM %s(...).", get_func_name(call->funcid))));
+		}
+		before = call;
+	}
+	foreach (lc, query->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+		if (rte->rtekind == RTE_SUBQUERY && rte->subquery != NULL)
+			refuse_expanded_calls(rte->subquery);
+	}
+	foreach (lc, query->cteList)
+	{
+		CommonTableExpr *cte = lfirst_node(CommonTableExpr, lc);
+
+		if (cte->ctequery != NULL && IsA(cte->ctequery, Query))
+			refuse_expanded_calls((Query *) cte->ctequery);
+	}
+}
+
+static void
+analyze(ParseState *state, Query *query, JumbleState *jumble)
+{
+	if (previous_analyze)
+		previous_analyze(state, query, jumble);
+
+	/* Statements that hold a query have had it analyzed with them. */
+	if (query->commandType == CMD_UTILITY)
+	{
+		Node *inside = NULL;
+
+		if (IsA(query->utilityStmt, CreateTableAsStmt))
+			inside = ((CreateTableAsStmt *) query->utilityStmt)->query;
+		else if (IsA(query->utilityStmt, ExplainStmt))
+			inside = ((ExplainStmt *) query->utilityStmt)->query;
+		else if (IsA(query->utilityStmt, DeclareCursorStmt))
+			inside = ((DeclareCursorStmt *) query->utilityStmt)->query;
+		if (inside == NULL || !IsA(inside, Query))
+			return;
+		query = (Query *) inside;
+	}
+	refuse_expanded_calls(query);
+}
+
 /* INSERT, UPDATE, DELETE, MERGE and row locks, wherever they stand. */
 static void
 executor_start(QueryDesc *query, int flags)
@@ -815,6 +890,8 @@ paxos_ddl_install_hooks(void)
 	ProcessUtility_hook = process_utility;
 	previous_executor_start = ExecutorStart_hook;
 	ExecutorStart_hook = executor_start;
+	previous_analyze = post_parse_analyze_hook;
+	post_parse_analyze_hook = analyze;
 	previous_object_access = object_access_hook;
 	object_access_hook = object_access;
 	RegisterXactCallback(at_transaction_end, NULL);
