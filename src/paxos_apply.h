@@ -63,6 +63,12 @@ extern void paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
 extern int	paxos_err_decided(void);
 
 /*
+ * Is this an error that built-in functions raise of the values they are given, and
+ * so on every node alike, although its class (42, 0A) says nothing of the kind?
+ */
+extern bool paxos_error_of_values(int sqlstate);
+
+/*
  * Learner only: one keyed operation, executed as its table's owner.  The
  * relations it needs are kept open in an apply context until
  * paxos_apply_end() (before DDL, and before the transaction commits); after an

@@ -1458,7 +1458,7 @@ is_data_error(int sqlstate)
 		case ERRCODE_PLPGSQL_ERROR:
 			return true;
 		default:
-			return sqlstate == ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+			return sqlstate == ERRCODE_PROGRAM_LIMIT_EXCEEDED || paxos_error_of_values(sqlstate);
 	}
 }
 

@@ -216,6 +216,35 @@ fold_result(uint64 digest, const PaxosCommand *command, const PaxosCommandResult
  */
 
 /*
+ * Errors outside of the classes below that built-in functions raise of values: no
+ * tsquery; elements of an array that cannot be ordered, or are searched for in two
+ * dimensions.  What a keyed operation or the rows under a new index evaluate is
+ * built in, on every node of one major version alike (paxos_ddl.c sees to it), so
+ * this is no opinion of this node.  Taken for one, a single row would stop every
+ * learner for ever.  But a server built without libxml says 0A000 of its own.
+ */
+bool
+paxos_error_of_values(int sqlstate)
+{
+	switch (sqlstate)
+	{
+		case ERRCODE_SYNTAX_ERROR:
+		case ERRCODE_UNDEFINED_FUNCTION:
+		case ERRCODE_DATATYPE_MISMATCH:
+		case ERRCODE_INDETERMINATE_COLLATION:
+			return true;
+		case ERRCODE_FEATURE_NOT_SUPPORTED:
+#ifdef USE_LIBXML
+			return true;
+#else
+			return false;
+#endif
+		default:
+			return false;
+	}
+}
+
+/*
  * Is this error what the command itself deserves, on every node alike
  * (protocol.md § 6)?  Exactly 54000: the stack depth (54001) is a local matter.
  */
@@ -228,18 +257,7 @@ error_is_result(const ErrorData *edata)
 		return true;
 	if (edata->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
 		return true;
-
-	/*
-	 * What a keyed operation evaluates is built in, on every node of one major
-	 * version alike (paxos_ddl.c sees to it): that a value is no tsquery, or
-	 * that elements of an array cannot be ordered, is then no opinion of this
-	 * node.  Taken for one, a single row would stop every learner for ever.
-	 */
-	if (in_keyed &&
-		(edata->sqlerrcode == ERRCODE_SYNTAX_ERROR ||
-		 edata->sqlerrcode == ERRCODE_UNDEFINED_FUNCTION ||
-		 edata->sqlerrcode == ERRCODE_DATATYPE_MISMATCH ||
-		 edata->sqlerrcode == ERRCODE_INDETERMINATE_COLLATION))
+	if (in_keyed && paxos_error_of_values(edata->sqlerrcode))
 		return true;
 	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
 	{

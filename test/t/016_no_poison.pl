@@ -50,6 +50,18 @@ $n->sql("CREATE TABLE searches (id int PRIMARY KEY, words text, q tsquery GENERA
 $n->fails(q{SELECT paxos_upsert('searches', '{"id": 1, "words": "a b"}')}, '42601', qr/tsquery/, 'a generated column that cannot be parsed');
 goes_on('a syntax error');
 
+$n->sql("CREATE TABLE tags (id int PRIMARY KEY, a int[] CHECK (array_position(a, NULL) IS NULL)) USING paxos");
+$n->fails(q{SELECT paxos_upsert('tags', '{"id": 1, "a": [[1, 2], [3, 4]]}')}, '0A000', qr/multidimensional/, 'a constraint that cannot be asked of such a value');
+goes_on('a feature not supported');
+
+# The same of rows that are there already, met by a new index.
+$n->sql("CREATE TABLE spots (id int PRIMARY KEY, p point[], words text) USING paxos");
+$n->sql(qq{SELECT paxos_upsert('spots', '{"id": $_, "p": ["(1,$_)"], "words": "a b"}')}) for 1 .. 3;
+$n->fails("CREATE INDEX ON spots (p)", '54000', qr/do not allow/, 'rows without an order');
+goes_on('an index over them');
+$n->fails("CREATE INDEX ON spots ((words::tsquery::text))", '22000', qr/do not allow/, 'rows that cannot be parsed');
+goes_on('an index over those');
+
 # An operator that answers NULL of two values.
 $n->sql("CREATE TABLE ways (id int PRIMARY KEY, w path) USING paxos");
 $n->sql(q{SELECT paxos_upsert('ways', '{"id": 1, "w": "((0,0),(1,1))"}')});
