@@ -992,6 +992,7 @@ begin_life(Life *life)
 	params.pipeline_depth = (uint16_t) Min(paxos_pipeline_depth, PX_MAX_WINDOW);
 	params.pipeline_gap_us = PIPELINE_GAP_US;
 	params.tell_delay_us = TELL_DELAY_US;
+	params.thrifty = true;
 	params.outbox_depth = PX_MAX_OUTBOX;
 	params.max_batch_bytes = PX_MAX_BATCH_BYTES;
 	params.max_value_bytes = PX_MAX_VALUE_BYTES;

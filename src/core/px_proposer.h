@@ -62,6 +62,9 @@ typedef struct px_proposer_params
 	px_usec tell_delay_us;       /* how long a member of whose batches none is among
 								 * the slots newly chosen may wait to hear of them,
 								 * if no Accept with values says so.  0: not at all */
+	bool thrifty;                /* send new values to a majority at once, and to
+								 * the others when they are chosen or the majority
+								 * is slow.  False: to everybody at once */
 	uint16_t outbox_depth;       /* own batches unapplied, 1 .. PX_MAX_OUTBOX */
 	uint32_t max_batch_bytes;    /* an encoded origin batch; <= PX_MAX_BATCH_BYTES */
 	uint32_t max_value_bytes;    /* an encoded value; >= max_batch_bytes +

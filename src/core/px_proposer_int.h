@@ -28,6 +28,9 @@ _Static_assert(PX_MAX_INTAKE >= PX_MAX_OUTBOX, "one origin's outbox fits into th
 /* A peer that leaves something unanswered for so many election timeouts is cut. */
 #define PX_SILENCE_TIMEOUTS 4
 
+/* What a thrifty leader waits for a majority beyond twice its last round trip. */
+#define PX_HEDGE_US 2000
+
 /* A message of values is cut at about this many bytes ... */
 #define PX_CHUNK_BYTES (1024 * 1024)
 /* ... and one step hands at most so many of them to one peer. */
@@ -76,6 +79,8 @@ typedef struct px_peer
 	px_slot told_chosen;   /* chosen carried by the last Accept sent */
 	bool tell;             /* a batch of this peer's was chosen since */
 	px_usec untold_since;  /* since when chosen is above told_chosen; 0: it is not */
+	bool eager;            /* gets new values at once (px_proposer_params.thrifty) */
+	bool held;             /* values are held back from it */
 	px_usec last_sent_at;  /* sent_at of that Accept; 0: none */
 	px_usec acked_sent_at; /* highest echoed, in the present ballot */
 
@@ -86,6 +91,8 @@ typedef struct px_peer
 	px_usec answered_at; /* last promise or Accepted that was no refusal; 0:
 								 * none in the present ballot */
 	px_usec rtt_us;
+	px_usec hedged_at; /* when others had to be asked because it did not
+								 * answer, last; 0: never */
 
 	/* it as an origin (px_intake.c); cleared with each ballot */
 	uint64_t mark_incarnation; /* 0: nothing taken in this ballot */
@@ -104,6 +111,7 @@ typedef struct px_window_entry
 								 * ballot once proposed */
 	bool chosen;      /* reported as known chosen */
 	uint32_t len;
+	px_usec proposed_at;
 	uint32_t origins; /* members whose batches it holds, a bit for each index in
 								 * config.members; all of them for a recovered value */
 } px_window_entry;
@@ -163,6 +171,7 @@ struct px_proposer
 								 * streams; 0: somebody does */
 	px_usec last_sent_at;
 	bool beat;  /* send an Accept to everyone in this step */
+	bool hedge; /* the majority asked first is slow: ask everybody in this step */
 	bool again; /* something is left for the next step */
 
 	px_window_entry window[PX_MAX_WINDOW];

@@ -583,6 +583,7 @@ fault_setup(uint64_t seed, int nodes, uint64_t steps)
 		p->pipeline_depth = depth;
 		p->pipeline_gap_us = chance(500) ? 0 : rnd_log(100, 5 * SIM_MS);
 		p->tell_delay_us = chance(500) ? 0 : rnd_log(100, 20 * SIM_MS);
+		p->thrifty = chance(500);
 		p->outbox_depth = (uint16_t) (chance(300) ? PX_MAX_OUTBOX : rnd_log(1, PX_MAX_OUTBOX));
 		p->max_batch_bytes = max_batch;
 

@@ -501,6 +501,56 @@ test_tell_delay(void)
 	solo_free(s);
 }
 
+/* A thrifty leader asks a majority first, and everybody when that is slow. */
+static void
+test_thrifty(void)
+{
+	solo *s = solo_new(3);
+	px_slot base;
+
+	s->params.tell_delay_us = 5000;
+	s->params.thrifty = true;
+	solo_start(s);
+	solo_lead(s);
+	solo_promise(s, 3, NULL, 0, 0);
+	s->now += 6000;
+	solo_tick(s, 1000);
+	solo_accepted(s, 1, s->view.proposed + 1);
+	solo_accepted(s, 2, s->view.proposed + 1);
+	solo_accepted(s, 3, s->view.proposed + 1);
+	base = s->view.proposed;
+
+	solo_batch(s, "a");
+	is(solo_count(s, PX_DO_SEND_ACCEPT, 0), 2, "a value goes to a majority at once");
+	is(solo_count(s, PX_DO_SEND_ACCEPT, 1), 1, "the own acceptor in it");
+	solo_accepted(s, 1, base + 2);
+	solo_accepted(s, 2, base + 2);
+	is(s->view.chosen, base + 1, "and is chosen by it");
+	is(solo_count(s, PX_DO_SEND_ACCEPT, 3), 0, "the third is left alone");
+	solo_tick(s, 5000);
+	ok(solo_count(s, PX_DO_SEND_ACCEPT, 3) == 1 && sent(s, 3, 0)->n_values == 1 &&
+		   sent(s, 3, 0)->chosen == base + 1,
+	   "until it is told of value and choice together");
+	solo_accepted(s, 3, base + 2);
+
+	solo_batch(s, "b");
+	is(solo_count(s, PX_DO_SEND_ACCEPT, 3), 0, "a second value");
+	solo_accepted(s, 1, base + 3);
+	ok(s->up.wake_at <= s->now + s->params.heartbeat_us, "whose majority is waited for");
+	solo_tick(s, s->params.heartbeat_us);
+	ok(solo_count(s, PX_DO_SEND_ACCEPT, 3) == 1 && sent(s, 3, 0)->n_values == 1,
+	   "only so long: then everybody is asked");
+	solo_accepted(s, 3, base + 3);
+	is(s->view.chosen, base + 2, "and it is chosen without the slow one");
+	solo_batch(s, "c");
+	ok(solo_count(s, PX_DO_SEND_ACCEPT, 3) == 1 && solo_count(s, PX_DO_SEND_ACCEPT, 2) == 0,
+	   "who is no longer asked first");
+	solo_forward(s, 2, 1, true, 1, 1);
+	ok(solo_count(s, PX_DO_SEND_ACCEPT, 2) >= 1 && sent(s, 2, 0)->n_values == 2,
+	   "but hears of a value with its own batch at once, and of what lies below");
+	solo_free(s);
+}
+
 /* Settings that change within a life. */
 static void
 test_retime(void)
@@ -607,6 +657,7 @@ run_tests(void)
 	test_chunks();
 	test_pipeline_gap();
 	test_tell_delay();
+	test_thrifty();
 	test_retime();
 	test_foreign_chosen();
 }
