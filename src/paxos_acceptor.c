@@ -90,9 +90,9 @@ PG_FUNCTION_INFO_V1(paxos_sql_hand_over);
 PG_FUNCTION_INFO_V1(paxos_sql_forward);
 
 /* No leader of ours grants more; keeps now + lease_us far from overflow. */
-#define MAX_LEASE_US	(UINT64CONST(24) * 60 * 60 * 1000 * 1000)
+#define MAX_LEASE_US (UINT64CONST(24) * 60 * 60 * 1000 * 1000)
 
-#define MAX_ROUND_LEAP	(UINT64CONST(1) << 32)
+#define MAX_ROUND_LEAP (UINT64CONST(1) << 32)
 
 /* A durable transition from its copy to its publication. */
 typedef enum TransitionKind
@@ -106,32 +106,32 @@ typedef enum TransitionKind
 typedef struct Transition
 {
 	TransitionKind kind;
-	px_usec		now;			/* receipt */
-	uint64		owner;
+	px_usec now; /* receipt */
+	uint64 owner;
 	union
 	{
-		px_prepare	prepare;
-		px_accept	accept;		/* values not looked at again */
+		px_prepare prepare;
+		px_accept accept; /* values not looked at again */
 		struct
 		{
-			px_slot		first;
-			px_slot		last;
-		}			fetched;
-	}			m;
-	px_slot		applied;
-	px_slot		durable;
-	px_acceptor_todo todo;		/* what was made durable */
+			px_slot first;
+			px_slot last;
+		} fetched;
+	} m;
+	px_slot applied;
+	px_slot durable;
+	px_acceptor_todo todo; /* what was made durable */
 	union
 	{
-		px_promise	promise;
+		px_promise promise;
 		px_accepted accepted;
-	}			reply;
-	px_usec		busy;			/* what this backend set accept_busy_since_us to; 0:
+	} reply;
+	px_usec busy; /* what this backend set accept_busy_since_us to; 0:
 								 * nothing */
 } Transition;
 
-static Transition staged;		/* at most one per backend; kind NO_TRANSITION: none */
-static uint64 my_owner = 0;		/* this backend's number as a connection */
+static Transition staged;   /* at most one per backend; kind NO_TRANSITION: none */
+static uint64 my_owner = 0; /* this backend's number as a connection */
 
 static void end_of_transaction(XactEvent event, void *arg);
 
@@ -157,18 +157,13 @@ paxos_acceptor_look(void)
 static void
 wake_for_change(const px_acceptor *before, const px_acceptor *after)
 {
-	if (after->chosen != before->chosen ||
-		after->told_chosen != before->told_chosen ||
+	if (after->chosen != before->chosen || after->told_chosen != before->told_chosen ||
 		after->positioned != before->positioned)
 		paxos_wake_learner_for_chosen();
-	if (after->promised != before->promised ||
-		after->open != before->open ||
-		after->stream != before->stream ||
-		after->positioned != before->positioned ||
-		after->lost_at != before->lost_at ||
-		after->handover != before->handover ||
-		after->truncated != before->truncated ||
-		after->read.seq != before->read.seq ||
+	if (after->promised != before->promised || after->open != before->open ||
+		after->stream != before->stream || after->positioned != before->positioned ||
+		after->lost_at != before->lost_at || after->handover != before->handover ||
+		after->truncated != before->truncated || after->read.seq != before->read.seq ||
 		after->read.incarnation != before->read.incarnation)
 		paxos_wake_proposer();
 }
@@ -251,13 +246,12 @@ run(px_acceptor *a, px_acceptor_todo *todo)
 	switch (staged.kind)
 	{
 		case PREPARE:
-			px_acceptor_prepare(a, &staged.m.prepare, staged.owner, staged.now,
-								todo, &staged.reply.promise);
+			px_acceptor_prepare(a, &staged.m.prepare, staged.owner, staged.now, todo,
+								&staged.reply.promise);
 			break;
 		case ACCEPT:
-			px_acceptor_accept(a, &staged.m.accept, staged.owner, staged.now,
-							   staged.applied, staged.durable,
-							   todo, &staged.reply.accepted);
+			px_acceptor_accept(a, &staged.m.accept, staged.owner, staged.now, staged.applied,
+							   staged.durable, todo, &staged.reply.accepted);
 			break;
 		case FETCHED:
 			memset(todo, 0, sizeof(*todo));
@@ -272,8 +266,9 @@ run(px_acceptor *a, px_acceptor_todo *todo)
 static px_refusal
 staged_refusal(void)
 {
-	return staged.kind == PREPARE ? staged.reply.promise.refusal :
-		staged.kind == ACCEPT ? staged.reply.accepted.refusal : PX_REFUSED_NOT;
+	return staged.kind == PREPARE  ? staged.reply.promise.refusal
+		   : staged.kind == ACCEPT ? staged.reply.accepted.refusal
+								   : PX_REFUSED_NOT;
 }
 
 /*
@@ -324,7 +319,7 @@ publish(void)
 	px_acceptor before;
 	px_acceptor after;
 	px_acceptor_todo todo;
-	px_refusal	refusal = staged_refusal();
+	px_refusal refusal = staged_refusal();
 
 	LWLockAcquire(paxos_acceptor_lock, LW_EXCLUSIVE);
 	before = paxos_shared->acceptor;
@@ -345,13 +340,13 @@ publish(void)
 
 	wake_for_change(&before, &after);
 	if (staged.kind == FETCHED && after.chosen != before.chosen)
-		paxos_wake_proposer();	/* a candidate may be waiting to catch up */
+		paxos_wake_proposer(); /* a candidate may be waiting to catch up */
 }
 
 static void
 end_of_transaction(XactEvent event, void *arg)
 {
-	bool		commit = event == XACT_EVENT_COMMIT;
+	bool commit = event == XACT_EVENT_COMMIT;
 
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
 		return;
@@ -375,7 +370,7 @@ end_of_transaction(XactEvent event, void *arg)
 		 * Only what is ours: a backend whose stream was closed while it waited
 		 * must not wipe out the mark of the one that came after.
 		 */
-		uint64		mine = staged.busy;
+		uint64 mine = staged.busy;
 
 		(void) pg_atomic_compare_exchange_u64(&paxos_shared->accept_busy_since_us, &mine, 0);
 		staged.busy = 0;
@@ -392,8 +387,8 @@ paxos_commit_locally(void)
 {
 	ForceSyncCommit();
 	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
-		(void) set_config_option("synchronous_commit", "local", PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, ERROR, false);
+		(void) set_config_option("synchronous_commit", "local", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, ERROR, false);
 }
 
 /*
@@ -437,11 +432,10 @@ paxos_log_store_fetched(const px_entry *entries, int n)
 	staged.m.fetched.last = entries[n - 1].slot;
 	copy = paxos_acceptor_look();
 	if (entries[0].slot > copy.chosen + 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("fetched entries begin at slot " UINT64_FORMAT
-						", above the chosen watermark " UINT64_FORMAT,
-						entries[0].slot, copy.chosen)));
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+						errmsg("fetched entries begin at slot " UINT64_FORMAT
+							   ", above the chosen watermark " UINT64_FORMAT,
+							   entries[0].slot, copy.chosen)));
 	(void) stage();
 	for (int i = 0; i < n; i++)
 	{
@@ -471,53 +465,47 @@ paxos_log_store_fetched(const px_entry *entries, int n)
 uint64
 paxos_arg_u64(FunctionCallInfo fcinfo, int n, const char *name)
 {
-	int64		v;
+	int64 v;
 
 	if (PG_ARGISNULL(n))
 		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name)));
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
 	v = PG_GETARG_INT64(n);
 
 	/* Far below the end of the range, so that sums of two do not overflow. */
 	if (v < 0 || v > PG_INT64_MAX / 4 * 3)
 		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("%s is out of range", name)));
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("%s is out of range", name)));
 	return (uint64) v;
 }
 
 int
-paxos_arg_bytes_array(FunctionCallInfo fcinfo, int n, const char *name,
-					  int max, uint32 max_bytes, px_bytes *elements)
+paxos_arg_bytes_array(FunctionCallInfo fcinfo, int n, const char *name, int max, uint32 max_bytes,
+					  px_bytes *elements)
 {
-	ArrayType  *array;
-	Datum	   *values;
-	bool	   *nulls;
-	int			count;
+	ArrayType *array;
+	Datum *values;
+	bool *nulls;
+	int count;
 
 	if (PG_ARGISNULL(n))
 		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name)));
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
 	array = PG_GETARG_ARRAYTYPE_P(n);
 	if (ARR_NDIM(array) > 1 || ARR_ELEMTYPE(array) != BYTEAOID || array_contains_nulls(array))
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("%s must be a one-dimensional array without nulls", name)));
+		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+						errmsg("%s must be a one-dimensional array without nulls", name)));
 	if (ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) > max)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("%s has more than %d elements", name, max)));
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("%s has more than %d elements", name, max)));
 	deconstruct_array(array, BYTEAOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
 	for (int i = 0; i < count; i++)
 	{
-		bytea	   *v = DatumGetByteaPP(values[i]);
+		bytea *v = DatumGetByteaPP(values[i]);
 
 		if (VARSIZE_ANY_EXHDR(v) > max_bytes)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("an element of %s is longer than %u bytes", name, max_bytes)));
+			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+							errmsg("an element of %s is longer than %u bytes", name, max_bytes)));
 		elements[i].data = (const uint8_t *) VARDATA_ANY(v);
 		elements[i].len = VARSIZE_ANY_EXHDR(v);
 	}
@@ -527,13 +515,11 @@ paxos_arg_bytes_array(FunctionCallInfo fcinfo, int n, const char *name,
 static px_ballot
 arg_ballot(FunctionCallInfo fcinfo, int n, const char *name)
 {
-	px_ballot	ballot = paxos_arg_u64(fcinfo, n, name);
+	px_ballot ballot = paxos_arg_u64(fcinfo, n, name);
 
 	if (ballot != 0 && (px_ballot_round(ballot) == 0 || px_ballot_node(ballot) == 0 ||
 						px_ballot_round(ballot) > PX_MAX_ROUND))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s is no ballot", name)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is no ballot", name)));
 	return ballot;
 }
 
@@ -545,16 +531,14 @@ arg_ballot(FunctionCallInfo fcinfo, int n, const char *name)
 static px_ballot
 arg_own_ballot(FunctionCallInfo fcinfo, int n, px_node from)
 {
-	px_ballot	ballot = arg_ballot(fcinfo, n, "ballot");
+	px_ballot ballot = arg_ballot(fcinfo, n, "ballot");
 
 	if (px_ballot_node(ballot) != from)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the ballot is not one of node %u", from)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the ballot is not one of node %u", from)));
 	if (px_ballot_round(ballot) > px_ballot_round(paxos_acceptor_look().promised) + MAX_ROUND_LEAP)
 		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("the ballot leaps too far")));
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("the ballot leaps too far")));
 	return ballot;
 }
 
@@ -563,53 +547,48 @@ arg_bool(FunctionCallInfo fcinfo, int n, const char *name)
 {
 	if (PG_ARGISNULL(n))
 		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name)));
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
 	return PG_GETARG_BOOL(n);
 }
 
 px_node
 paxos_peer_check(FunctionCallInfo fcinfo, bool *may_vote)
 {
-	static Oid	checked_database = InvalidOid;
-	pg_uuid_t  *cluster;
-	pg_uuid_t	own;
-	int32		version;
-	int32		sender;
-	Oid			relid;
+	static Oid checked_database = InvalidOid;
+	pg_uuid_t *cluster;
+	pg_uuid_t own;
+	int32 version;
+	int32 sender;
+	Oid relid;
 	PaxosMembership membership;
-	bool		known;
+	bool known;
 
 	paxos_require_preload();
 	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("this server is a physical standby and no member of any cluster")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("this server is a physical standby and no member of any cluster")));
 	if (checked_database != MyDatabaseId)
 	{
-		char	   *name = get_database_name(MyDatabaseId);
+		char *name = get_database_name(MyDatabaseId);
 
 		if (name == NULL || strcmp(name, paxos_database) != 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("the node of this server is in database \"%s\", not in this one",
-							paxos_database)));
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("the node of this server is in database \"%s\", not in this one",
+								   paxos_database)));
 		checked_database = MyDatabaseId;
 	}
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("cluster, version and sender must not be null")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("cluster, version and sender must not be null")));
 	cluster = PG_GETARG_UUID_P(0);
 	version = PG_GETARG_INT32(1);
 	sender = PG_GETARG_INT32(2);
 
 	if (version != PAXOS_PROTOCOL_VERSION)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("the peer speaks protocol version %d, this node version %d",
-						version, PAXOS_PROTOCOL_VERSION),
-				 errhint("Install the same version of paxos_ext on all nodes.")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("the peer speaks protocol version %d, this node version %d", version,
+							   PAXOS_PROTOCOL_VERSION),
+						errhint("Install the same version of paxos_ext on all nodes.")));
 
 	/*
 	 * What shared memory says must be what the tables of *this* extension say.
@@ -625,21 +604,19 @@ paxos_peer_check(FunctionCallInfo fcinfo, bool *may_vote)
 		(void) paxos_node_load();
 
 	if (paxos_shared->hold_off)
-		ereport(FATAL,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("database \"%s\" is being dropped", paxos_database)));
+		ereport(FATAL, (errcode(ERRCODE_OBJECT_IN_USE),
+						errmsg("database \"%s\" is being dropped", paxos_database)));
 
 	LWLockAcquire(paxos_identity_lock, LW_SHARED);
 	membership = paxos_shared->membership;
 	own = paxos_shared->cluster_id;
 	known = sender > 0 && sender <= PG_UINT16_MAX &&
-		px_config_find(&paxos_shared->config, (px_node) sender) >= 0;
+			px_config_find(&paxos_shared->config, (px_node) sender) >= 0;
 	LWLockRelease(paxos_identity_lock);
 
 	if (membership < PAXOS_FORMING)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("this node is in no cluster")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("this node is in no cluster")));
 	if (memcmp(cluster, &own, sizeof(own)) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -653,9 +630,8 @@ paxos_peer_check(FunctionCallInfo fcinfo, bool *may_vote)
 				 errmsg("this node has not begun: its cluster has not been formed completely"),
 				 errhint("Call paxos_create_cluster() again with the same connection strings.")));
 	if (!known)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("node %d is no member of this cluster", sender)));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("node %d is no member of this cluster", sender)));
 
 	/*
 	 * This process' own view of the settings: it reads the file again before
@@ -663,7 +639,7 @@ paxos_peer_check(FunctionCallInfo fcinfo, bool *may_vote)
 	 */
 	if (may_vote != NULL)
 		*may_vote = membership == PAXOS_MEMBER &&
-			((enableFsync && fullPageWrites) || paxos_allow_unsafe_fsync);
+					((enableFsync && fullPageWrites) || paxos_allow_unsafe_fsync);
 	return (px_node) sender;
 }
 
@@ -676,25 +652,20 @@ paxos_peer_check(FunctionCallInfo fcinfo, bool *may_vote)
 typedef struct ResultColumn
 {
 	const char *name;
-	Oid			type;
+	Oid type;
 } ResultColumn;
 
 static const ResultColumn promise_columns[] = {
-	{"refusal", INT4OID}, {"promised", INT8OID}, {"chosen", INT8OID},
-	{"truncated", INT8OID}, {"last_slot", INT8OID}, {"slots", INT8ARRAYOID},
-	{"ballots", INT8ARRAYOID}, {"chosens", BOOLARRAYOID}, {"vals", BYTEAARRAYOID}
-};
+	{"refusal", INT4OID},      {"promised", INT8OID},     {"chosen", INT8OID},
+	{"truncated", INT8OID},    {"last_slot", INT8OID},    {"slots", INT8ARRAYOID},
+	{"ballots", INT8ARRAYOID}, {"chosens", BOOLARRAYOID}, {"vals", BYTEAARRAYOID}};
 
 static const ResultColumn accepted_columns[] = {
-	{"refusal", INT4OID}, {"promised", INT8OID}, {"stream_first", INT8OID},
-	{"next_slot", INT8OID}, {"applied", INT8OID}, {"durable", INT8OID},
-	{"truncated", INT8OID}
-};
+	{"refusal", INT4OID}, {"promised", INT8OID}, {"stream_first", INT8OID}, {"next_slot", INT8OID},
+	{"applied", INT8OID}, {"durable", INT8OID},  {"truncated", INT8OID}};
 
 static const ResultColumn prevote_columns[] = {
-	{"refusal", INT4OID}, {"promised", INT8OID}, {"voter_chosen", INT8OID},
-	{"truncated", INT8OID}
-};
+	{"refusal", INT4OID}, {"promised", INT8OID}, {"voter_chosen", INT8OID}, {"truncated", INT8OID}};
 
 static TupleDesc
 result_descriptor(TupleDesc *cache, const ResultColumn *columns, int n)
@@ -702,7 +673,7 @@ result_descriptor(TupleDesc *cache, const ResultColumn *columns, int n)
 	if (*cache == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-		TupleDesc	desc = CreateTemplateTupleDesc(n);
+		TupleDesc desc = CreateTemplateTupleDesc(n);
 
 		for (int i = 0; i < n; i++)
 			TupleDescInitEntry(desc, i + 1, columns[i].name, columns[i].type, -1, 0);
@@ -716,8 +687,8 @@ static Datum
 accepted_row(const px_accepted *reply)
 {
 	static TupleDesc desc = NULL;
-	Datum		values[lengthof(accepted_columns)];
-	bool		nulls[lengthof(accepted_columns)] = {false};
+	Datum values[lengthof(accepted_columns)];
+	bool nulls[lengthof(accepted_columns)] = {false};
 
 	values[0] = Int32GetDatum(reply->refusal);
 	values[1] = Int64GetDatum((int64) reply->promised);
@@ -726,25 +697,24 @@ accepted_row(const px_accepted *reply)
 	values[4] = Int64GetDatum((int64) reply->applied);
 	values[5] = Int64GetDatum((int64) reply->durable);
 	values[6] = Int64GetDatum((int64) reply->truncated);
-	return HeapTupleGetDatum(heap_form_tuple(result_descriptor(&desc, accepted_columns,
-															   lengthof(accepted_columns)),
-											 values, nulls));
+	return HeapTupleGetDatum(heap_form_tuple(
+		result_descriptor(&desc, accepted_columns, lengthof(accepted_columns)), values, nulls));
 }
 
 static Datum
 promise_row(const px_promise *reply, const px_entry *entries, int n, px_slot last)
 {
 	static TupleDesc desc = NULL;
-	Datum		values[lengthof(promise_columns)];
-	bool		nulls[lengthof(promise_columns)] = {false};
-	Datum		slots[PX_MAX_WINDOW];
-	Datum		ballots[PX_MAX_WINDOW];
-	Datum		chosens[PX_MAX_WINDOW];
-	Datum		vals[PX_MAX_WINDOW];
+	Datum values[lengthof(promise_columns)];
+	bool nulls[lengthof(promise_columns)] = {false};
+	Datum slots[PX_MAX_WINDOW];
+	Datum ballots[PX_MAX_WINDOW];
+	Datum chosens[PX_MAX_WINDOW];
+	Datum vals[PX_MAX_WINDOW];
 
 	for (int i = 0; i < n; i++)
 	{
-		bytea	   *v = palloc(VARHDRSZ + entries[i].value.len);
+		bytea *v = palloc(VARHDRSZ + entries[i].value.len);
 
 		SET_VARSIZE(v, VARHDRSZ + entries[i].value.len);
 		memcpy(VARDATA(v), entries[i].value.data, entries[i].value.len);
@@ -758,15 +728,14 @@ promise_row(const px_promise *reply, const px_entry *entries, int n, px_slot las
 	values[2] = Int64GetDatum((int64) reply->chosen);
 	values[3] = Int64GetDatum((int64) reply->truncated);
 	values[4] = Int64GetDatum((int64) last);
-	values[5] = PointerGetDatum(construct_array(slots, n, INT8OID, 8, FLOAT8PASSBYVAL,
-												TYPALIGN_DOUBLE));
-	values[6] = PointerGetDatum(construct_array(ballots, n, INT8OID, 8, FLOAT8PASSBYVAL,
-												TYPALIGN_DOUBLE));
+	values[5] =
+		PointerGetDatum(construct_array(slots, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[6] =
+		PointerGetDatum(construct_array(ballots, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	values[7] = PointerGetDatum(construct_array(chosens, n, BOOLOID, 1, true, TYPALIGN_CHAR));
 	values[8] = PointerGetDatum(construct_array(vals, n, BYTEAOID, -1, false, TYPALIGN_INT));
-	return HeapTupleGetDatum(heap_form_tuple(result_descriptor(&desc, promise_columns,
-															   lengthof(promise_columns)),
-											 values, nulls));
+	return HeapTupleGetDatum(heap_form_tuple(
+		result_descriptor(&desc, promise_columns, lengthof(promise_columns)), values, nulls));
 }
 
 /*
@@ -779,12 +748,11 @@ trace(const char *message, px_node from, px_ballot ballot, uint64 stream, px_slo
 {
 	if (paxos_trace_level < (refusal == PX_REFUSED_NOT ? PAXOS_TRACE_MESSAGES : PAXOS_TRACE_ROLES))
 		return;
-	ereport(LOG,
-			(errhidestmt(true), errhidecontext(true),
-			 errmsg("paxos: %s from node %u, ballot " UINT64_FORMAT ".%u, slot " UINT64_FORMAT
-					", stream " UINT64_FORMAT ": %s",
-					message, from, px_ballot_round(ballot), px_ballot_node(ballot), position, stream,
-					refusal == PX_REFUSED_NOT ? "taken" : px_refusal_name(refusal))));
+	ereport(LOG, (errhidestmt(true), errhidecontext(true),
+				  errmsg("paxos: %s from node %u, ballot " UINT64_FORMAT ".%u, slot " UINT64_FORMAT
+						 ", stream " UINT64_FORMAT ": %s",
+						 message, from, px_ballot_round(ballot), px_ballot_node(ballot), position,
+						 stream, refusal == PX_REFUSED_NOT ? "taken" : px_refusal_name(refusal))));
 }
 
 /*
@@ -798,15 +766,15 @@ Datum
 paxos_sql_prepare(PG_FUNCTION_ARGS)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	px_node		from;
-	bool		may_vote;
-	px_prepare	m;
+	px_node from;
+	bool may_vote;
+	px_prepare m;
 	px_acceptor copy;
-	px_entry	entries[PX_MAX_WINDOW];
-	int			n = 0;
-	px_slot		last = 0;
+	px_entry entries[PX_MAX_WINDOW];
+	int n = 0;
+	px_slot last = 0;
 	MemoryContext old;
-	Datum		row;
+	Datum row;
 
 	from = paxos_peer_check(fcinfo, &may_vote);
 	memset(&m, 0, sizeof(m));
@@ -819,7 +787,7 @@ paxos_sql_prepare(PG_FUNCTION_ARGS)
 
 	if (!may_vote)
 	{
-		px_promise	reply;
+		px_promise reply;
 		px_acceptor a = paxos_acceptor_look();
 
 		memset(&reply, 0, sizeof(reply));
@@ -844,14 +812,14 @@ paxos_sql_prepare(PG_FUNCTION_ARGS)
 	if (staged.reply.promise.refusal == PX_REFUSED_NOT)
 	{
 		write_row(&copy);
-		old = MemoryContextSwitchTo(caller);	/* outlives the commit */
+		old = MemoryContextSwitchTo(caller); /* outlives the commit */
 		n = paxos_log_above(m.w, PX_MAX_WINDOW, entries, &last);
 		MemoryContextSwitchTo(old);
 	}
 	PopActiveSnapshot();
 	if (staged.todo.persist_state)
 		paxos_commit_locally();
-	SPI_commit();				/* publishes, and gives the lock back */
+	SPI_commit(); /* publishes, and gives the lock back */
 	trace("prepare", from, m.ballot, m.stream, m.w, staged.reply.promise.refusal);
 
 	old = MemoryContextSwitchTo(caller);
@@ -871,9 +839,9 @@ accept_lightly(const px_accept *m, px_usec now, px_accepted *reply)
 	px_acceptor before;
 	px_acceptor after;
 	px_acceptor_todo todo;
-	px_slot		applied;
-	px_slot		durable;
-	bool		done = false;
+	px_slot applied;
+	px_slot durable;
+	bool done = false;
 
 	LWLockAcquire(paxos_learner_lock, LW_SHARED);
 	applied = paxos_shared->applied;
@@ -926,15 +894,15 @@ Datum
 paxos_sql_accept(PG_FUNCTION_ARGS)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	px_usec		now = paxos_now_us();
-	px_node		from;
-	bool		may_vote;
-	px_accept	m;
-	px_bytes	values[PX_MAX_WINDOW];
+	px_usec now = paxos_now_us();
+	px_node from;
+	bool may_vote;
+	px_accept m;
+	px_bytes values[PX_MAX_WINDOW];
 	px_accepted reply;
 	px_acceptor copy;
 	MemoryContext old;
-	Datum		row;
+	Datum row;
 
 	from = paxos_peer_check(fcinfo, &may_vote);
 	memset(&m, 0, sizeof(m));
@@ -955,12 +923,10 @@ paxos_sql_accept(PG_FUNCTION_ARGS)
 	m.read.index = paxos_arg_u64(fcinfo, 14, "read_index");
 	if (m.lease_us > MAX_LEASE_US)
 		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("lease_us is out of range")));
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("lease_us is out of range")));
 	if (m.first == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("first_slot must be positive")));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("first_slot must be positive")));
 	for (int i = 0; i < m.n_values; i++)
 	{
 		px_value_view view;
@@ -1015,12 +981,12 @@ paxos_sql_accept(PG_FUNCTION_ARGS)
 	copy = stage();
 	if (staged.reply.accepted.refusal == PX_REFUSED_NOT)
 	{
-		px_entry	entries[PX_MAX_WINDOW];
+		px_entry entries[PX_MAX_WINDOW];
 
 		write_row(&copy);
 		for (int i = 0; i < staged.todo.store; i++)
 		{
-			int			j = staged.todo.skip + i;
+			int j = staged.todo.skip + i;
 
 			entries[i].slot = m.first + j;
 			entries[i].ballot = m.ballot;
@@ -1033,8 +999,8 @@ paxos_sql_accept(PG_FUNCTION_ARGS)
 	PopActiveSnapshot();
 	if (staged.todo.persist_state || staged.todo.store > 0)
 	{
-		bool		stored = staged.todo.store > 0;
-		px_usec		before = paxos_now_us();
+		bool stored = staged.todo.store > 0;
+		px_usec before = paxos_now_us();
 
 		paxos_commit_locally();
 		SPI_commit();
@@ -1059,12 +1025,12 @@ Datum
 paxos_sql_pre_vote(PG_FUNCTION_ARGS)
 {
 	static TupleDesc desc = NULL;
-	bool		may_vote;
-	px_prevote	m;
+	bool may_vote;
+	px_prevote m;
 	px_acceptor a;
 	px_prevote_reply reply;
-	Datum		values[lengthof(prevote_columns)];
-	bool		nulls[lengthof(prevote_columns)] = {false};
+	Datum values[lengthof(prevote_columns)];
+	bool nulls[lengthof(prevote_columns)] = {false};
 
 	m.from = paxos_peer_check(fcinfo, &may_vote);
 	m.chosen = paxos_arg_u64(fcinfo, 3, "chosen");
@@ -1078,10 +1044,8 @@ paxos_sql_pre_vote(PG_FUNCTION_ARGS)
 	values[1] = Int64GetDatum((int64) reply.promised);
 	values[2] = Int64GetDatum((int64) reply.chosen);
 	values[3] = Int64GetDatum((int64) reply.truncated);
-	PG_RETURN_DATUM(HeapTupleGetDatum(
-						heap_form_tuple(result_descriptor(&desc, prevote_columns,
-														  lengthof(prevote_columns)),
-										values, nulls)));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(
+		result_descriptor(&desc, prevote_columns, lengthof(prevote_columns)), values, nulls)));
 }
 
 /*
@@ -1090,9 +1054,9 @@ paxos_sql_pre_vote(PG_FUNCTION_ARGS)
 Datum
 paxos_sql_hand_over(PG_FUNCTION_ARGS)
 {
-	bool		may_vote;
+	bool may_vote;
 	px_handover m;
-	bool		taken = false;
+	bool taken = false;
 
 	memset(&m, 0, sizeof(m));
 	m.from = paxos_peer_check(fcinfo, &may_vote);
@@ -1110,7 +1074,9 @@ paxos_sql_hand_over(PG_FUNCTION_ARGS)
 	if (taken)
 		paxos_wake_proposer();
 	trace("hand-over", m.from, m.ballot, 0, 0,
-		  taken ? PX_REFUSED_NOT : may_vote ? PX_REFUSED_BALLOT : PX_REFUSED_NOT_VOTING);
+		  taken      ? PX_REFUSED_NOT
+		  : may_vote ? PX_REFUSED_BALLOT
+					 : PX_REFUSED_NOT_VOTING);
 	PG_RETURN_BOOL(taken);
 }
 
@@ -1123,9 +1089,9 @@ paxos_sql_hand_over(PG_FUNCTION_ARGS)
 Datum
 paxos_sql_forward(PG_FUNCTION_ARGS)
 {
-	px_forward	m;
-	px_bytes	batches[PX_MAX_OUTBOX];
-	bool		leads;
+	px_forward m;
+	px_bytes batches[PX_MAX_OUTBOX];
+	bool leads;
 
 	memset(&m, 0, sizeof(m));
 	m.from = paxos_peer_check(fcinfo, NULL);
@@ -1146,21 +1112,19 @@ paxos_sql_forward(PG_FUNCTION_ARGS)
 			view.sequence != first.sequence + i || first.sequence == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("origin batch %d of node %u is malformed or out of order",
-							i, m.from)));
+					 errmsg("origin batch %d of node %u is malformed or out of order", i, m.from)));
 	}
 
 	LWLockAcquire(paxos_proposer_lock, LW_SHARED);
 	leads = paxos_shared->proposer_procno >= 0 &&
-		(paxos_shared->role == PX_LEADER || paxos_shared->role == PX_RECOVERING);
+			(paxos_shared->role == PX_LEADER || paxos_shared->role == PX_RECOVERING);
 	LWLockRelease(paxos_proposer_lock);
 
 	if (leads && (m.n_batches > 0 || m.read_seq != 0))
 	{
 		if (!paxos_queue_put_forward(&m) && paxos_trace_level >= PAXOS_TRACE_ROLES)
-			ereport(LOG,
-					(errhidestmt(true), errhidecontext(true),
-					 errmsg("paxos: forward from node %u dropped: no room", m.from)));
+			ereport(LOG, (errhidestmt(true), errhidecontext(true),
+						  errmsg("paxos: forward from node %u dropped: no room", m.from)));
 		paxos_wake_proposer();
 	}
 	PG_RETURN_BOOL(leads);

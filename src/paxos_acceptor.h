@@ -14,14 +14,14 @@
  * Heavyweight locks of ours: LOCKTAG_ADVISORY with a field 4 that no user's
  * advisory lock has, and one number each.
  */
-#define PAXOS_LOCK_FIELD4		0x5058
-#define PAXOS_LOCK_ACCEPTOR		1	/* paxos_log.c, transaction-long */
-#define PAXOS_LOCK_FORMING		2	/* paxos_cluster.c, session-long */
+#define PAXOS_LOCK_FIELD4 0x5058
+#define PAXOS_LOCK_ACCEPTOR 1 /* paxos_log.c, transaction-long */
+#define PAXOS_LOCK_FORMING 2  /* paxos_cluster.c, session-long */
 
 /* ---- paxos_log.c ---- */
 
 /* A relation of schema paxos by name, in this database; InvalidOid if there is none. */
-extern Oid	paxos_internal_relid(const char *name);
+extern Oid paxos_internal_relid(const char *name);
 
 /*
  * Give the acceptor lock back before the transaction's end, for a caller that
@@ -39,9 +39,9 @@ extern void paxos_log_put_many(const px_entry *entries, int n);
 /* The row of paxos.acceptor under the active snapshot. */
 typedef struct PaxosAcceptorRow
 {
-	px_ballot	promised;
-	px_slot		truncated;
-	px_usec		longest_lease_us;
+	px_ballot promised;
+	px_slot truncated;
+	px_usec longest_lease_us;
 } PaxosAcceptorRow;
 
 extern PaxosAcceptorRow paxos_acceptor_row_read(void);
@@ -60,8 +60,8 @@ extern px_node paxos_peer_check(FunctionCallInfo fcinfo, bool *may_vote);
 extern uint64 paxos_arg_u64(FunctionCallInfo fcinfo, int n, const char *name);
 
 /* Elements of a one-dimensional bytea array without NULLs, at most max of them. */
-extern int	paxos_arg_bytes_array(FunctionCallInfo fcinfo, int n, const char *name,
-								  int max, uint32 max_bytes, px_bytes *elements);
+extern int paxos_arg_bytes_array(FunctionCallInfo fcinfo, int n, const char *name, int max,
+								 uint32 max_bytes, px_bytes *elements);
 
 /* Be told of the end of this backend's transactions; the lock and whatever is
  * staged depend on it. */
@@ -70,4 +70,4 @@ extern void paxos_acceptor_watch_transaction(void);
 /* The transaction's commit waits for our own disk and for no standby's. */
 extern void paxos_commit_locally(void);
 
-#endif							/* PAXOS_ACCEPTOR_H */
+#endif /* PAXOS_ACCEPTOR_H */

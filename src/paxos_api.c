@@ -1211,7 +1211,8 @@ put_image(const char *json, bool visible, Datum *value, bool *isnull)
 		ereport(WARNING,
 				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
 				 errmsg("the row cannot be shown as jsonb"),
-				 errdetail("The command was decided all the same: what else the result says is true.")));
+				 errdetail(
+					 "The command was decided all the same: what else the result says is true.")));
 	}
 }
 

@@ -74,39 +74,39 @@
 
 typedef struct ColumnInfo
 {
-	bool		settable;		/* neither dropped nor generated */
-	bool		is_domain;
-	Oid			type;
-	Oid			base_type;
-	int32		typmod;
-	int32		base_typmod;
-	Oid			collation;
-	Oid			ioparam;
-	FmgrInfo	input;
+	bool settable; /* neither dropped nor generated */
+	bool is_domain;
+	Oid type;
+	Oid base_type;
+	int32 typmod;
+	int32 base_typmod;
+	Oid collation;
+	Oid ioparam;
+	FmgrInfo input;
 
 	/* looked up when first needed; fn_oid 0 until then */
-	FmgrInfo	add;
-	FmgrInfo	subtract;
-	FmgrInfo	fit;			/* cast to the type's own modifier */
-	bool		fit_known;
-	void	   *domain_extra;
+	FmgrInfo add;
+	FmgrInfo subtract;
+	FmgrInfo fit; /* cast to the type's own modifier */
+	bool fit_known;
+	void *domain_extra;
 	TypeCacheEntry *order;
 } ColumnInfo;
 
 typedef struct PaxosRelInfo
 {
-	Oid			relid;			/* hash key */
-	bool		valid;			/* cleared by invalidation */
-	bool		struck;			/* by one, since it began to be built */
-	MemoryContext cxt;			/* holds everything below */
-	Oid			owner;
-	bool		has_domain;
-	int			natts;
+	Oid relid;         /* hash key */
+	bool valid;        /* cleared by invalidation */
+	bool struck;       /* by one, since it began to be built */
+	MemoryContext cxt; /* holds everything below */
+	Oid owner;
+	bool has_domain;
+	int natts;
 	ColumnInfo *columns;
-	Oid			pk_index;
-	int			n_key;
-	AttrNumber	key[INDEX_MAX_KEYS];
-	ScanKeyData scankey[INDEX_MAX_KEYS];	/* without arguments */
+	Oid pk_index;
+	int n_key;
+	AttrNumber key[INDEX_MAX_KEYS];
+	ScanKeyData scankey[INDEX_MAX_KEYS]; /* without arguments */
 } PaxosRelInfo;
 
 static HTAB *infos = NULL;
@@ -155,13 +155,13 @@ paxos_apply_forget(void)
 static Oid
 primary_key_index(Relation rel)
 {
-	List	   *indexes = RelationGetIndexList(rel);
-	Oid			result = InvalidOid;
-	ListCell   *lc;
+	List *indexes = RelationGetIndexList(rel);
+	Oid result = InvalidOid;
+	ListCell *lc;
 
-	foreach(lc, indexes)
+	foreach (lc, indexes)
 	{
-		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
+		HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
 
 		if (HeapTupleIsValid(tuple))
 		{
@@ -179,16 +179,16 @@ primary_key_index(Relation rel)
 static PaxosRelInfo *
 rel_info(Relation rel)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
-	Oid			relid = RelationGetRelid(rel);
+	TupleDesc desc = RelationGetDescr(rel);
+	Oid relid = RelationGetRelid(rel);
 	PaxosRelInfo *info;
-	bool		found;
+	bool found;
 	MemoryContext old;
-	Relation	pk;
+	Relation pk;
 
 	if (infos == NULL)
 	{
-		HASHCTL		ctl = {0};
+		HASHCTL ctl = {0};
 
 		ctl.keysize = sizeof(Oid);
 		ctl.entrysize = sizeof(PaxosRelInfo);
@@ -220,7 +220,7 @@ rel_info(Relation rel)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		ColumnInfo *column = &info->columns[i];
-		Oid			input;
+		Oid input;
 
 		if (att->attisdropped)
 			continue;
@@ -239,16 +239,15 @@ rel_info(Relation rel)
 
 	info->pk_index = primary_key_index(rel);
 	if (!OidIsValid(info->pk_index))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("consensus table \"%s\" has no valid primary key on this node",
-						RelationGetRelationName(rel))));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("consensus table \"%s\" has no valid primary key on this node",
+							   RelationGetRelationName(rel))));
 	pk = index_open(info->pk_index, RowExclusiveLock);
 	info->n_key = IndexRelationGetNumberOfKeyAttributes(pk);
 	for (int i = 0; i < info->n_key; i++)
 	{
-		Oid			op = get_opfamily_member(pk->rd_opfamily[i], pk->rd_opcintype[i],
-											 pk->rd_opcintype[i], BTEqualStrategyNumber);
+		Oid op = get_opfamily_member(pk->rd_opfamily[i], pk->rd_opcintype[i], pk->rd_opcintype[i],
+									 BTEqualStrategyNumber);
 
 		if (!OidIsValid(op))
 			elog(ERROR, "no equality operator for column %d of index %u", i + 1, info->pk_index);
@@ -272,28 +271,28 @@ rel_info(Relation rel)
 
 typedef struct ApplyTable
 {
-	int64		table_id;
+	int64 table_id;
 	PaxosRelInfo *info;
-	Relation	rel;
-	Relation	pk;				/* one of result's indexes */
+	Relation rel;
+	Relation pk; /* one of result's indexes */
 	ResultRelInfo *result;
-	TupleTableSlot *found;		/* the row as it stands */
-	TupleTableSlot *fresh;		/* the row to store */
+	TupleTableSlot *found; /* the row as it stands */
+	TupleTableSlot *fresh; /* the row to store */
 } ApplyTable;
 
 struct PaxosApply
 {
-	MemoryContext cxt;			/* deleted at the end */
-	MemoryContext command_cxt;	/* reset before each command */
-	EState	   *estate;
-	List	   *tables;			/* of ApplyTable * */
+	MemoryContext cxt;         /* deleted at the end */
+	MemoryContext command_cxt; /* reset before each command */
+	EState *estate;
+	List *tables; /* of ApplyTable * */
 };
 
 PaxosApply *
 paxos_apply_begin(void)
 {
-	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "paxos apply",
-											  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext cxt =
+		AllocSetContextCreate(CurrentMemoryContext, "paxos apply", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	PaxosApply *apply = palloc0(sizeof(PaxosApply));
 
@@ -307,16 +306,16 @@ paxos_apply_begin(void)
 void
 paxos_apply_end(PaxosApply *apply)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, apply->tables)
+	foreach (lc, apply->tables)
 	{
 		ApplyTable *t = lfirst(lc);
 
 		ExecDropSingleTupleTableSlot(t->found);
 		ExecDropSingleTupleTableSlot(t->fresh);
 		ExecCloseIndices(t->result);
-		table_close(t->rel, NoLock);	/* locked to the transaction's end */
+		table_close(t->rel, NoLock); /* locked to the transaction's end */
 	}
 	FreeExecutorState(apply->estate);
 	MemoryContextDelete(apply->cxt);
@@ -326,13 +325,13 @@ paxos_apply_end(PaxosApply *apply)
 static ApplyTable *
 open_table(PaxosApply *apply, int64 table_id)
 {
-	Oid			relid;
+	Oid relid;
 	ApplyTable *t;
-	ListCell   *lc;
-	List	   *indexes;
+	ListCell *lc;
+	List *indexes;
 	MemoryContext old;
 
-	foreach(lc, apply->tables)
+	foreach (lc, apply->tables)
 	{
 		t = lfirst(lc);
 		if (t->table_id == table_id)
@@ -359,21 +358,21 @@ open_table(PaxosApply *apply, int64 table_id)
 	t->table_id = table_id;
 	t->rel = table_open(relid, NoLock);
 	if (t->rel->rd_rel->relkind != RELKIND_RELATION || !paxos_is_consensus_table(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("relation \"%s\" stands for consensus table " INT64_FORMAT " but is not one",
-						RelationGetRelationName(t->rel), table_id)));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("relation \"%s\" stands for consensus table " INT64_FORMAT
+							   " but is not one",
+							   RelationGetRelationName(t->rel), table_id)));
 
 	/* An index can be locked by itself (ALTER INDEX): clear that way too. */
 	indexes = RelationGetIndexList(t->rel);
-	foreach(lc, indexes)
+	foreach (lc, indexes)
 		(void) paxos_lock_for_apply(lfirst_oid(lc), RowExclusiveLock);
 	list_free(indexes);
 
 	t->info = rel_info(t->rel);
 	t->result = makeNode(ResultRelInfo);
 	InitResultRelInfo(t->result, t->rel, 0, NULL, 0);
-	t->result->ri_TrigDesc = NULL;	/* see the top of this file */
+	t->result->ri_TrigDesc = NULL; /* see the top of this file */
 	ExecOpenIndices(t->result, false);
 	for (int i = 0; i < t->result->ri_NumIndices; i++)
 	{
@@ -401,10 +400,9 @@ static ColumnInfo *
 column_info(ApplyTable *t, AttrNumber attnum)
 {
 	if (attnum < 1 || attnum > t->info->natts || !t->info->columns[attnum - 1].settable)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("column number %d of table \"%s\" cannot be named in a command",
-						attnum, RelationGetRelationName(t->rel))));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("column number %d of table \"%s\" cannot be named in a command",
+							   attnum, RelationGetRelationName(t->rel))));
 	return &t->info->columns[attnum - 1];
 }
 
@@ -412,8 +410,8 @@ static Datum
 column_value(ColumnInfo *column, const PaxosColumn *c)
 {
 	/* even for NULL: a domain may refuse it */
-	return InputFunctionCall(&column->input, c->isnull ? NULL : c->text,
-							 column->ioparam, column->typmod);
+	return InputFunctionCall(&column->input, c->isnull ? NULL : c->text, column->ioparam,
+							 column->typmod);
 }
 
 /* What assigning a value computed in the base type to the column does to it. */
@@ -422,7 +420,7 @@ fit_column(ApplyTable *t, ColumnInfo *column, Datum value)
 {
 	if (!column->fit_known)
 	{
-		Oid			function = InvalidOid;
+		Oid function = InvalidOid;
 
 		if (column->base_typmod >= 0 &&
 			find_typmod_coercion_function(column->base_type, &function) == COERCION_PATH_FUNC)
@@ -442,25 +440,23 @@ column_arithmetic(ApplyTable *t, ColumnInfo *column, uint8 op, Datum left, Datum
 				  bool *isnull)
 {
 	LOCAL_FCINFO(fcinfo, 2);
-	FmgrInfo   *function = op == PAXOS_SET_ADD ? &column->add : &column->subtract;
-	Datum		value;
+	FmgrInfo *function = op == PAXOS_SET_ADD ? &column->add : &column->subtract;
+	Datum value;
 
 	if (!OidIsValid(function->fn_oid))
 	{
 		const char *name = op == PAXOS_SET_ADD ? "+" : "-";
-		Oid			operator;
+		Oid operator;
 
-		operator = OpernameGetOprid(list_make2(makeString(pstrdup("pg_catalog")),
-											   makeString(pstrdup(name))),
-									column->base_type, column->base_type);
+		operator= OpernameGetOprid(
+			list_make2(makeString(pstrdup("pg_catalog")), makeString(pstrdup(name))),
+			column->base_type, column->base_type);
 		if (!OidIsValid(operator) || get_op_rettype(operator) != column->base_type)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("type %s has no operator %s within itself",
-							format_type_be(column->base_type), name)));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("type %s has no operator %s within itself",
+								   format_type_be(column->base_type), name)));
 		fmgr_info_cxt(get_opcode(operator), function, t->info->cxt);
 	}
-
 
 	/*
 	 * Not FunctionCall2Coll(), for which a null is an internal error: two closed
@@ -484,10 +480,10 @@ static bool
 condition_holds(ApplyTable *t, const PaxosColumn *condition)
 {
 	ColumnInfo *column;
-	Datum		have;
-	Datum		want;
-	bool		have_null;
-	int			order;
+	Datum have;
+	Datum want;
+	bool have_null;
+	int order;
 
 	/* a generated column may be looked at, though not set */
 	if (condition->attnum < 1 || condition->attnum > t->info->natts ||
@@ -518,8 +514,8 @@ condition_holds(ApplyTable *t, const PaxosColumn *condition)
 				 errmsg("values of type %s cannot be compared", format_type_be(column->type)),
 				 errdetail("The type has no default operator class for access method \"btree\".")));
 	want = column_value(column, condition);
-	order = DatumGetInt32(FunctionCall2Coll(&column->order->cmp_proc_finfo,
-											column->collation, have, want));
+	order = DatumGetInt32(
+		FunctionCall2Coll(&column->order->cmp_proc_finfo, column->collation, have, want));
 	switch (condition->op)
 	{
 		case PAXOS_COND_EQ:
@@ -542,9 +538,9 @@ condition_holds(ApplyTable *t, const PaxosColumn *condition)
 static char *
 row_image(TupleTableSlot *row, MemoryContext where)
 {
-	Datum		json = DirectFunctionCall1(row_to_json, ExecFetchSlotHeapTupleDatum(row));
+	Datum json = DirectFunctionCall1(row_to_json, ExecFetchSlotHeapTupleDatum(row));
 	MemoryContext old = MemoryContextSwitchTo(where);
-	char	   *image = text_to_cstring(DatumGetTextPP(json));
+	char *image = text_to_cstring(DatumGetTextPP(json));
 
 	MemoryContextSwitchTo(old);
 	return image;
@@ -560,13 +556,12 @@ find_row(ApplyTable *t, const PaxosKeyedOp *op)
 	PaxosRelInfo *info = t->info;
 	ScanKeyData keys[INDEX_MAX_KEYS];
 	IndexScanDesc scan;
-	bool		found;
+	bool found;
 
 	if (op->n_key != info->n_key)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("key of table \"%s\" has %d columns, not %d",
-						RelationGetRelationName(t->rel), info->n_key, op->n_key)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("key of table \"%s\" has %d columns, not %d",
+							   RelationGetRelationName(t->rel), info->n_key, op->n_key)));
 	memcpy(keys, info->scankey, sizeof(ScanKeyData) * info->n_key);
 	for (int i = 0; i < info->n_key; i++)
 	{
@@ -578,15 +573,13 @@ find_row(ApplyTable *t, const PaxosKeyedOp *op)
 				c = &op->key[j];
 		}
 		if (c == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("column %d of the key of table \"%s\" is missing",
-							info->key[i], RelationGetRelationName(t->rel))));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("column %d of the key of table \"%s\" is missing", info->key[i],
+								   RelationGetRelationName(t->rel))));
 		if (c->isnull)
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("a key column of table \"%s\" is null",
-							RelationGetRelationName(t->rel))));
+			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+							errmsg("a key column of table \"%s\" is null",
+								   RelationGetRelationName(t->rel))));
 		keys[i].sk_argument = column_value(&info->columns[c->attnum - 1], c);
 	}
 
@@ -601,9 +594,9 @@ find_row(ApplyTable *t, const PaxosKeyedOp *op)
 static void
 store_row(PaxosApply *apply, ApplyTable *t, bool update)
 {
-	EState	   *estate = apply->estate;
+	EState *estate = apply->estate;
 	TupleConstr *constr = RelationGetDescr(t->rel)->constr;
-	List	   *recheck = NIL;
+	List *recheck = NIL;
 
 	ExecStoreVirtualTuple(t->fresh);
 	t->fresh->tts_tableOid = RelationGetRelid(t->rel);
@@ -627,8 +620,8 @@ store_row(PaxosApply *apply, ApplyTable *t, bool update)
 		PaxosUpdateIndexes indexes;
 
 		CheckCmdReplicaIdentity(t->rel, CMD_UPDATE);
-		simple_table_tuple_update(t->rel, &t->found->tts_tid, t->fresh,
-								  GetActiveSnapshot(), &indexes);
+		simple_table_tuple_update(t->rel, &t->found->tts_tid, t->fresh, GetActiveSnapshot(),
+								  &indexes);
 		if (t->result->ri_NumIndices > 0 && PaxosAnyIndexes(indexes))
 			recheck = PaxosInsertIndexTuples(t->result, t->fresh, estate, true, indexes);
 	}
@@ -636,8 +629,7 @@ store_row(PaxosApply *apply, ApplyTable *t, bool update)
 	{
 		simple_table_tuple_insert(t->rel, t->fresh);
 		if (t->result->ri_NumIndices > 0)
-			recheck = PaxosInsertIndexTuples(t->result, t->fresh, estate, false,
-											 PaxosAllIndexes);
+			recheck = PaxosInsertIndexTuples(t->result, t->fresh, estate, false, PaxosAllIndexes);
 	}
 
 	/*
@@ -645,10 +637,9 @@ store_row(PaxosApply *apply, ApplyTable *t, bool update)
 	 * none on a consensus table unless somebody went behind our back.
 	 */
 	if (recheck != NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("consensus table \"%s\" has a deferrable constraint",
-						RelationGetRelationName(t->rel))));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("consensus table \"%s\" has a deferrable constraint",
+							   RelationGetRelationName(t->rel))));
 }
 
 static void
@@ -675,10 +666,9 @@ insert_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op)
 	{
 		for (int i = 0; i < info->natts; i++)
 		{
-			if (info->columns[i].settable && info->columns[i].is_domain &&
-				t->fresh->tts_isnull[i])
-				(void) InputFunctionCall(&info->columns[i].input, NULL,
-										 info->columns[i].ioparam, info->columns[i].typmod);
+			if (info->columns[i].settable && info->columns[i].is_domain && t->fresh->tts_isnull[i])
+				(void) InputFunctionCall(&info->columns[i].input, NULL, info->columns[i].ioparam,
+										 info->columns[i].typmod);
 		}
 	}
 	store_row(apply, t, false);
@@ -687,7 +677,7 @@ insert_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op)
 static void
 update_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op)
 {
-	int			natts = t->info->natts;
+	int natts = t->info->natts;
 
 	slot_getallattrs(t->found);
 	ExecClearTuple(t->fresh);
@@ -699,8 +689,8 @@ update_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op)
 	{
 		const PaxosColumn *set = &op->sets[i];
 		ColumnInfo *column = column_info(t, set->attnum);
-		int			at = set->attnum - 1;
-		Datum		value = column_value(column, set);
+		int at = set->attnum - 1;
+		Datum value = column_value(column, set);
 
 		if (set->op == PAXOS_SET_ASSIGN)
 		{
@@ -710,15 +700,13 @@ update_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op)
 		else if (set->isnull || t->found->tts_isnull[at])
 		{
 			if (column->is_domain)
-				domain_check((Datum) 0, true, column->type, &column->domain_extra,
-							 t->info->cxt);
+				domain_check((Datum) 0, true, column->type, &column->domain_extra, t->info->cxt);
 			t->fresh->tts_values[at] = (Datum) 0;
 			t->fresh->tts_isnull[at] = true;
 		}
 		else
-			t->fresh->tts_values[at] = column_arithmetic(t, column, set->op,
-														 t->found->tts_values[at], value,
-														 &t->fresh->tts_isnull[at]);
+			t->fresh->tts_values[at] = column_arithmetic(
+				t, column, set->op, t->found->tts_values[at], value, &t->fresh->tts_isnull[at]);
 	}
 	paxos_clear_row_locks(t->found);
 	store_row(apply, t, true);
@@ -741,10 +729,10 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 {
 	MemoryContext caller = CurrentMemoryContext;
 	ApplyTable *t;
-	Oid			save_user;
-	int			save_context;
-	int			nest_level;
-	bool		found;
+	Oid save_user;
+	int save_context;
+	int nest_level;
+	bool found;
 
 	memset(result, 0, sizeof(*result));
 	result->table_id = op->table_id;
@@ -755,8 +743,10 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 		result->failed = true;
 		result->sqlstate = ERRCODE_UNDEFINED_TABLE;
 		result->message = pstrdup("the table does not exist any more");
-		result->detail = psprintf("It was dropped, at an earlier slot, while the command was on its way (table id " INT64_FORMAT ").",
-								  op->table_id);
+		result->detail = psprintf(
+			"It was dropped, at an earlier slot, while the command was on its way (table id " INT64_FORMAT
+			").",
+			op->table_id);
 		return;
 	}
 

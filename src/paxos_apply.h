@@ -15,11 +15,11 @@
  * table ids: paxos.kv is PAXOS_KV_TABLE_ID; a table created at a slot has
  * (slot << 16 | index of the command within the slot), the same on every node.
  */
-#define PAXOS_KV_TABLE_ID	1
+#define PAXOS_KV_TABLE_ID 1
 #define PaxosTableId(at_slot, index) ((int64) ((at_slot) << 16 | (index)))
 
 /* paxos.tables: InvalidOid / 0 when unknown. */
-extern Oid	paxos_table_relid(int64 table_id);
+extern Oid paxos_table_relid(int64 table_id);
 extern int64 paxos_table_id(Oid relid);
 
 /* Is it a table with access method paxos (or a partition tree of such)?  Cheap:
@@ -60,7 +60,7 @@ extern void paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
  * (a local table in the way, a role missing here): the slot is tried again.
  * Always returns 0.
  */
-extern int	paxos_err_decided(void);
+extern int paxos_err_decided(void);
 
 /*
  * Is this an error that built-in functions raise of the values they are given, and
@@ -80,8 +80,8 @@ extern bool paxos_error_of_values(int sqlstate);
 typedef struct PaxosApply PaxosApply;
 
 extern PaxosApply *paxos_apply_begin(void);
-extern void paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op,
-							  bool want_previous, PaxosCommandResult *result);
+extern void paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
+							  PaxosCommandResult *result);
 extern void paxos_apply_end(PaxosApply *apply);
 
 /* After any error: whatever was cached from a moment before it is built anew. */
@@ -90,4 +90,4 @@ extern void paxos_apply_forget(void);
 /* The backstop on a consensus table: internal BEFORE triggers, ENABLE ALWAYS. */
 extern void paxos_backstop_create(Oid relid);
 
-#endif							/* PAXOS_APPLY_H */
+#endif /* PAXOS_APPLY_H */

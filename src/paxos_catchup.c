@@ -36,14 +36,14 @@
 #include "paxos_log.h"
 #include "paxos_node.h"
 
-#define FETCH_BYTES			(4 * 1024 * 1024)
-#define FETCH_TIMEOUT_MS	10000
-#define RETRY_FIRST_US		UINT64CONST(100000)
-#define RETRY_LAST_US		UINT64CONST(5000000)
+#define FETCH_BYTES (4 * 1024 * 1024)
+#define FETCH_TIMEOUT_MS 10000
+#define RETRY_FIRST_US UINT64CONST(100000)
+#define RETRY_LAST_US UINT64CONST(5000000)
 
 static PaxosConn *conn = NULL;
-static px_node conn_node = 0;	/* where it leads */
-static px_node last_asked = 0;	/* the round goes on behind it */
+static px_node conn_node = 0;  /* where it leads */
+static px_node last_asked = 0; /* the round goes on behind it */
 static px_usec retry_at = 0;
 static px_usec retry_us = 0;
 static bool complained = false; /* one LOG line per time of trouble */
@@ -57,7 +57,7 @@ paxos_catchup_retry_at(void)
 void
 paxos_catchup_close(void)
 {
-	PaxosConn  *c = conn;
+	PaxosConn *c = conn;
 
 	conn = NULL;
 	conn_node = 0;
@@ -93,12 +93,12 @@ complain(const char *name, px_slot from, const char *why)
 static List *
 members_to_ask(px_node prefer, MemoryContext where)
 {
-	List	   *result = NIL;
-	List	   *members;
-	ListCell   *lc;
+	List *result = NIL;
+	List *members;
+	ListCell *lc;
 	MemoryContext old;
-	px_node		self = paxos_shared->node_id;
-	px_node		leader;
+	px_node self = paxos_shared->node_id;
+	px_node leader;
 
 	LWLockAcquire(paxos_proposer_lock, LW_SHARED);
 	leader = paxos_shared->leader;
@@ -112,10 +112,10 @@ members_to_ask(px_node prefer, MemoryContext where)
 	for (int pass = 0; pass < 3; pass++)
 	{
 		/* the preferred one; those behind the one last asked; the rest */
-		foreach(lc, members)
+		foreach (lc, members)
 		{
 			PaxosMember *m = lfirst(lc);
-			int			when = m->node == prefer ? 0 : m->node > last_asked ? 1 : 2;
+			int when = m->node == prefer ? 0 : m->node > last_asked ? 1 : 2;
 
 			if (m->node != self && when == pass)
 			{
@@ -135,7 +135,7 @@ members_to_ask(px_node prefer, MemoryContext where)
 static bool
 connect_to(const PaxosMember *member, px_slot from)
 {
-	char	   *error = NULL;
+	char *error = NULL;
 
 	if (conn != NULL && conn_node == member->node)
 		return true;
@@ -153,7 +153,7 @@ connect_to(const PaxosMember *member, px_slot from)
 static uint64
 int8_of(const PGresult *res, int row, int column)
 {
-	uint64		v;
+	uint64 v;
 
 	memcpy(&v, PQgetvalue(res, row, column), sizeof(v));
 	return pg_ntoh64(v);
@@ -170,15 +170,15 @@ ask(const PaxosMember *member, px_slot from, px_slot to, px_entry **entries, int
 		"SELECT slot, ballot, value FROM paxos.fetch($1::uuid, $2::int, $3::int, "
 		"$4::bigint, $5::bigint, $6::int)";
 	const char *params[6];
-	char	   *error = NULL;
-	PGresult   *res;
-	int			rows;
+	char *error = NULL;
+	PGresult *res;
+	int rows;
 
 	*n = 0;
 	if (!connect_to(member, from))
 		return NULL;
-	params[0] = DatumGetCString(DirectFunctionCall1(uuid_out,
-													UUIDPGetDatum(&paxos_shared->cluster_id)));
+	params[0] =
+		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&paxos_shared->cluster_id)));
 	params[1] = psprintf("%d", PAXOS_PROTOCOL_VERSION);
 	params[2] = psprintf("%u", paxos_shared->node_id);
 	params[3] = psprintf(UINT64_FORMAT, from);
@@ -188,7 +188,8 @@ ask(const PaxosMember *member, px_slot from, px_slot to, px_entry **entries, int
 	if (res == NULL || PQresultStatus(res) != PGRES_TUPLES_OK)
 	{
 		complain(member->name, from,
-				 res == NULL ? (error != NULL ? error : "no answer") : pchomp(PQresultErrorMessage(res)));
+				 res == NULL ? (error != NULL ? error : "no answer")
+							 : pchomp(PQresultErrorMessage(res)));
 		if (res != NULL)
 			PQclear(res);
 		paxos_catchup_close();
@@ -199,7 +200,7 @@ ask(const PaxosMember *member, px_slot from, px_slot to, px_entry **entries, int
 	*entries = palloc(sizeof(px_entry) * Max(rows, 1));
 	for (int i = 0; i < rows; i++)
 	{
-		px_entry   *e = &(*entries)[i];
+		px_entry *e = &(*entries)[i];
 		px_value_view view;
 
 		if (PQgetlength(res, i, 0) != 8 || PQgetlength(res, i, 1) != 8)
@@ -230,21 +231,21 @@ ask(const PaxosMember *member, px_slot from, px_slot to, px_entry **entries, int
 bool
 paxos_catchup_fetch(px_slot from, px_slot to, px_node prefer)
 {
-	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "paxos fetch",
-											  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext cxt =
+		AllocSetContextCreate(CurrentMemoryContext, "paxos fetch", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
-	bool		stored = false;
-	ListCell   *lc;
-	List	   *members;
+	bool stored = false;
+	ListCell *lc;
+	List *members;
 
 	/* While it gives, the member at hand is asked on. */
 	members = members_to_ask(conn != NULL ? conn_node : prefer, cxt);
-	foreach(lc, members)
+	foreach (lc, members)
 	{
 		PaxosMember *member = lfirst(lc);
-		px_entry   *entries;
-		int			n;
-		PGresult   *res;
+		px_entry *entries;
+		int n;
+		PGresult *res;
 
 		CHECK_FOR_INTERRUPTS();
 		last_asked = member->node;
@@ -279,21 +280,21 @@ paxos_catchup_fetch(px_slot from, px_slot to, px_node prefer)
 bool
 paxos_catchup_entry(px_slot position, MemoryContext where, px_entry *entry)
 {
-	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "paxos fetch",
-											  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext cxt =
+		AllocSetContextCreate(CurrentMemoryContext, "paxos fetch", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
-	bool		found = false;
-	ListCell   *lc;
-	List	   *members;
+	bool found = false;
+	ListCell *lc;
+	List *members;
 
 	members = members_to_ask(0, cxt);
-	foreach(lc, members)
+	foreach (lc, members)
 	{
 		PaxosMember *member = lfirst(lc);
-		px_entry   *entries;
-		int			n;
-		PGresult   *res;
-		uint8_t    *copy;
+		px_entry *entries;
+		int n;
+		PGresult *res;
+		uint8_t *copy;
 
 		CHECK_FOR_INTERRUPTS();
 		last_asked = member->node;

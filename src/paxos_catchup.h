@@ -29,4 +29,4 @@ extern px_usec paxos_catchup_retry_at(void);
 /* Nothing is missing any more, or an error was thrown: the connection is closed. */
 extern void paxos_catchup_close(void);
 
-#endif							/* PAXOS_CATCHUP_H */
+#endif /* PAXOS_CATCHUP_H */

@@ -73,14 +73,16 @@ PG_FUNCTION_INFO_V1(paxos_form_reach);
 PG_FUNCTION_INFO_V1(paxos_form_record);
 PG_FUNCTION_INFO_V1(paxos_form_begin);
 
-#define EXEC_TIMEOUT_MS			10000
-#define CONNECT_PATIENCE_MS		Max(paxos_connect_timeout_ms, 10000)	/* once in a
+#define EXEC_TIMEOUT_MS 10000
+#define CONNECT_PATIENCE_MS \
+	Max(paxos_connect_timeout_ms, 10000) /* once in a
 																		 * cluster's life */
-#define LOCK_PATIENCE_MS		3000	/* a session that has just failed may hold it
+#define LOCK_PATIENCE_MS \
+	3000 /* a session that has just failed may hold it
 										 * for a moment longer */
-#define LEADER_PATIENCE_MS		30000
-#define MAX_CONFIG_BYTES		(PX_VALUE_HEADER_BYTES + \
-								 PX_MAX_MEMBERS * (PX_MAX_NAME + PX_MAX_CONNINFO + 16))
+#define LEADER_PATIENCE_MS 30000
+#define MAX_CONFIG_BYTES \
+	(PX_VALUE_HEADER_BYTES + PX_MAX_MEMBERS * (PX_MAX_NAME + PX_MAX_CONNINFO + 16))
 
 static char *
 uuid_text(const pg_uuid_t *uuid)
@@ -97,12 +99,11 @@ text_uuid(const char *text)
 static pg_uuid_t
 random_uuid(void)
 {
-	pg_uuid_t	uuid;
+	pg_uuid_t uuid;
 
 	if (!pg_strong_random(uuid.data, UUID_LEN))
 		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate random values")));
+				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
 	uuid.data[6] = (uuid.data[6] & 0x0f) | 0x40;
 	uuid.data[8] = (uuid.data[8] & 0x3f) | 0x80;
 	return uuid;
@@ -129,35 +130,35 @@ require_right_place(void)
 {
 	paxos_require_preload();
 	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("a physical standby cannot be a node of a cluster")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("a physical standby cannot be a node of a cluster")));
 	if (get_database_oid(paxos_database, true) != MyDatabaseId)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("paxos_ext works in database \"%s\" of this server, not in \"%s\"",
-						paxos_database, get_database_name(MyDatabaseId)),
-				 errhint("Let the connection string name that database, or change paxos.database and restart the server.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("paxos_ext works in database \"%s\" of this server, not in \"%s\"",
+					paxos_database, get_database_name(MyDatabaseId)),
+			 errhint(
+				 "Let the connection string name that database, or change paxos.database and restart the server.")));
 }
 
 static void
 require_forming_lock(void)
 {
 	if (!holds_forming_lock)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("this session does not hold the forming lock"),
-				 errhint("Call paxos_create_cluster(), not this function.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("this session does not hold the forming lock"),
+						errhint("Call paxos_create_cluster(), not this function.")));
 }
 
 /* Who has the lock: attempt and place in its list. */
 static Datum
 forming_holder(FunctionCallInfo fcinfo)
 {
-	TupleDesc	desc;
-	pg_uuid_t  *attempt = palloc(sizeof(pg_uuid_t));
-	Datum		values[2];
-	bool		nulls[2] = {false};
+	TupleDesc desc;
+	pg_uuid_t *attempt = palloc(sizeof(pg_uuid_t));
+	Datum values[2];
+	bool nulls[2] = {false};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -176,17 +177,17 @@ forming_holder(FunctionCallInfo fcinfo)
 Datum
 paxos_form_lock(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *attempt = PG_GETARG_UUID_P(0);
-	int			index = PG_GETARG_INT32(1);
-	px_usec		deadline = paxos_now_us() + (px_usec) LOCK_PATIENCE_MS * 1000;
-	LOCKTAG		tag;
-	bool		mine = holds_forming_lock;
+	pg_uuid_t *attempt = PG_GETARG_UUID_P(0);
+	int index = PG_GETARG_INT32(1);
+	px_usec deadline = paxos_now_us() + (px_usec) LOCK_PATIENCE_MS * 1000;
+	LOCKTAG tag;
+	bool mine = holds_forming_lock;
 
 	require_right_place();
 	forming_tag(&tag);
 	while (!mine)
 	{
-		bool		same_attempt;
+		bool same_attempt;
 
 		if (LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL)
 		{
@@ -198,8 +199,8 @@ paxos_form_lock(PG_FUNCTION_ARGS)
 		LWLockRelease(paxos_identity_lock);
 		if (same_attempt || paxos_now_us() > deadline)
 			break;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 50L, paxos_wait_event(&lock_event, "PaxosFormingLock"));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 50L,
+						 paxos_wait_event(&lock_event, "PaxosFormingLock"));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -216,7 +217,7 @@ paxos_form_lock(PG_FUNCTION_ARGS)
 Datum
 paxos_form_unlock(PG_FUNCTION_ARGS)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	paxos_require_preload();
 	if (holds_forming_lock)
@@ -239,12 +240,12 @@ paxos_form_identity(PG_FUNCTION_ARGS)
 Datum
 paxos_form_probe(PG_FUNCTION_ARGS)
 {
-	TupleDesc	desc;
+	TupleDesc desc;
 	PaxosNodeRow row;
-	px_slot		chosen_at;
-	px_bytes	config;
-	Datum		values[5];
-	bool		nulls[5] = {false, false, true, true, true};
+	px_slot chosen_at;
+	px_bytes config;
+	Datum values[5];
+	bool nulls[5] = {false, false, true, true, true};
 
 	require_right_place();
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
@@ -255,8 +256,8 @@ paxos_form_probe(PG_FUNCTION_ARGS)
 	PushActiveSnapshot(GetLatestSnapshot());
 	if (paxos_node_row_read(&row) && paxos_configuration_read(&chosen_at, &config))
 	{
-		bytea	   *bytes = palloc(VARHDRSZ + config.len);
-		pg_uuid_t  *cluster = palloc(sizeof(pg_uuid_t));
+		bytea *bytes = palloc(VARHDRSZ + config.len);
+		pg_uuid_t *cluster = palloc(sizeof(pg_uuid_t));
 
 		SET_VARSIZE(bytes, VARHDRSZ + config.len);
 		memcpy(VARDATA(bytes), config.data, config.len);
@@ -274,14 +275,13 @@ paxos_form_probe(PG_FUNCTION_ARGS)
 static int
 text_array(ArrayType *array, const char *what, char ***out)
 {
-	Datum	   *values;
-	bool	   *nulls;
-	int			n;
+	Datum *values;
+	bool *nulls;
+	int n;
 
 	if (ARR_NDIM(array) > 1 || array_contains_nulls(array))
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("%s must be a one-dimensional array without nulls", what)));
+		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+						errmsg("%s must be a one-dimensional array without nulls", what)));
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
 	*out = palloc(sizeof(char *) * Max(n, 1));
 	for (int i = 0; i < n; i++)
@@ -296,27 +296,26 @@ text_array(ArrayType *array, const char *what, char ***out)
 Datum
 paxos_form_reach(PG_FUNCTION_ARGS)
 {
-	char	   *attempt = uuid_text(PG_GETARG_UUID_P(0));
-	char	  **conninfos;
-	int			n;
+	char *attempt = uuid_text(PG_GETARG_UUID_P(0));
+	char **conninfos;
+	int n;
 
 	require_right_place();
 	require_forming_lock();
 	n = text_array(PG_GETARG_ARRAYTYPE_P(1), "conninfos", &conninfos);
 	for (int i = 0; i < n; i++)
 	{
-		char	   *error = NULL;
-		PaxosConn  *conn = paxos_conn_open(conninfos[i], CONNECT_PATIENCE_MS, false, &error);
-		PGresult   *result;
-		bool		right;
+		char *error = NULL;
+		PaxosConn *conn = paxos_conn_open(conninfos[i], CONNECT_PATIENCE_MS, false, &error);
+		PGresult *result;
+		bool right;
 
 		if (conn == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
-					 errmsg("could not connect to \"%s\" from this server", conninfos[i]),
-					 errdetail_internal("%s", error)));
-		result = paxos_conn_exec(conn, "SELECT attempt::text, index FROM paxos.form_identity()",
-								 0, NULL, 0, EXEC_TIMEOUT_MS, &error);
+			ereport(ERROR, (errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
+							errmsg("could not connect to \"%s\" from this server", conninfos[i]),
+							errdetail_internal("%s", error)));
+		result = paxos_conn_exec(conn, "SELECT attempt::text, index FROM paxos.form_identity()", 0,
+								 NULL, 0, EXEC_TIMEOUT_MS, &error);
 		if (result == NULL || PQresultStatus(result) != PGRES_TUPLES_OK)
 		{
 			if (result != NULL)
@@ -324,20 +323,18 @@ paxos_form_reach(PG_FUNCTION_ARGS)
 				error = pchomp(PQresultErrorMessage(result));
 				PQclear(result);
 			}
-			ereport(ERROR,
-					(errcode(ERRCODE_CONNECTION_EXCEPTION),
-					 errmsg("\"%s\" leads somewhere else from this server", conninfos[i]),
-					 errdetail_internal("%s", error)));
+			ereport(ERROR, (errcode(ERRCODE_CONNECTION_EXCEPTION),
+							errmsg("\"%s\" leads somewhere else from this server", conninfos[i]),
+							errdetail_internal("%s", error)));
 		}
-		right = strcmp(PQgetvalue(result, 0, 0), attempt) == 0 &&
-			atoi(PQgetvalue(result, 0, 1)) == i;
+		right =
+			strcmp(PQgetvalue(result, 0, 0), attempt) == 0 && atoi(PQgetvalue(result, 0, 1)) == i;
 		PQclear(result);
 		paxos_conn_close(conn);
 		if (!right)
-			ereport(ERROR,
-					(errcode(ERRCODE_CONNECTION_EXCEPTION),
-					 errmsg("\"%s\" leads to another server from this one", conninfos[i]),
-					 errhint("Use addresses that mean the same on every node.")));
+			ereport(ERROR, (errcode(ERRCODE_CONNECTION_EXCEPTION),
+							errmsg("\"%s\" leads to another server from this one", conninfos[i]),
+							errhint("Use addresses that mean the same on every node.")));
 	}
 	PG_RETURN_VOID();
 }
@@ -371,16 +368,16 @@ wake_workers_at_commit(void)
 Datum
 paxos_form_record(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *cluster = PG_GETARG_UUID_P(0);
-	int			node = PG_GETARG_INT32(1);
-	bytea	   *bytes = PG_GETARG_BYTEA_PP(2);
-	px_bytes	value;
+	pg_uuid_t *cluster = PG_GETARG_UUID_P(0);
+	int node = PG_GETARG_INT32(1);
+	bytea *bytes = PG_GETARG_BYTEA_PP(2);
+	px_bytes value;
 	px_value_view view;
-	px_config	config;
+	px_config config;
 	PaxosNodeRow row;
 	PaxosAcceptorRow acceptor;
-	px_entry	entry;
-	px_slot		last;
+	px_entry entry;
+	px_slot last;
 
 	require_right_place();
 	require_forming_lock();
@@ -388,11 +385,10 @@ paxos_form_record(PG_FUNCTION_ARGS)
 	value.data = (const uint8_t *) VARDATA_ANY(bytes);
 	value.len = VARSIZE_ANY_EXHDR(bytes);
 	if (!px_value_open(value, &view) || view.kind != PX_VALUE_CONFIG ||
-		!px_value_config(&view, 0, &config) ||
-		node < 1 || node > PG_UINT16_MAX || px_config_find(&config, (px_node) node) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the configuration is malformed or lacks node %d", node)));
+		!px_value_config(&view, 0, &config) || node < 1 || node > PG_UINT16_MAX ||
+		px_config_find(&config, (px_node) node) < 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the configuration is malformed or lacks node %d", node)));
 
 	paxos_acceptor_lock_acquire();
 	PushActiveSnapshot(GetLatestSnapshot());
@@ -405,12 +401,13 @@ paxos_form_record(PG_FUNCTION_ARGS)
 	/* A node begins knowing nothing: what it voted for before would count. */
 	acceptor = paxos_acceptor_row_read();
 	(void) paxos_log_above(0, 1, &entry, &last);
-	if (acceptor.promised != 0 || acceptor.truncated != 0 || last != 0 ||
-		paxos_node_applied() != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("this node's tables are not those of a new node"),
-				 errhint("Run DROP EXTENSION paxos_ext CASCADE and CREATE EXTENSION paxos_ext there.")));
+	if (acceptor.promised != 0 || acceptor.truncated != 0 || last != 0 || paxos_node_applied() != 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("this node's tables are not those of a new node"),
+			 errhint(
+				 "Run DROP EXTENSION paxos_ext CASCADE and CREATE EXTENSION paxos_ext there.")));
 
 	row.cluster_id = *cluster;
 	row.node_id = (px_node) node;
@@ -429,7 +426,7 @@ paxos_form_record(PG_FUNCTION_ARGS)
 Datum
 paxos_form_begin(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *cluster = PG_GETARG_UUID_P(0);
+	pg_uuid_t *cluster = PG_GETARG_UUID_P(0);
 	PaxosNodeRow row;
 
 	require_right_place();
@@ -437,12 +434,10 @@ paxos_form_begin(PG_FUNCTION_ARGS)
 
 	paxos_acceptor_lock_acquire();
 	PushActiveSnapshot(GetLatestSnapshot());
-	if (!paxos_node_row_read(&row) ||
-		memcmp(&row.cluster_id, cluster, sizeof(*cluster)) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("this node has not recorded cluster %s", uuid_text(cluster)),
-				 errdetail("Its record was replaced, or never made.")));
+	if (!paxos_node_row_read(&row) || memcmp(&row.cluster_id, cluster, sizeof(*cluster)) != 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("this node has not recorded cluster %s", uuid_text(cluster)),
+						errdetail("Its record was replaced, or never made.")));
 	if (!row.begun)
 	{
 		row.begun = true;
@@ -460,23 +455,23 @@ paxos_form_begin(PG_FUNCTION_ARGS)
 
 typedef struct FormNode
 {
-	char	   *name;
-	char	   *conninfo;
-	PaxosConn  *conn;
+	char *name;
+	char *conninfo;
+	PaxosConn *conn;
 
 	/* what must be the same on all */
-	char	   *major_version;
-	char	   *encoding;
-	char	   *locale;
-	char	   *collation_version;
-	char	   *extension_version;
-	char	   *contents;
+	char *major_version;
+	char *encoding;
+	char *locale;
+	char *collation_version;
+	char *extension_version;
+	char *contents;
 
 	/* what it has recorded */
-	bool		begun;
-	bool		recorded;
-	pg_uuid_t	cluster;
-	char	   *configuration;	/* as bytea text */
+	bool begun;
+	bool recorded;
+	pg_uuid_t cluster;
+	char *configuration; /* as bytea text */
 } FormNode;
 
 /*
@@ -484,17 +479,16 @@ typedef struct FormNode
  * node and what was being done.
  */
 static PGresult *
-ask(FormNode *node, const char *doing, const char *sql, int n_params,
-	const char *const *params, int timeout_ms, const char *hint)
+ask(FormNode *node, const char *doing, const char *sql, int n_params, const char *const *params,
+	int timeout_ms, const char *hint)
 {
-	char	   *error = NULL;
-	PGresult   *result = paxos_conn_exec(node->conn, sql, n_params, params, 0,
-										 timeout_ms, &error);
-	char	   *primary = error;
-	char	   *detail = NULL;
+	char *error = NULL;
+	PGresult *result = paxos_conn_exec(node->conn, sql, n_params, params, 0, timeout_ms, &error);
+	char *primary = error;
+	char *detail = NULL;
 
-	if (result != NULL && (PQresultStatus(result) == PGRES_TUPLES_OK ||
-						   PQresultStatus(result) == PGRES_COMMAND_OK))
+	if (result != NULL &&
+		(PQresultStatus(result) == PGRES_TUPLES_OK || PQresultStatus(result) == PGRES_COMMAND_OK))
 		return result;
 	if (result != NULL)
 	{
@@ -508,12 +502,11 @@ ask(FormNode *node, const char *doing, const char *sql, int n_params,
 			hint = pstrdup(h);
 		PQclear(result);
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("could not %s on node \"%s\" (%s)", doing, node->name, node->conninfo),
-			 detail ? errdetail_internal("%s: %s", primary, detail) :
-			 errdetail_internal("%s", primary),
-			 hint ? errhint("%s", hint) : 0));
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("could not %s on node \"%s\" (%s)", doing, node->name, node->conninfo),
+					detail ? errdetail_internal("%s: %s", primary, detail)
+						   : errdetail_internal("%s", primary),
+					hint ? errhint("%s", hint) : 0));
 }
 
 static char *
@@ -526,20 +519,19 @@ field(PGresult *result, int column)
 static void
 check_conninfo(int number, const char *conninfo)
 {
-	char	   *error = NULL;
+	char *error = NULL;
 	PQconninfoOption *options = PQconninfoParse(conninfo, &error);
 	const char *secret = NULL;
-	bool		several = false;
+	bool several = false;
 
 	if (options == NULL)
 	{
-		char	   *why = error ? pchomp(error) : pstrdup("out of memory");
+		char *why = error ? pchomp(error) : pstrdup("out of memory");
 
 		/* Not shown itself: there may be a password in it after all. */
 		PQfreemem(error);
 		ereport(ERROR,
-				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("connection string %d is invalid", number),
+				(errcode(ERRCODE_SYNTAX_ERROR), errmsg("connection string %d is invalid", number),
 				 errdetail_internal("%s", why)));
 	}
 	for (PQconninfoOption *o = options; o->keyword != NULL; o++)
@@ -551,24 +543,25 @@ check_conninfo(int number, const char *conninfo)
 		else if (strcmp(o->keyword, "sslpassword") == 0)
 			secret = "sslpassword";
 		else if ((strcmp(o->keyword, "host") == 0 || strcmp(o->keyword, "hostaddr") == 0 ||
-				  strcmp(o->keyword, "port") == 0) && strchr(o->val, ',') != NULL)
+				  strcmp(o->keyword, "port") == 0) &&
+				 strchr(o->val, ',') != NULL)
 			several = true;
 	}
 	PQconninfoFree(options);
 	if (secret != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("connection strings of nodes must not contain a %s", secret),
-				 errdetail("They are kept in tables and shown in views."),
-				 errhint("Put it into a password file or a connection service file of the server's user on every node.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("connection strings of nodes must not contain a %s", secret),
+			 errdetail("They are kept in tables and shown in views."),
+			 errhint(
+				 "Put it into a password file or a connection service file of the server's user on every node.")));
 	if (several)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("connection string \"%s\" names several servers", conninfo)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("connection string \"%s\" names several servers", conninfo)));
 	if (strlen(conninfo) >= PX_MAX_CONNINFO)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("connection string is longer than %d bytes", PX_MAX_CONNINFO - 1)));
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("connection string is longer than %d bytes", PX_MAX_CONNINFO - 1)));
 }
 
 /* Connect, and find out what can be asked without the extension. */
@@ -591,20 +584,19 @@ survey(FormNode *node)
 		" (SELECT s.setting FROM pg_catalog.pg_settings s WHERE s.name = 'paxos.database')"
 		" FROM pg_catalog.pg_database d, LATERAL pg_catalog.to_jsonb(d) j"
 		" WHERE d.datname = pg_catalog.current_database()";
-	char	   *error = NULL;
-	PGresult   *result;
-	char	   *in_recovery;
-	char	   *may_call;
-	char	   *database;
-	char	   *role;
-	char	   *wanted;
+	char *error = NULL;
+	PGresult *result;
+	char *in_recovery;
+	char *may_call;
+	char *database;
+	char *role;
+	char *wanted;
 
 	node->conn = paxos_conn_open(node->conninfo, CONNECT_PATIENCE_MS, false, &error);
 	if (node->conn == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
-				 errmsg("could not connect to node \"%s\" (%s)", node->name, node->conninfo),
-				 errdetail_internal("%s", error)));
+		ereport(ERROR, (errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
+						errmsg("could not connect to node \"%s\" (%s)", node->name, node->conninfo),
+						errdetail_internal("%s", error)));
 	result = ask(node, "look around", question, 0, NULL, EXEC_TIMEOUT_MS, NULL);
 	node->major_version = field(result, 0);
 	in_recovery = field(result, 1);
@@ -623,41 +615,45 @@ survey(FormNode *node)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("node \"%s\" (%s) is a physical standby", node->name, node->conninfo)));
 	if (wanted == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("paxos_ext is not loaded at the start of node \"%s\" (%s)",
-						node->name, node->conninfo),
-				 errhint("Add paxos_ext to shared_preload_libraries in its postgresql.conf and restart it.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("paxos_ext is not loaded at the start of node \"%s\" (%s)", node->name,
+					node->conninfo),
+			 errhint(
+				 "Add paxos_ext to shared_preload_libraries in its postgresql.conf and restart it.")));
 	if (strcmp(wanted, database) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("node \"%s\" (%s) works in database \"%s\", not in \"%s\"",
-						node->name, node->conninfo, wanted, database),
-				 errhint("Let the connection string name that database, or change paxos.database there and restart the server.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("node \"%s\" (%s) works in database \"%s\", not in \"%s\"", node->name,
+					node->conninfo, wanted, database),
+			 errhint(
+				 "Let the connection string name that database, or change paxos.database there and restart the server.")));
 	if (node->extension_version == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("extension paxos_ext is missing on node \"%s\" (%s)",
-						node->name, node->conninfo),
+				 errmsg("extension paxos_ext is missing on node \"%s\" (%s)", node->name,
+						node->conninfo),
 				 errhint("Run CREATE EXTENSION paxos_ext in database \"%s\" there.", database)));
 	if (may_call[0] != 't')
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("role \"%s\" may not call the functions of peers on node \"%s\" (%s)",
-						role, node->name, node->conninfo),
+				 errmsg("role \"%s\" may not call the functions of peers on node \"%s\" (%s)", role,
+						node->name, node->conninfo),
 				 errhint("Run GRANT paxos_peer TO %s there.", quote_identifier(role))));
 }
 
 static void
-must_be_equal(const FormNode *a, const FormNode *b, const char *what,
-			  const char *of_a, const char *of_b)
+must_be_equal(const FormNode *a, const FormNode *b, const char *what, const char *of_a,
+			  const char *of_b)
 {
 	if (strcmp(of_a, of_b) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("nodes \"%s\" and \"%s\" differ in their %s", a->name, b->name, what),
-				 errdetail("Node \"%s\" has \"%s\", node \"%s\" has \"%s\".",
-						   a->name, of_a, b->name, of_b)));
+				 errdetail("Node \"%s\" has \"%s\", node \"%s\" has \"%s\".", a->name, of_a,
+						   b->name, of_b)));
 }
 
 static int
@@ -670,22 +666,23 @@ by_conninfo(const void *a, const void *b)
 static void
 lock_all(FormNode *nodes, int n, const pg_uuid_t *attempt)
 {
-	FormNode   *order[PX_MAX_VOTERS];
-	char	   *attempt_text = uuid_text(attempt);
+	FormNode *order[PX_MAX_VOTERS];
+	char *attempt_text = uuid_text(attempt);
 
 	for (int i = 0; i < n; i++)
 		order[i] = &nodes[i];
 	qsort(order, n, sizeof(order[0]), by_conninfo);
 	for (int i = 0; i < n; i++)
 	{
-		int			index = (int) (order[i] - nodes);
-		char	   *index_text = psprintf("%d", index);
+		int index = (int) (order[i] - nodes);
+		char *index_text = psprintf("%d", index);
 		const char *params[] = {attempt_text, index_text};
-		PGresult   *result = ask(order[i], "begin",
-								 "SELECT attempt::text, index FROM paxos.form_lock($1::uuid, $2::int)",
-								 2, params, EXEC_TIMEOUT_MS, NULL);
-		char	   *holder = field(result, 0);
-		int			holder_index = atoi(PQgetvalue(result, 0, 1));
+		PGresult *result =
+			ask(order[i], "begin",
+				"SELECT attempt::text, index FROM paxos.form_lock($1::uuid, $2::int)", 2, params,
+				EXEC_TIMEOUT_MS, NULL);
+		char *holder = field(result, 0);
+		int holder_index = atoi(PQgetvalue(result, 0, 1));
 
 		PQclear(result);
 		if (strcmp(holder, attempt_text) != 0)
@@ -695,33 +692,31 @@ lock_all(FormNode *nodes, int n, const pg_uuid_t *attempt)
 							order[i]->name),
 					 errhint("Wait until it has ended.")));
 		if (holder_index != index)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("nodes \"%s\" and \"%s\" are one and the same server",
-							nodes[Min(holder_index, index)].name,
-							nodes[Max(holder_index, index)].name)));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("nodes \"%s\" and \"%s\" are one and the same server",
+								   nodes[Min(holder_index, index)].name,
+								   nodes[Max(holder_index, index)].name)));
 	}
 }
 
 static void
 probe(FormNode *node)
 {
-	PGresult   *result = ask(node, "look into the records",
-							 "SELECT protocol, state, cluster::text, configuration::text,"
-							 " paxos.form_contents() FROM paxos.form_probe()",
-							 0, NULL, EXEC_TIMEOUT_MS, NULL);
-	int			protocol = atoi(PQgetvalue(result, 0, 0));
-	char	   *state = field(result, 1);
-	char	   *cluster = field(result, 2);
+	PGresult *result = ask(node, "look into the records",
+						   "SELECT protocol, state, cluster::text, configuration::text,"
+						   " paxos.form_contents() FROM paxos.form_probe()",
+						   0, NULL, EXEC_TIMEOUT_MS, NULL);
+	int protocol = atoi(PQgetvalue(result, 0, 0));
+	char *state = field(result, 1);
+	char *cluster = field(result, 2);
 
 	node->configuration = field(result, 3);
 	node->contents = field(result, 4);
 	PQclear(result);
 	if (protocol != PAXOS_PROTOCOL_VERSION)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("node \"%s\" speaks protocol version %d, this node version %d",
-						node->name, protocol, PAXOS_PROTOCOL_VERSION)));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("node \"%s\" speaks protocol version %d, this node version %d",
+							   node->name, protocol, PAXOS_PROTOCOL_VERSION)));
 	node->recorded = strcmp(state, "none") != 0;
 	node->begun = strcmp(state, "member") == 0;
 	if (node->recorded)
@@ -732,33 +727,32 @@ probe(FormNode *node)
 static void
 reach_all(FormNode *nodes, int n, const pg_uuid_t *attempt)
 {
-	Datum		strings[PX_MAX_VOTERS];
-	char	   *array;
+	Datum strings[PX_MAX_VOTERS];
+	char *array;
 	const char *params[2];
-	Oid			out;
-	bool		varlena;
+	Oid out;
+	bool varlena;
 
 	for (int i = 0; i < n; i++)
 		strings[i] = CStringGetTextDatum(nodes[i].conninfo);
 	getTypeOutputInfo(TEXTARRAYOID, &out, &varlena);
-	array = OidOutputFunctionCall(out, PointerGetDatum(construct_array(strings, n, TEXTOID, -1,
-																	   false, TYPALIGN_INT)));
+	array = OidOutputFunctionCall(
+		out, PointerGetDatum(construct_array(strings, n, TEXTOID, -1, false, TYPALIGN_INT)));
 	params[0] = uuid_text(attempt);
 	params[1] = array;
 	for (int i = 0; i < n; i++)
-		PQclear(ask(&nodes[i], "reach all nodes",
-					"SELECT paxos.form_reach($1::uuid, $2::text[])", 2, params,
-					EXEC_TIMEOUT_MS + n * CONNECT_PATIENCE_MS, NULL));
+		PQclear(ask(&nodes[i], "reach all nodes", "SELECT paxos.form_reach($1::uuid, $2::text[])",
+					2, params, EXEC_TIMEOUT_MS + n * CONNECT_PATIENCE_MS, NULL));
 }
 
 /* The configuration as bytea text. */
 static char *
 encode_configuration(const FormNode *nodes, int n)
 {
-	uint8_t    *buf = palloc(MAX_CONFIG_BYTES);
+	uint8_t *buf = palloc(MAX_CONFIG_BYTES);
 	px_value_writer w;
-	px_bytes	value;
-	char	   *text;
+	px_bytes value;
+	char *text;
 
 	px_value_begin(&w, buf, MAX_CONFIG_BYTES, PX_VALUE_CONFIG, 0);
 	for (int i = 0; i < n; i++)
@@ -776,19 +770,18 @@ encode_configuration(const FormNode *nodes, int n)
 static bool
 consists_of(const char *configuration, const FormNode *nodes, int n)
 {
-	bytea	   *bytes = DatumGetByteaPP(DirectFunctionCall1(byteain,
-															CStringGetDatum(configuration)));
-	px_bytes	value = {(const uint8_t *) VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes)};
+	bytea *bytes = DatumGetByteaPP(DirectFunctionCall1(byteain, CStringGetDatum(configuration)));
+	px_bytes value = {(const uint8_t *) VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes)};
 	px_value_view view;
 	px_member_view member;
-	uint32_t	pos = 0;
-	int			found = 0;
+	uint32_t pos = 0;
+	int found = 0;
 
 	if (!px_value_open(value, &view) || view.kind != PX_VALUE_CONFIG)
 		return false;
 	while (px_value_next_member(&view, &pos, &member))
 	{
-		int			i;
+		int i;
 
 		for (i = 0; i < n; i++)
 			if (strcmp(member.conninfo, nodes[i].conninfo) == 0)
@@ -807,8 +800,8 @@ consists_of(const char *configuration, const FormNode *nodes, int n)
 static bool
 judge_records(FormNode *nodes, int n, pg_uuid_t *cluster)
 {
-	FormNode   *begun = NULL;
-	int			n_begun = 0;
+	FormNode *begun = NULL;
+	int n_begun = 0;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -818,10 +811,9 @@ judge_records(FormNode *nodes, int n, pg_uuid_t *cluster)
 		if (begun == NULL)
 			begun = &nodes[i];
 		else if (memcmp(&begun->cluster, &nodes[i].cluster, sizeof(pg_uuid_t)) != 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("nodes \"%s\" and \"%s\" belong to different clusters already",
-							begun->name, nodes[i].name)));
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("nodes \"%s\" and \"%s\" belong to different clusters already",
+								   begun->name, nodes[i].name)));
 	}
 	if (begun == NULL)
 		return false;
@@ -858,31 +850,32 @@ judge_records(FormNode *nodes, int n, pg_uuid_t *cluster)
 static void
 wait_for_leader(void)
 {
-	px_usec		deadline = paxos_now_us() + (px_usec) LEADER_PATIENCE_MS * 1000;
+	px_usec deadline = paxos_now_us() + (px_usec) LEADER_PATIENCE_MS * 1000;
 
 	for (;;)
 	{
-		bool		served;
+		bool served;
 		px_acceptor a;
 
 		LWLockAcquire(paxos_proposer_lock, LW_SHARED);
 		served = paxos_shared->proposer_procno >= 0 && paxos_shared->leader != 0 &&
-			(paxos_shared->role == PX_FOLLOWER ||
-			 (paxos_shared->role == PX_LEADER && paxos_shared->ready));
+				 (paxos_shared->role == PX_FOLLOWER ||
+				  (paxos_shared->role == PX_LEADER && paxos_shared->ready));
 		LWLockRelease(paxos_proposer_lock);
 		a = paxos_acceptor_look();
 		if (served && a.open && a.chosen > 0)
 			return;
 		if (paxos_now_us() > deadline)
 		{
-			ereport(WARNING,
-					(errmsg("the cluster is formed, but no leader has been elected within %d seconds",
-							LEADER_PATIENCE_MS / 1000),
-					 errhint("See paxos.members on this node, and the servers' logs.")));
+			ereport(
+				WARNING,
+				(errmsg("the cluster is formed, but no leader has been elected within %d seconds",
+						LEADER_PATIENCE_MS / 1000),
+				 errhint("See paxos.members on this node, and the servers' logs.")));
 			return;
 		}
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 20L, paxos_wait_event(&leader_event, "PaxosFirstLeader"));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20L,
+						 paxos_wait_event(&leader_event, "PaxosFirstLeader"));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -894,36 +887,31 @@ wait_for_leader(void)
 Datum
 paxos_create_cluster(PG_FUNCTION_ARGS)
 {
-	char	  **conninfos;
-	char	  **names = NULL;
-	int			n;
-	FormNode   *nodes;
-	pg_uuid_t	attempt;
-	pg_uuid_t  *cluster = palloc(sizeof(pg_uuid_t));
-	char	   *cluster_text;
-	bool		resume;
-	bool		listed;
+	char **conninfos;
+	char **names = NULL;
+	int n;
+	FormNode *nodes;
+	pg_uuid_t attempt;
+	pg_uuid_t *cluster = palloc(sizeof(pg_uuid_t));
+	char *cluster_text;
+	bool resume;
+	bool listed;
 
 	require_right_place();
 	if (IsTransactionBlock() || IsSubTransaction())
-		ereport(ERROR,
-				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("paxos_create_cluster() cannot run inside a transaction block"),
-				 errdetail("What it does on other nodes would outlive a rollback.")));
+		ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+						errmsg("paxos_create_cluster() cannot run inside a transaction block"),
+						errdetail("What it does on other nodes would outlive a rollback.")));
 	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("connection strings must not be null")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("connection strings must not be null")));
 	n = text_array(PG_GETARG_ARRAYTYPE_P(0), "conninfos", &conninfos);
 	if (n < 1 || n > PX_MAX_VOTERS)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a cluster is formed of 1 to %d nodes", PX_MAX_VOTERS)));
-	if (!PG_ARGISNULL(1) &&
-		text_array(PG_GETARG_ARRAYTYPE_P(1), "names", &names) != n)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("there must be as many names as connection strings")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("a cluster is formed of 1 to %d nodes", PX_MAX_VOTERS)));
+	if (!PG_ARGISNULL(1) && text_array(PG_GETARG_ARRAYTYPE_P(1), "names", &names) != n)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("there must be as many names as connection strings")));
 
 	nodes = palloc0(sizeof(FormNode) * n);
 	for (int i = 0; i < n; i++)
@@ -932,16 +920,14 @@ paxos_create_cluster(PG_FUNCTION_ARGS)
 		nodes[i].name = names ? names[i] : psprintf("node%d", i + 1);
 		check_conninfo(i + 1, conninfos[i]);
 		if (nodes[i].name[0] == '\0' || strlen(nodes[i].name) >= PX_MAX_NAME)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("a node's name has 1 to %d bytes", PX_MAX_NAME - 1)));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("a node's name has 1 to %d bytes", PX_MAX_NAME - 1)));
 		for (int j = 0; j < i; j++)
 			if (strcmp(nodes[i].name, nodes[j].name) == 0 ||
 				strcmp(nodes[i].conninfo, nodes[j].conninfo) == 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("nodes %d and %d have the same name or connection string",
-								j + 1, i + 1)));
+				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+								errmsg("nodes %d and %d have the same name or connection string",
+									   j + 1, i + 1)));
 	}
 
 	/* ---- every node is checked before anything is written anywhere ---- */
@@ -949,15 +935,14 @@ paxos_create_cluster(PG_FUNCTION_ARGS)
 		survey(&nodes[i]);
 	for (int i = 1; i < n; i++)
 	{
-		must_be_equal(&nodes[0], &nodes[i], "major version of PostgreSQL",
-					  nodes[0].major_version, nodes[i].major_version);
-		must_be_equal(&nodes[0], &nodes[i], "version of paxos_ext",
-					  nodes[0].extension_version, nodes[i].extension_version);
+		must_be_equal(&nodes[0], &nodes[i], "major version of PostgreSQL", nodes[0].major_version,
+					  nodes[i].major_version);
+		must_be_equal(&nodes[0], &nodes[i], "version of paxos_ext", nodes[0].extension_version,
+					  nodes[i].extension_version);
 		must_be_equal(&nodes[0], &nodes[i], "encoding", nodes[0].encoding, nodes[i].encoding);
 
 		/* else unique keys and comparisons of text differ between nodes */
-		must_be_equal(&nodes[0], &nodes[i], "default collation",
-					  nodes[0].locale, nodes[i].locale);
+		must_be_equal(&nodes[0], &nodes[i], "default collation", nodes[0].locale, nodes[i].locale);
 		must_be_equal(&nodes[0], &nodes[i], "version of the default collation",
 					  nodes[0].collation_version, nodes[i].collation_version);
 	}
@@ -982,30 +967,30 @@ paxos_create_cluster(PG_FUNCTION_ARGS)
 	/* ---- step 1: everybody records ---- */
 	if (!resume)
 	{
-		char	   *configuration = encode_configuration(nodes, n);
+		char *configuration = encode_configuration(nodes, n);
 
 		for (int i = 1; i < n; i++)
-			must_be_equal(&nodes[0], &nodes[i], "rows of paxos.kv",
-						  nodes[0].contents, nodes[i].contents);
+			must_be_equal(&nodes[0], &nodes[i], "rows of paxos.kv", nodes[0].contents,
+						  nodes[i].contents);
 		*cluster = random_uuid();
 		cluster_text = uuid_text(cluster);
 		for (int i = 0; i < n; i++)
 		{
-			char	   *node_text = psprintf("%d", i + 1);
+			char *node_text = psprintf("%d", i + 1);
 			const char *params[] = {cluster_text, node_text, configuration};
 
-			PQclear(ask(&nodes[i], "record the configuration",
-						"SELECT paxos.form_record($1::uuid, $2::int, $3::bytea)", 3, params,
-						EXEC_TIMEOUT_MS,
-						"No node has begun. Call paxos_create_cluster() again when the cause is removed."));
+			PQclear(ask(
+				&nodes[i], "record the configuration",
+				"SELECT paxos.form_record($1::uuid, $2::int, $3::bytea)", 3, params,
+				EXEC_TIMEOUT_MS,
+				"No node has begun. Call paxos_create_cluster() again when the cause is removed."));
 		}
 	}
 	else
 	{
 		cluster_text = uuid_text(cluster);
-		ereport(NOTICE,
-				(errmsg("finishing the cluster %s, which an earlier call left half-formed",
-						cluster_text)));
+		ereport(NOTICE, (errmsg("finishing the cluster %s, which an earlier call left half-formed",
+								cluster_text)));
 	}
 
 	/* ---- step 2: all have recorded, so each may begin ---- */
@@ -1020,7 +1005,7 @@ paxos_create_cluster(PG_FUNCTION_ARGS)
 	}
 	for (int i = 0; i < n; i++)
 	{
-		char	   *error;
+		char *error;
 
 		/* All have begun: whatever happens now, the cluster is formed. */
 		PQclear(paxos_conn_exec(nodes[i].conn, "SELECT paxos.form_unlock()", 0, NULL, 0,

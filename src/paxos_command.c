@@ -37,17 +37,17 @@
 
 #include "paxos_command.h"
 
-#define COMMAND_VERSION		1
-#define RESULT_VERSION		1
+#define COMMAND_VERSION 1
+#define RESULT_VERSION 1
 
-#define RESULT_FAILED		0x01
-#define RESULT_APPLIED		0x02
-#define RESULT_EXISTED		0x04
-#define RESULT_REPLAYED		0x08
-#define RESULT_ALL_FLAGS	0x0f
+#define RESULT_FAILED 0x01
+#define RESULT_APPLIED 0x02
+#define RESULT_EXISTED 0x04
+#define RESULT_REPLAYED 0x08
+#define RESULT_ALL_FLAGS 0x0f
 
 /* attnum, op and the length of the text: the least a column can take */
-#define COLUMN_MIN_BYTES	(2 + 1 + 4)
+#define COLUMN_MIN_BYTES (2 + 1 + 4)
 
 /*
  * ---- writing ----
@@ -56,7 +56,7 @@
 static void
 put_uint(StringInfo buf, uint64 v, int bytes)
 {
-	char		out[8];
+	char out[8];
 
 	for (int i = 0; i < bytes; i++)
 	{
@@ -73,7 +73,7 @@ put_string(StringInfo buf, const char *s)
 		put_uint(buf, UINT32_MAX, 4);
 	else
 	{
-		Size		len = strlen(s);
+		Size len = strlen(s);
 
 		put_uint(buf, len, 4);
 		appendBinaryStringInfo(buf, s, (int) len);
@@ -100,14 +100,14 @@ put_columns(StringInfo buf, int n, const PaxosColumn *columns)
 typedef struct Reader
 {
 	const unsigned char *at;
-	Size		left;
-	bool		bad;
+	Size left;
+	bool bad;
 } Reader;
 
 static uint64
 get_uint(Reader *r, int bytes)
 {
-	uint64		v = 0;
+	uint64 v = 0;
 
 	if (r->bad || r->left < (Size) bytes)
 	{
@@ -128,13 +128,12 @@ get_uint(Reader *r, int bytes)
 static char *
 get_string(Reader *r)
 {
-	uint32		len = (uint32) get_uint(r, 4);
-	char	   *s;
+	uint32 len = (uint32) get_uint(r, 4);
+	char *s;
 
 	if (r->bad || len == UINT32_MAX)
 		return NULL;
-	if (len > r->left || len >= MaxAllocSize ||
-		memchr(r->at, '\0', len) != NULL ||
+	if (len > r->left || len >= MaxAllocSize || memchr(r->at, '\0', len) != NULL ||
 		!pg_verify_mbstr(GetDatabaseEncoding(), (const char *) r->at, (int) len, true))
 	{
 		r->bad = true;
@@ -149,7 +148,7 @@ get_string(Reader *r)
 static char *
 get_string_required(Reader *r)
 {
-	char	   *s = get_string(r);
+	char *s = get_string(r);
 
 	if (s == NULL)
 		r->bad = true;
@@ -159,7 +158,7 @@ get_string_required(Reader *r)
 static PaxosColumn *
 get_columns(Reader *r, int *n, uint8 min_op, uint8 max_op)
 {
-	int			count = (int) get_uint(r, 2);
+	int count = (int) get_uint(r, 2);
 	PaxosColumn *columns;
 
 	*n = 0;
@@ -175,7 +174,7 @@ get_columns(Reader *r, int *n, uint8 min_op, uint8 max_op)
 	columns = palloc0(sizeof(PaxosColumn) * count);
 	for (int i = 0; i < count && !r->bad; i++)
 	{
-		char	   *text;
+		char *text;
 
 		columns[i].attnum = (AttrNumber) (int16) get_uint(r, 2);
 		columns[i].op = (uint8) get_uint(r, 1);
@@ -212,31 +211,31 @@ paxos_command_encode(const PaxosCommand *command, Size *len)
 	switch (command->kind)
 	{
 		case PAXOS_COMMAND_KEYED:
-			{
-				const PaxosKeyedOp *op = &command->u.keyed;
+		{
+			const PaxosKeyedOp *op = &command->u.keyed;
 
-				put_uint(&buf, (uint64) op->table_id, 8);
-				put_uint(&buf, op->verb, 1);
-				put_columns(&buf, op->n_key, op->key);
-				put_columns(&buf, op->n_row, op->row);
-				put_columns(&buf, op->n_sets, op->sets);
-				put_columns(&buf, op->n_conditions, op->conditions);
-				break;
-			}
+			put_uint(&buf, (uint64) op->table_id, 8);
+			put_uint(&buf, op->verb, 1);
+			put_columns(&buf, op->n_key, op->key);
+			put_columns(&buf, op->n_row, op->row);
+			put_columns(&buf, op->n_sets, op->sets);
+			put_columns(&buf, op->n_conditions, op->conditions);
+			break;
+		}
 		case PAXOS_COMMAND_DDL:
-			{
-				const PaxosDdlOp *op = &command->u.ddl;
+		{
+			const PaxosDdlOp *op = &command->u.ddl;
 
-				Assert(op->n_tables >= 0 && op->n_tables <= PG_UINT16_MAX);
-				put_uint(&buf, op->kind, 1);
-				put_string(&buf, op->sql);
-				put_string(&buf, op->schema);
-				put_string(&buf, op->owner);
-				put_uint(&buf, op->n_tables, 2);
-				for (int i = 0; i < op->n_tables; i++)
-					put_uint(&buf, (uint64) op->table_ids[i], 8);
-				break;
-			}
+			Assert(op->n_tables >= 0 && op->n_tables <= PG_UINT16_MAX);
+			put_uint(&buf, op->kind, 1);
+			put_string(&buf, op->sql);
+			put_string(&buf, op->schema);
+			put_string(&buf, op->owner);
+			put_uint(&buf, op->n_tables, 2);
+			for (int i = 0; i < op->n_tables; i++)
+				put_uint(&buf, (uint64) op->table_ids[i], 8);
+			break;
+		}
 	}
 	*len = buf.len;
 	return buf.data;
@@ -245,7 +244,7 @@ paxos_command_encode(const PaxosCommand *command, Size *len)
 static void
 get_keyed(Reader *r, PaxosKeyedOp *op)
 {
-	uint8		verb;
+	uint8 verb;
 
 	op->table_id = (int64) get_uint(r, 8);
 	verb = (uint8) get_uint(r, 1);
@@ -266,8 +265,8 @@ get_keyed(Reader *r, PaxosKeyedOp *op)
 static void
 get_ddl(Reader *r, PaxosDdlOp *op)
 {
-	uint8		kind = (uint8) get_uint(r, 1);
-	int			count;
+	uint8 kind = (uint8) get_uint(r, 1);
+	int count;
 
 	if (kind < PAXOS_DDL_CREATE_TABLE || kind > PAXOS_DDL_DROP_INDEX)
 	{
@@ -294,9 +293,9 @@ get_ddl(Reader *r, PaxosDdlOp *op)
 bool
 paxos_command_decode(const char *bytes, Size len, PaxosCommand *command)
 {
-	Reader		r = {(const unsigned char *) bytes, len, false};
-	uint8		kind;
-	uint8		has_request_id;
+	Reader r = {(const unsigned char *) bytes, len, false};
+	uint8 kind;
+	uint8 has_request_id;
 
 	memset(command, 0, sizeof(*command));
 	if (get_uint(&r, 1) != COMMAND_VERSION)
@@ -344,10 +343,9 @@ paxos_result_encode(const PaxosCommandResult *result, Size *len)
 	initStringInfo(&buf);
 	put_uint(&buf, RESULT_VERSION, 1);
 	put_uint(&buf,
-			 (result->failed ? RESULT_FAILED : 0) |
-			 (result->applied ? RESULT_APPLIED : 0) |
-			 (result->existed ? RESULT_EXISTED : 0) |
-			 (result->replayed ? RESULT_REPLAYED : 0), 1);
+			 (result->failed ? RESULT_FAILED : 0) | (result->applied ? RESULT_APPLIED : 0) |
+				 (result->existed ? RESULT_EXISTED : 0) | (result->replayed ? RESULT_REPLAYED : 0),
+			 1);
 	put_uint(&buf, result->decided_at, 8);
 	put_uint(&buf, (uint64) result->table_id, 8);
 	put_string(&buf, result->previous);
@@ -371,8 +369,8 @@ paxos_result_encode(const PaxosCommandResult *result, Size *len)
 bool
 paxos_result_decode(const char *bytes, Size len, PaxosCommandResult *result)
 {
-	Reader		r = {(const unsigned char *) bytes, len, false};
-	uint8		flags;
+	Reader r = {(const unsigned char *) bytes, len, false};
+	uint8 flags;
 
 	memset(result, 0, sizeof(*result));
 	if (get_uint(&r, 1) != RESULT_VERSION)
@@ -411,21 +409,24 @@ void
 paxos_result_raise(const PaxosCommandResult *result)
 {
 	Assert(result->failed);
-	ereport(ERROR,
-			(errcode(result->sqlstate),
-			 errmsg_internal("%s", result->message != NULL ? result->message :
-							 "command failed at its slot"),
-			 result->detail != NULL ? errdetail_internal("%s", result->detail) : 0,
-			 result->hint != NULL ? errhint("%s", result->hint) : 0,
-			 result->schema_name != NULL ?
-			 err_generic_string(PG_DIAG_SCHEMA_NAME, result->schema_name) : 0,
-			 result->table_name != NULL ?
-			 err_generic_string(PG_DIAG_TABLE_NAME, result->table_name) : 0,
-			 result->column_name != NULL ?
-			 err_generic_string(PG_DIAG_COLUMN_NAME, result->column_name) : 0,
-			 result->datatype_name != NULL ?
-			 err_generic_string(PG_DIAG_DATATYPE_NAME, result->datatype_name) : 0,
-			 result->constraint_name != NULL ?
-			 err_generic_string(PG_DIAG_CONSTRAINT_NAME, result->constraint_name) : 0));
+	ereport(
+		ERROR,
+		(errcode(result->sqlstate),
+		 errmsg_internal("%s",
+						 result->message != NULL ? result->message : "command failed at its slot"),
+		 result->detail != NULL ? errdetail_internal("%s", result->detail) : 0,
+		 result->hint != NULL ? errhint("%s", result->hint) : 0,
+		 result->schema_name != NULL ? err_generic_string(PG_DIAG_SCHEMA_NAME, result->schema_name)
+									 : 0,
+		 result->table_name != NULL ? err_generic_string(PG_DIAG_TABLE_NAME, result->table_name)
+									: 0,
+		 result->column_name != NULL ? err_generic_string(PG_DIAG_COLUMN_NAME, result->column_name)
+									 : 0,
+		 result->datatype_name != NULL
+			 ? err_generic_string(PG_DIAG_DATATYPE_NAME, result->datatype_name)
+			 : 0,
+		 result->constraint_name != NULL
+			 ? err_generic_string(PG_DIAG_CONSTRAINT_NAME, result->constraint_name)
+			 : 0));
 	pg_unreachable();
 }

@@ -62,23 +62,23 @@ typedef enum PaxosSetOp
 
 typedef struct PaxosColumn
 {
-	AttrNumber	attnum;
-	uint8		op;				/* PaxosConditionOp or PaxosSetOp; 0 in keys and rows */
-	bool		isnull;
-	char	   *text;			/* NUL-terminated; "" when isnull */
+	AttrNumber attnum;
+	uint8 op; /* PaxosConditionOp or PaxosSetOp; 0 in keys and rows */
+	bool isnull;
+	char *text; /* NUL-terminated; "" when isnull */
 } PaxosColumn;
 
 typedef struct PaxosKeyedOp
 {
-	int64		table_id;
-	PaxosVerb	verb;
-	int			n_key;			/* the primary key's columns */
+	int64 table_id;
+	PaxosVerb verb;
+	int n_key; /* the primary key's columns */
 	PaxosColumn *key;
-	int			n_row;			/* every column to insert, key included */
+	int n_row; /* every column to insert, key included */
 	PaxosColumn *row;
-	int			n_sets;
+	int n_sets;
 	PaxosColumn *sets;
-	int			n_conditions;
+	int n_conditions;
 	PaxosColumn *conditions;
 } PaxosKeyedOp;
 
@@ -93,24 +93,24 @@ typedef enum PaxosDdlKind
 typedef struct PaxosDdlOp
 {
 	PaxosDdlKind kind;
-	char	   *sql;			/* one statement, as it is run on every node */
-	char	   *schema;			/* search_path for it */
-	char	   *owner;			/* role it runs as */
-	int			n_tables;		/* consensus tables it touches, by id */
-	int64	   *table_ids;		/* (none for CREATE TABLE) */
+	char *sql;        /* one statement, as it is run on every node */
+	char *schema;     /* search_path for it */
+	char *owner;      /* role it runs as */
+	int n_tables;     /* consensus tables it touches, by id */
+	int64 *table_ids; /* (none for CREATE TABLE) */
 } PaxosDdlOp;
 
 typedef struct PaxosCommand
 {
 	PaxosCommandKind kind;
-	bool		has_request_id;
-	pg_uuid_t	request_id;
-	uint64		request_retention_us;	/* in log time, from the origin's setting */
+	bool has_request_id;
+	pg_uuid_t request_id;
+	uint64 request_retention_us; /* in log time, from the origin's setting */
 	union
 	{
 		PaxosKeyedOp keyed;
-		PaxosDdlOp	ddl;
-	}			u;
+		PaxosDdlOp ddl;
+	} u;
 } PaxosCommand;
 
 /* palloc'd; *len in bytes. */
@@ -123,24 +123,24 @@ extern bool paxos_command_decode(const char *bytes, Size len, PaxosCommand *comm
 
 typedef struct PaxosCommandResult
 {
-	bool		failed;			/* the command itself failed: error fields say how */
-	bool		applied;
-	bool		existed;		/* a row with the key existed before the command */
-	px_slot		decided_at;		/* the slot */
-	int64		table_id;		/* 0 for DDL */
-	bool		replayed;		/* remembered under a request id, not executed now */
-	char	   *previous;		/* row before as JSON text, NULL if none */
-	char	   *current;		/* row after as JSON text, NULL if none */
+	bool failed; /* the command itself failed: error fields say how */
+	bool applied;
+	bool existed;       /* a row with the key existed before the command */
+	px_slot decided_at; /* the slot */
+	int64 table_id;     /* 0 for DDL */
+	bool replayed;      /* remembered under a request id, not executed now */
+	char *previous;     /* row before as JSON text, NULL if none */
+	char *current;      /* row after as JSON text, NULL if none */
 	/* failed: */
-	int			sqlstate;		/* ERRCODE_... */
-	char	   *message;		/* the rest may be NULL */
-	char	   *detail;
-	char	   *hint;
-	char	   *schema_name;
-	char	   *table_name;
-	char	   *column_name;
-	char	   *datatype_name;
-	char	   *constraint_name;
+	int sqlstate;  /* ERRCODE_... */
+	char *message; /* the rest may be NULL */
+	char *detail;
+	char *hint;
+	char *schema_name;
+	char *table_name;
+	char *column_name;
+	char *datatype_name;
+	char *constraint_name;
 } PaxosCommandResult;
 
 extern char *paxos_result_encode(const PaxosCommandResult *result, Size *len);
@@ -149,4 +149,4 @@ extern bool paxos_result_decode(const char *bytes, Size len, PaxosCommandResult 
 /* Raise the error a failed result describes; never returns. */
 extern void paxos_result_raise(const PaxosCommandResult *result) pg_attribute_noreturn();
 
-#endif							/* PAXOS_COMMAND_H */
+#endif /* PAXOS_COMMAND_H */

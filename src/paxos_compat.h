@@ -18,23 +18,23 @@
 #endif
 
 #if PG_VERSION_NUM >= 170000
-#define PaxosMyProcNumber()		((int) MyProcNumber)
+#define PaxosMyProcNumber() ((int) MyProcNumber)
 #else
-#define PaxosMyProcNumber()		(MyProc->pgprocno)
+#define PaxosMyProcNumber() (MyProc->pgprocno)
 #endif
 
 /* The process with this number: its latch. */
 #if PG_VERSION_NUM >= 170000
-#define PaxosProcLatch(number)	(&GetPGProcByNumber(number)->procLatch)
+#define PaxosProcLatch(number) (&GetPGProcByNumber(number)->procLatch)
 #else
-#define PaxosProcLatch(number)	(&ProcGlobal->allProcs[number].procLatch)
+#define PaxosProcLatch(number) (&ProcGlobal->allProcs[number].procLatch)
 #endif
 
 /* A wait event set that lives until it is freed. */
 #if PG_VERSION_NUM >= 170000
-#define PaxosCreateWaitEventSet(n_events)	CreateWaitEventSet(NULL, (n_events))
+#define PaxosCreateWaitEventSet(n_events) CreateWaitEventSet(NULL, (n_events))
 #else
-#define PaxosCreateWaitEventSet(n_events)	CreateWaitEventSet(TopMemoryContext, (n_events))
+#define PaxosCreateWaitEventSet(n_events) CreateWaitEventSet(TopMemoryContext, (n_events))
 #endif
 
 /*
@@ -57,14 +57,14 @@ paxos_wait_event(uint32 *cache, const char *name)
 
 /* Settings a worker must not inherit (paxos_ext.c) that came or changed name. */
 #if PG_VERSION_NUM >= 170000
-#define PAXOS_SETTINGS_OF_VERSION	{"transaction_timeout", "0", true},
+#define PAXOS_SETTINGS_OF_VERSION {"transaction_timeout", "0", true},
 #else
 #define PAXOS_SETTINGS_OF_VERSION
 #endif
 #if PG_VERSION_NUM >= 160000
-#define PAXOS_FORCE_PARALLEL	"debug_parallel_query"
+#define PAXOS_FORCE_PARALLEL "debug_parallel_query"
 #else
-#define PAXOS_FORCE_PARALLEL	"force_parallel_mode"
+#define PAXOS_FORCE_PARALLEL "force_parallel_mode"
 #endif
 
 /*
@@ -80,40 +80,39 @@ paxos_wait_event(uint32 *cache, const char *name)
 #endif
 
 #if PG_VERSION_NUM >= 160000
-#define PaxosUpdateIndexes	TU_UpdateIndexes
-#define PaxosAllIndexes		TU_All
-#define PaxosAnyIndexes(which)	((which) != TU_None)
-#define PaxosInsertIndexTuples(result, row, estate, update, which) \
+#define PaxosUpdateIndexes TU_UpdateIndexes
+#define PaxosAllIndexes TU_All
+#define PaxosAnyIndexes(which) ((which) != TU_None)
+#define PaxosInsertIndexTuples(result, row, estate, update, which)               \
 	ExecInsertIndexTuples((result), (row), (estate), (update), false, NULL, NIL, \
 						  (which) == TU_Summarizing)
 #else
-#define PaxosUpdateIndexes	bool
-#define PaxosAllIndexes		true
-#define PaxosAnyIndexes(which)	(which)
+#define PaxosUpdateIndexes bool
+#define PaxosAllIndexes true
+#define PaxosAnyIndexes(which) (which)
 #define PaxosInsertIndexTuples(result, row, estate, update, which) \
 	ExecInsertIndexTuples((result), (row), (estate), (update), false, NULL, NIL)
 #endif
 
 /* The i-th of pgstat_fetch_stat_numbackends() backends. */
 #if PG_VERSION_NUM >= 160000
-#define PaxosBackendEntry(i)	pgstat_get_local_beentry_by_index(i)
+#define PaxosBackendEntry(i) pgstat_get_local_beentry_by_index(i)
 #else
-#define PaxosBackendEntry(i)	pgstat_fetch_stat_local_beentry(i)
+#define PaxosBackendEntry(i) pgstat_fetch_stat_local_beentry(i)
 #endif
 
 /* Is this role, or one it is a member of, the owner? */
 #if PG_VERSION_NUM >= 160000
-#define PaxosOwnsRelation(oid, role)	object_ownercheck(RelationRelationId, (oid), (role))
-#define PaxosOwnsSchema(oid, role)		object_ownercheck(NamespaceRelationId, (oid), (role))
-#define PaxosOwnsDatabase(oid, role)	object_ownercheck(DatabaseRelationId, (oid), (role))
+#define PaxosOwnsRelation(oid, role) object_ownercheck(RelationRelationId, (oid), (role))
+#define PaxosOwnsSchema(oid, role) object_ownercheck(NamespaceRelationId, (oid), (role))
+#define PaxosOwnsDatabase(oid, role) object_ownercheck(DatabaseRelationId, (oid), (role))
 #define PaxosSchemaAclCheck(oid, role, mode) \
 	object_aclcheck(NamespaceRelationId, (oid), (role), (mode))
 #else
-#define PaxosOwnsRelation(oid, role)	pg_class_ownercheck((oid), (role))
-#define PaxosOwnsSchema(oid, role)		pg_namespace_ownercheck((oid), (role))
-#define PaxosOwnsDatabase(oid, role)	pg_database_ownercheck((oid), (role))
-#define PaxosSchemaAclCheck(oid, role, mode) \
-	pg_namespace_aclcheck((oid), (role), (mode))
+#define PaxosOwnsRelation(oid, role) pg_class_ownercheck((oid), (role))
+#define PaxosOwnsSchema(oid, role) pg_namespace_ownercheck((oid), (role))
+#define PaxosOwnsDatabase(oid, role) pg_database_ownercheck((oid), (role))
+#define PaxosSchemaAclCheck(oid, role, mode) pg_namespace_aclcheck((oid), (role), (mode))
 #endif
 
 /* PostgreSQL 18 has another spelling, which goes elsewhere. */
@@ -123,11 +122,11 @@ paxos_wait_event(uint32 *cache, const char *name)
 
 /* For the stand-in of a server in test/command. */
 #if PG_VERSION_NUM >= 160000
-#define PaxosStringInfoBytes	const void
-#define PAXOS_ASSERT_ARGUMENTS	const char *condition, const char *file, int line
+#define PaxosStringInfoBytes const void
+#define PAXOS_ASSERT_ARGUMENTS const char *condition, const char *file, int line
 #else
-#define PaxosStringInfoBytes	const char
-#define PAXOS_ASSERT_ARGUMENTS	const char *condition, const char *type, const char *file, int line
+#define PaxosStringInfoBytes const char
+#define PAXOS_ASSERT_ARGUMENTS const char *condition, const char *type, const char *file, int line
 #endif
 
-#endif							/* PAXOS_COMPAT_H */
+#endif /* PAXOS_COMPAT_H */

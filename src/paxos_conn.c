@@ -23,11 +23,11 @@
 
 struct PaxosConn
 {
-	PaxosConn  *next;
-	PGconn	   *pg;				/* NULL while the address is looked up */
+	PaxosConn *next;
+	PGconn *pg; /* NULL while the address is looked up */
 	PaxosResolve *resolve;
-	bool		counted;		/* AcquireExternalFD() was called */
-	bool		session;
+	bool counted; /* AcquireExternalFD() was called */
+	bool session;
 };
 
 static PaxosConn *open_conns = NULL;
@@ -66,8 +66,8 @@ paxos_conn_close(PaxosConn *c)
 static void
 xact_callback(XactEvent event, void *arg)
 {
-	PaxosConn  *c;
-	PaxosConn  *next;
+	PaxosConn *c;
+	PaxosConn *next;
 
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
@@ -83,7 +83,7 @@ xact_callback(XactEvent event, void *arg)
 static int
 time_left_ms(px_usec deadline)
 {
-	px_usec		now = paxos_now_us();
+	px_usec now = paxos_now_us();
 
 	return now >= deadline ? 0 : (int) ((deadline - now + 999) / 1000);
 }
@@ -92,15 +92,14 @@ time_left_ms(px_usec deadline)
 static void
 wait_a_little(PaxosConn *c, int io_flags, int timeout_ms, uint32 wait_event)
 {
-	int			rc;
+	int rc;
 
 	if (io_flags != 0)
-		rc = WaitLatchOrSocket(MyLatch,
-							   WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH | io_flags,
+		rc = WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH | io_flags,
 							   PQsocket(c->pg), timeout_ms, wait_event);
 	else
-		rc = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					   timeout_ms, wait_event);
+		rc = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout_ms,
+					   wait_event);
 	if (rc & WL_LATCH_SET)
 		ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
@@ -118,8 +117,8 @@ connect_within(PaxosConn *c, const char *conninfo, px_usec deadline, char **erro
 	c->resolve = paxos_resolve_start(conninfo, "paxos node", error);
 	if (c->resolve == NULL)
 		return false;
-	while ((resolved = paxos_resolve_poll(c->resolve, &keywords, &values,
-										  error)) == PAXOS_RESOLVE_PENDING)
+	while ((resolved = paxos_resolve_poll(c->resolve, &keywords, &values, error)) ==
+		   PAXOS_RESOLVE_PENDING)
 	{
 		if (time_left_ms(deadline) == 0)
 		{
@@ -147,7 +146,7 @@ connect_within(PaxosConn *c, const char *conninfo, px_usec deadline, char **erro
 	PQsetNoticeReceiver(c->pg, swallow_notice, NULL);
 	while (PQstatus(c->pg) != CONNECTION_BAD && poll != PGRES_POLLING_OK)
 	{
-		int			left_ms = time_left_ms(deadline);
+		int left_ms = time_left_ms(deadline);
 
 		if (left_ms == 0)
 		{
@@ -180,7 +179,7 @@ connect_within(PaxosConn *c, const char *conninfo, px_usec deadline, char **erro
 PaxosConn *
 paxos_conn_open(const char *conninfo, int timeout_ms, bool session, char **error)
 {
-	PaxosConn  *c;
+	PaxosConn *c;
 	volatile bool ok = false;
 
 	if (!callback_registered)
@@ -232,9 +231,9 @@ PGresult *
 paxos_conn_exec(PaxosConn *c, const char *sql, int n_params, const char *const *params,
 				int result_format, int timeout_ms, char **error)
 {
-	px_usec		deadline = paxos_now_us() + (px_usec) timeout_ms * 1000;
-	uint32		wait_event = paxos_wait_event(&exec_event, "PaxosNodeQuery");
-	PGresult   *volatile last = NULL;
+	px_usec deadline = paxos_now_us() + (px_usec) timeout_ms * 1000;
+	uint32 wait_event = paxos_wait_event(&exec_event, "PaxosNodeQuery");
+	PGresult *volatile last = NULL;
 	volatile bool failed = false;
 
 	if (c->pg == NULL)
@@ -252,13 +251,13 @@ paxos_conn_exec(PaxosConn *c, const char *sql, int n_params, const char *const *
 	{
 		for (;;)
 		{
-			int			unsent;
-			int			left_ms;
+			int unsent;
+			int left_ms;
 
 			/* Take every result that is complete; NULL ends the statement. */
 			while (!PQisBusy(c->pg))
 			{
-				PGresult   *res = PQgetResult(c->pg);
+				PGresult *res = PQgetResult(c->pg);
 
 				if (res == NULL)
 					goto done;
@@ -271,13 +270,13 @@ paxos_conn_exec(PaxosConn *c, const char *sql, int n_params, const char *const *
 			left_ms = time_left_ms(deadline);
 			if (unsent < 0 || left_ms == 0)
 			{
-				*error = unsent < 0 ? pchomp(PQerrorMessage(c->pg)) :
-					psprintf("no answer within %d ms", timeout_ms);
+				*error = unsent < 0 ? pchomp(PQerrorMessage(c->pg))
+									: psprintf("no answer within %d ms", timeout_ms);
 				failed = true;
 				break;
 			}
-			wait_a_little(c, WL_SOCKET_READABLE | (unsent > 0 ? WL_SOCKET_WRITEABLE : 0),
-						  left_ms, wait_event);
+			wait_a_little(c, WL_SOCKET_READABLE | (unsent > 0 ? WL_SOCKET_WRITEABLE : 0), left_ms,
+						  wait_event);
 			if (!PQconsumeInput(c->pg) && PQisBusy(c->pg))
 			{
 				*error = pchomp(PQerrorMessage(c->pg));
@@ -285,7 +284,7 @@ paxos_conn_exec(PaxosConn *c, const char *sql, int n_params, const char *const *
 				break;
 			}
 		}
-done:	;
+	done:;
 	}
 	PG_CATCH();
 	{

@@ -23,8 +23,7 @@ typedef struct PaxosConn PaxosConn;
  * failure.  The connection belongs to the current resource owner's transaction
  * or, when 'session' is true, lives until paxos_conn_close().
  */
-extern PaxosConn *paxos_conn_open(const char *conninfo, int timeout_ms, bool session,
-								  char **error);
+extern PaxosConn *paxos_conn_open(const char *conninfo, int timeout_ms, bool session, char **error);
 extern void paxos_conn_close(PaxosConn *c);
 
 /*
@@ -32,12 +31,12 @@ extern void paxos_conn_close(PaxosConn *c);
  * *error on time-out or a lost connection.  The caller clears it with PQclear.
  */
 extern PGresult *paxos_conn_exec(PaxosConn *c, const char *sql, int n_params,
-								 const char *const *params, int result_format,
-								 int timeout_ms, char **error);
+								 const char *const *params, int result_format, int timeout_ms,
+								 char **error);
 
 /* libpq parameters for a connection between nodes: conninfo parsed, ours added.
  * NULL and *error if conninfo does not parse.  Arrays palloc'd, NULL-terminated. */
 extern bool paxos_conn_params(const char *conninfo, const char *application_name,
 							  const char ***keywords, const char ***values, char **error);
 
-#endif							/* PAXOS_CONN_H */
+#endif /* PAXOS_CONN_H */

@@ -926,10 +926,11 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 	/* It is carried out as the owner, who may have less than a superuser who
 	 * issues it: refused on every node, it would hold all of them up. */
 	if (PaxosSchemaAclCheck(nsp, owner, ACL_CREATE) != ACLCHECK_OK)
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("permission denied for schema %s", schema),
-						errdetail("The owner of the table, role \"%s\", may not create an index there.",
-								  op.owner)));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for schema %s", schema),
+				 errdetail("The owner of the table, role \"%s\", may not create an index there.",
+						   op.owner)));
 	op.kind = PAXOS_DDL_CREATE_INDEX;
 	op.schema = schema;
 	op.n_tables = 1;

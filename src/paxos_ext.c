@@ -29,27 +29,25 @@
 
 PG_MODULE_MAGIC;
 
-char	   *paxos_database = "postgres";
-int			paxos_queue_memory_kb = 64 * 1024;
-int			paxos_heartbeat_interval_ms = 100;
-int			paxos_election_timeout_ms = 1000;
-int			paxos_pipeline_depth = 8;
-int			paxos_batch_size_kb = 256;
-int			paxos_connect_timeout_ms = 2000;
-int			paxos_max_unsent_kb = 16 * 1024;
-int			paxos_request_retention_s = 24 * 60 * 60;
-int			paxos_trace_level = PAXOS_TRACE_OFF;
-bool		paxos_allow_unsafe_fsync = false;
-int			paxos_statement_timeout_ms = 5000;
+char *paxos_database = "postgres";
+int paxos_queue_memory_kb = 64 * 1024;
+int paxos_heartbeat_interval_ms = 100;
+int paxos_election_timeout_ms = 1000;
+int paxos_pipeline_depth = 8;
+int paxos_batch_size_kb = 256;
+int paxos_connect_timeout_ms = 2000;
+int paxos_max_unsent_kb = 16 * 1024;
+int paxos_request_retention_s = 24 * 60 * 60;
+int paxos_trace_level = PAXOS_TRACE_OFF;
+bool paxos_allow_unsafe_fsync = false;
+int paxos_statement_timeout_ms = 5000;
 
-bool		paxos_applying = false;
+bool paxos_applying = false;
 
-static const struct config_enum_entry trace_options[] = {
-	{"off", PAXOS_TRACE_OFF, false},
-	{"roles", PAXOS_TRACE_ROLES, false},
-	{"messages", PAXOS_TRACE_MESSAGES, false},
-	{NULL, 0, false}
-};
+static const struct config_enum_entry trace_options[] = {{"off", PAXOS_TRACE_OFF, false},
+														 {"roles", PAXOS_TRACE_ROLES, false},
+														 {"messages", PAXOS_TRACE_MESSAGES, false},
+														 {NULL, 0, false}};
 
 static shmem_request_hook_type previous_shmem_request = NULL;
 static shmem_startup_hook_type previous_shmem_startup = NULL;
@@ -75,70 +73,61 @@ shmem_startup(void)
 static void
 define_settings(void)
 {
-	DefineCustomStringVariable("paxos.database",
-							   "Database whose tables are replicated.",
-							   "Both paxos workers connect to it; CREATE EXTENSION paxos_ext belongs there.",
-							   &paxos_database, "postgres",
-							   PGC_POSTMASTER, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("paxos.queue_memory",
-							"Shared memory for commands and results of waiting sessions.",
-							"A command that finds it full is refused.",
-							&paxos_queue_memory_kb, 64 * 1024, 8 * 1024, 4 * 1024 * 1024,
-							PGC_POSTMASTER, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"paxos.database", "Database whose tables are replicated.",
+		"Both paxos workers connect to it; CREATE EXTENSION paxos_ext belongs there.",
+		&paxos_database, "postgres", PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"paxos.queue_memory", "Shared memory for commands and results of waiting sessions.",
+		"A command that finds it full is refused.", &paxos_queue_memory_kb, 64 * 1024, 8 * 1024,
+		4 * 1024 * 1024, PGC_POSTMASTER, GUC_UNIT_KB, NULL, NULL, NULL);
 
-	DefineCustomIntVariable("paxos.heartbeat_interval",
-							"How often an idle leader speaks to every member.",
-							"Should be a small part of paxos.election_timeout.",
-							&paxos_heartbeat_interval_ms, 100, 10, 10 * 1000,
-							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
-	DefineCustomIntVariable("paxos.election_timeout",
-							"How long a node hears nothing from a leader before it stands for election.",
-							"Each wait is drawn at random between one and two times this. "
-							"Give every node the same value.",
-							&paxos_election_timeout_ms, 1000, 100, 60 * 1000,
-							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
-	DefineCustomIntVariable("paxos.pipeline_depth",
-							"Slots a leader may have in flight.",
+	DefineCustomIntVariable(
+		"paxos.heartbeat_interval", "How often an idle leader speaks to every member.",
+		"Should be a small part of paxos.election_timeout.", &paxos_heartbeat_interval_ms, 100, 10,
+		10 * 1000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"paxos.election_timeout",
+		"How long a node hears nothing from a leader before it stands for election.",
+		"Each wait is drawn at random between one and two times this. "
+		"Give every node the same value.",
+		&paxos_election_timeout_ms, 1000, 100, 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL,
+		NULL);
+	DefineCustomIntVariable("paxos.pipeline_depth", "Slots a leader may have in flight.",
 							"While that many are, commands gather into the next batch.",
-							&paxos_pipeline_depth, 8, 1, PX_MAX_WINDOW,
-							PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("paxos.batch_size",
-							"Most bytes of commands packed into one slot.",
-							"A single larger command still travels, alone.",
-							&paxos_batch_size_kb, 256, 1, PX_MAX_BATCH_BYTES / 1024,
-							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
-	DefineCustomIntVariable("paxos.connect_timeout",
-							"Longest time to connect to another node.",
-							NULL,
-							&paxos_connect_timeout_ms, 2000, 100, 60 * 1000,
-							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
-	DefineCustomIntVariable("paxos.max_unsent",
-							"Unsent bytes for one member above which its connection is cut.",
-							"It is connected again and catches up from the log.",
-							&paxos_max_unsent_kb, 16 * 1024, 2 * 1024, 1024 * 1024,
-							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+							&paxos_pipeline_depth, 8, 1, PX_MAX_WINDOW, PGC_SIGHUP, 0, NULL, NULL,
+							NULL);
+	DefineCustomIntVariable("paxos.batch_size", "Most bytes of commands packed into one slot.",
+							"A single larger command still travels, alone.", &paxos_batch_size_kb,
+							256, 1, PX_MAX_BATCH_BYTES / 1024, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL,
+							NULL);
+	DefineCustomIntVariable("paxos.connect_timeout", "Longest time to connect to another node.",
+							NULL, &paxos_connect_timeout_ms, 2000, 100, 60 * 1000, PGC_SIGHUP,
+							GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"paxos.max_unsent", "Unsent bytes for one member above which its connection is cut.",
+		"It is connected again and catches up from the log.", &paxos_max_unsent_kb, 16 * 1024,
+		2 * 1024, 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("paxos.request_retention",
 							"How long the result of a command with a request id is remembered.",
 							"Measured in log time; the value of the node where the command "
 							"was issued is used on all nodes.",
 							&paxos_request_retention_s, 24 * 60 * 60, 60, 30 * 24 * 60 * 60,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
-	DefineCustomEnumVariable("paxos.trace",
-							 "What the workers write to the server's log.",
-							 "\"roles\" adds the reason of every change of role and every ignored message, "
-							 "\"messages\" a line for each message.",
-							 &paxos_trace_level, PAXOS_TRACE_OFF, trace_options,
-							 PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomBoolVariable("paxos.allow_fsync_off",
-							 "Lets a node vote although fsync or full_page_writes is off.",
-							 "For tests only: an acceptor that forgets what it promised breaks consensus.",
-							 &paxos_allow_unsafe_fsync, false,
-							 PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
-	DefineCustomIntVariable("paxos.statement_timeout",
-							"How long a session waits for the outcome of a command or for a read index.",
-							"Zero waits for ever.",
-							&paxos_statement_timeout_ms, 5000, 0, INT_MAX,
-							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomEnumVariable(
+		"paxos.trace", "What the workers write to the server's log.",
+		"\"roles\" adds the reason of every change of role and every ignored message, "
+		"\"messages\" a line for each message.",
+		&paxos_trace_level, PAXOS_TRACE_OFF, trace_options, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"paxos.allow_fsync_off", "Lets a node vote although fsync or full_page_writes is off.",
+		"For tests only: an acceptor that forgets what it promised breaks consensus.",
+		&paxos_allow_unsafe_fsync, false, PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"paxos.statement_timeout",
+		"How long a session waits for the outcome of a command or for a read index.",
+		"Zero waits for ever.", &paxos_statement_timeout_ms, 5000, 0, INT_MAX, PGC_USERSET,
+		GUC_UNIT_MS, NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("paxos");
 }
@@ -190,8 +179,7 @@ px_assert_failed(const char *fact, const char *file, int line)
 	LWLockReleaseAll();
 	ereport(FATAL,
 			(errcode(ERRCODE_INTERNAL_ERROR),
-			 errmsg("paxos: a fact that must always hold does not: %s (%s:%d)",
-					fact, file, line)));
+			 errmsg("paxos: a fact that must always hold does not: %s (%s:%d)", fact, file, line)));
 	pg_unreachable();
 }
 
@@ -206,7 +194,7 @@ typedef struct FixedSetting
 {
 	const char *name;
 	const char *value;
-	bool		between_nodes;	/* for connections too (then any role may set it) */
+	bool between_nodes; /* for connections too (then any role may set it) */
 } FixedSetting;
 
 static const FixedSetting fixed_settings[] = {
@@ -215,8 +203,7 @@ static const FixedSetting fixed_settings[] = {
 	{"lock_timeout", "0", true},
 	{"idle_in_transaction_session_timeout", "0", true},
 	{"idle_session_timeout", "0", true},
-	PAXOS_SETTINGS_OF_VERSION
-	{"default_transaction_isolation", "read committed", true},
+	PAXOS_SETTINGS_OF_VERSION{"default_transaction_isolation", "read committed", true},
 	{"default_transaction_read_only", "off", true},
 	{"default_transaction_deferrable", "off", true},
 	{"synchronous_commit", "local", true},
@@ -263,8 +250,8 @@ paxos_fix_worker_settings(void)
 		 * PGC_S_OVERRIDE outranks the configuration file and the catalogs, so
 		 * that a later reload does not undo it.
 		 */
-		(void) set_config_option(fixed_settings[i].name, fixed_settings[i].value,
-								 PGC_SUSET, PGC_S_OVERRIDE, GUC_ACTION_SET, true, ERROR, false);
+		(void) set_config_option(fixed_settings[i].name, fixed_settings[i].value, PGC_SUSET,
+								 PGC_S_OVERRIDE, GUC_ACTION_SET, true, ERROR, false);
 	}
 }
 
@@ -294,7 +281,7 @@ paxos_peer_options(void)
 	/* The far server's end of the connection, so that it too notices a peer
 	 * whose machine is gone; ours are libpq's parameters. */
 	appendStringInfo(&buf, " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2"
-					 " -c tcp_keepalives_count=3 -c tcp_user_timeout=10000");
+						   " -c tcp_keepalives_count=3 -c tcp_user_timeout=10000");
 	options = MemoryContextStrdup(TopMemoryContext, buf.data);
 	pfree(buf.data);
 	return options;

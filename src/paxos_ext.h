@@ -9,27 +9,27 @@
 #include "paxos_compat.h"
 #include "paxos_shmem.h"
 
-#define PAXOS_SCHEMA	"paxos"
+#define PAXOS_SCHEMA "paxos"
 
 /* postmaster level */
-extern char *paxos_database;		/* paxos.database, default 'postgres' */
-extern int	paxos_queue_memory_kb;	/* paxos.queue_memory, default 64MB: commands and
+extern char *paxos_database;      /* paxos.database, default 'postgres' */
+extern int paxos_queue_memory_kb; /* paxos.queue_memory, default 64MB: commands and
 									 * results of waiting sessions */
 /* SIGHUP level */
-extern int	paxos_heartbeat_interval_ms;	/* 100 */
-extern int	paxos_election_timeout_ms;	/* 1000 */
-extern int	paxos_pipeline_depth;	/* slots in flight, 8 */
-extern int	paxos_batch_size_kb;	/* most bytes of one value, 256kB; a larger single
+extern int paxos_heartbeat_interval_ms; /* 100 */
+extern int paxos_election_timeout_ms;   /* 1000 */
+extern int paxos_pipeline_depth;        /* slots in flight, 8 */
+extern int paxos_batch_size_kb;         /* most bytes of one value, 256kB; a larger single
 									 * command still travels alone */
-extern int	paxos_connect_timeout_ms;	/* between nodes, 2000 */
-extern int	paxos_max_unsent_kb;	/* per peer, 16MB */
-extern int	paxos_request_retention_s;	/* how long results of request ids are kept,
+extern int paxos_connect_timeout_ms;    /* between nodes, 2000 */
+extern int paxos_max_unsent_kb;         /* per peer, 16MB */
+extern int paxos_request_retention_s;   /* how long results of request ids are kept,
 										 * in log time; proposed, never read locally
 										 * when applying */
-extern int	paxos_trace_level;	/* enum off, roles, messages */
-extern bool paxos_allow_unsafe_fsync;	/* paxos.allow_fsync_off, tests only */
+extern int paxos_trace_level;           /* enum off, roles, messages */
+extern bool paxos_allow_unsafe_fsync;   /* paxos.allow_fsync_off, tests only */
 /* USERSET */
-extern int	paxos_statement_timeout_ms; /* 5000; 0: wait for ever */
+extern int paxos_statement_timeout_ms; /* 5000; 0: wait for ever */
 
 typedef enum PaxosTrace
 {
@@ -42,7 +42,7 @@ typedef enum PaxosTrace
 extern bool paxos_applying;
 
 /* Hooks of other files, installed from _PG_init; each keeps the previous one. */
-extern void paxos_ddl_install_hooks(void);	/* paxos_guard.c */
+extern void paxos_ddl_install_hooks(void); /* paxos_guard.c */
 
 /* Entry points of the two workers. */
 extern PGDLLEXPORT void paxos_proposer_main(Datum arg);
@@ -62,4 +62,4 @@ extern void paxos_fix_worker_settings(void);
 /* The same as an "options=-c ..." string for libpq connections to peers. */
 extern const char *paxos_peer_options(void);
 
-#endif							/* PAXOS_EXT_H */
+#endif /* PAXOS_EXT_H */

@@ -79,32 +79,32 @@
 
 /* One transaction takes no more than this, so that results and the watermark
  * keep moving while the learner is far behind. */
-#define BATCH_SLOTS			256
-#define BATCH_BYTES			(2 * 1024 * 1024)
-#define BATCH_US			UINT64CONST(100000)
+#define BATCH_SLOTS 256
+#define BATCH_BYTES (2 * 1024 * 1024)
+#define BATCH_US UINT64CONST(100000)
 
 /* Locks outside of paxos_lock_for_apply (catalogs under DDL) are waited for only
  * so long; then it is an error of the surroundings. */
-#define APPLY_LOCK_TIMEOUT_MS	1000
+#define APPLY_LOCK_TIMEOUT_MS 1000
 
 /*
  * While no session of this node waits, slots that come one by one are gathered
  * for so long after the last transaction: a transaction costs more than most
  * commands, and plain reads here are older by no more than this.
  */
-#define GATHER_US			UINT64CONST(5000)
+#define GATHER_US UINT64CONST(5000)
 
-#define RETRY_FIRST_US		UINT64CONST(10000)
-#define RETRY_LAST_US		UINT64CONST(10000000)
+#define RETRY_FIRST_US UINT64CONST(10000)
+#define RETRY_LAST_US UINT64CONST(10000000)
 
 /* From this attempt on, trouble with a slot is an alarm: published, logged, and
  * a reason to hand over leadership.  Before it may be a lock that was in the way. */
-#define STUCK_AFTER			3
+#define STUCK_AFTER 3
 
-#define IDLE_LOOK_MS		1000	/* no cluster: look again */
-#define DURABLE_LOOK_MS		100		/* a commit record waits for its flush */
-#define STATS_LOOK_MS		1000
-#define QUIET_LOOK_MS		10000	/* nothing at all happened */
+#define IDLE_LOOK_MS 1000   /* no cluster: look again */
+#define DURABLE_LOOK_MS 100 /* a commit record waits for its flush */
+#define STATS_LOOK_MS 1000
+#define QUIET_LOOK_MS 10000 /* nothing at all happened */
 
 /* ---- replicated state ---- */
 
@@ -115,70 +115,70 @@ static PaxosReplicated working;
 
 typedef struct Delivery
 {
-	uint32		cell;
-	uint64		generation;
-	uint64		incarnation;
-	uint64		sequence;
-	uint32		index;
-	px_slot		decided_at;
-	char	   *result;
-	Size		len;
+	uint32 cell;
+	uint64 generation;
+	uint64 incarnation;
+	uint64 sequence;
+	uint32 index;
+	px_slot decided_at;
+	char *result;
+	Size len;
 } Delivery;
 
 typedef struct Settlement
 {
-	uint64		old_incarnation;
-	uint64		old_last;
-	uint64		new_incarnation;
+	uint64 old_incarnation;
+	uint64 old_last;
+	uint64 new_incarnation;
 } Settlement;
 
 typedef struct Outcome
 {
-	List	   *deliveries;		/* of Delivery *, oldest first */
-	List	   *settlements;	/* of Settlement * */
-	uint64		gaps;
-	uint64		slots;
-	uint64		commands;
-	uint64		not_met;
-	uint64		errors;
+	List *deliveries;  /* of Delivery *, oldest first */
+	List *settlements; /* of Settlement * */
+	uint64 gaps;
+	uint64 slots;
+	uint64 commands;
+	uint64 not_met;
+	uint64 errors;
 } Outcome;
 
 /* ---- this process ---- */
 
-static MemoryContext batch_cxt; /* one transaction: results on their way out */
-static MemoryContext value_cxt; /* one slot's value */
-static MemoryContext command_cxt;	/* one command */
-static PaxosApply *apply = NULL;	/* open in the running transaction, or NULL */
+static MemoryContext batch_cxt;   /* one transaction: results on their way out */
+static MemoryContext value_cxt;   /* one slot's value */
+static MemoryContext command_cxt; /* one command */
+static PaxosApply *apply = NULL;  /* open in the running transaction, or NULL */
 
-static bool loaded = false;		/* 'committed' is what the table says */
+static bool loaded = false; /* 'committed' is what the table says */
 static uint64 identity_seen = 0;
 static PaxosMembership membership = PAXOS_NO_DATABASE;
-static pg_uuid_t loaded_cluster;	/* whose state is loaded */
+static pg_uuid_t loaded_cluster; /* whose state is loaded */
 
-static px_slot at_slot = 0;		/* being applied, for errors */
+static px_slot at_slot = 0; /* being applied, for errors */
 static uint32 at_command = 0;
-static px_slot careful_slot = 0;	/* to be run alone with subtransactions */
-static bool decided = false;	/* paxos_err_decided() since the command began */
-static bool in_keyed = false;	/* inside a keyed operation (or thrown out of one) */
+static px_slot careful_slot = 0; /* to be run alone with subtransactions */
+static bool decided = false;     /* paxos_err_decided() since the command began */
+static bool in_keyed = false;    /* inside a keyed operation (or thrown out of one) */
 
-static px_entry repaired;		/* came from another member; slot 0: none */
-static MemoryContext repaired_cxt;	/* its value */
+static px_entry repaired;          /* came from another member; slot 0: none */
+static MemoryContext repaired_cxt; /* its value */
 
-static int	attempts = 0;		/* failed ones for the slot after the watermark */
+static int attempts = 0;        /* failed ones for the slot after the watermark */
 static px_usec attempts_us = 0; /* present back-off */
 static px_usec retry_at = 0;
 static px_usec last_applied_at = 0; /* when the last transaction ended */
 
 /* Commit records not known flushed yet, oldest first. */
-#define MAX_UNFLUSHED		64
+#define MAX_UNFLUSHED 64
 typedef struct Unflushed
 {
-	XLogRecPtr	end;
-	px_slot		applied;
+	XLogRecPtr end;
+	px_slot applied;
 } Unflushed;
 
 static Unflushed unflushed[MAX_UNFLUSHED];
-static int	n_unflushed = 0;
+static int n_unflushed = 0;
 
 int
 paxos_err_decided(void)
@@ -195,13 +195,14 @@ paxos_err_decided(void)
 static uint64
 fold_result(uint64 digest, const PaxosCommand *command, const PaxosCommandResult *r)
 {
-	int			kind = command == NULL ? 0 : command->kind == PAXOS_COMMAND_KEYED ?
-		(int) command->u.keyed.verb : 0x10 + (int) command->u.ddl.kind;
+	int kind = command == NULL                        ? 0
+			   : command->kind == PAXOS_COMMAND_KEYED ? (int) command->u.keyed.verb
+													  : 0x10 + (int) command->u.ddl.kind;
 
 	digest = paxos_digest_fold(digest, (uint64) kind | (uint64) r->failed << 8 |
-							   (uint64) r->applied << 9 | (uint64) r->existed << 10 |
-							   (uint64) r->replayed << 11 |
-							   (uint64) (uint32) r->sqlstate << 32);
+										   (uint64) r->applied << 9 | (uint64) r->existed << 10 |
+										   (uint64) r->replayed << 11 |
+										   (uint64) (uint32) r->sqlstate << 32);
 	digest = paxos_digest_fold(digest, (uint64) r->table_id);
 	digest = paxos_digest_fold(digest, r->decided_at);
 	if (r->failed)
@@ -261,11 +262,11 @@ error_is_result(const ErrorData *edata)
 		return true;
 	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
 	{
-		case ERRCODE_CARDINALITY_VIOLATION: /* class 21 */
-		case ERRCODE_DATA_EXCEPTION:	/* 22 */
-		case ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION:	/* 23 */
-		case ERRCODE_WITH_CHECK_OPTION_VIOLATION:	/* 44 */
-		case ERRCODE_PLPGSQL_ERROR: /* P0 */
+		case ERRCODE_CARDINALITY_VIOLATION:          /* class 21 */
+		case ERRCODE_DATA_EXCEPTION:                 /* 22 */
+		case ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION: /* 23 */
+		case ERRCODE_WITH_CHECK_OPTION_VIOLATION:    /* 44 */
+		case ERRCODE_PLPGSQL_ERROR:                  /* P0 */
 			return true;
 		default:
 			return false;
@@ -351,7 +352,7 @@ execute_in_subtransaction(const PaxosCommand *command, px_slot slot, uint32 inde
 	}
 	PG_CATCH();
 	{
-		ErrorData  *edata;
+		ErrorData *edata;
 
 		MemoryContextSwitchTo(old);
 		edata = CopyErrorData();
@@ -367,8 +368,8 @@ execute_in_subtransaction(const PaxosCommand *command, px_slot slot, uint32 inde
 
 		if (!error_is_result(edata))
 			ReThrowError(edata);
-		result_of_error(edata, command->kind == PAXOS_COMMAND_KEYED ?
-						command->u.keyed.table_id : 0, result);
+		result_of_error(edata, command->kind == PAXOS_COMMAND_KEYED ? command->u.keyed.table_id : 0,
+						result);
 	}
 	PG_END_TRY();
 }
@@ -378,14 +379,14 @@ execute_in_subtransaction(const PaxosCommand *command, px_slot slot, uint32 inde
  * batch_cxt, is made only when somebody here waits for it.
  */
 static char *
-run_command(px_bytes bytes, px_slot slot, uint32 index, bool careful, bool wanted,
-			bool *remembered, Outcome *outcome, Size *len)
+run_command(px_bytes bytes, px_slot slot, uint32 index, bool careful, bool wanted, bool *remembered,
+			Outcome *outcome, Size *len)
 {
 	MemoryContext old;
 	PaxosCommand command;
 	PaxosCommandResult result;
-	bool		decodes;
-	char	   *encoded = NULL;
+	bool decodes;
+	char *encoded = NULL;
 
 	MemoryContextReset(command_cxt);
 	old = MemoryContextSwitchTo(command_cxt);
@@ -401,13 +402,13 @@ run_command(px_bytes bytes, px_slot slot, uint32 index, bool careful, bool wante
 		result.detail = psprintf("It has %u bytes.", bytes.len);
 	}
 	else if (!command.has_request_id ||
-			 !paxos_request_find(&command.request_id, working.log_time_us,
-								 &working.requests, &result))
+			 !paxos_request_find(&command.request_id, working.log_time_us, &working.requests,
+								 &result))
 	{
 		/* an id seen again needs the row before as well: the result is kept */
 		if (careful || command.kind == PAXOS_COMMAND_DDL)
-			execute_in_subtransaction(&command, slot, index,
-									  wanted || command.has_request_id, &result);
+			execute_in_subtransaction(&command, slot, index, wanted || command.has_request_id,
+									  &result);
 		else
 			execute(&command, slot, index, wanted || command.has_request_id, &result);
 		result.decided_at = slot;
@@ -445,20 +446,21 @@ run_command(px_bytes bytes, px_slot slot, uint32 index, bool careful, bool wante
  */
 
 static void
-apply_batch(const px_batch_view *batch, px_slot slot, uint32 *index, bool careful,
-			bool *remembered, Outcome *outcome)
+apply_batch(const px_batch_view *batch, px_slot slot, uint32 *index, bool careful, bool *remembered,
+			Outcome *outcome)
 {
-	px_node		self = paxos_shared->node_id;
-	bool		own = batch->origin == self;
-	px_origin	before = px_origins_get(&working.origins, batch->origin);
-	px_verdict	verdict = px_origins_judge(&working.origins, batch->origin,
-										   batch->incarnation, batch->sequence);
-	px_origin	after = px_origins_get(&working.origins, batch->origin);
+	px_node self = paxos_shared->node_id;
+	bool own = batch->origin == self;
+	px_origin before = px_origins_get(&working.origins, batch->origin);
+	px_verdict verdict =
+		px_origins_judge(&working.origins, batch->origin, batch->incarnation, batch->sequence);
+	px_origin after = px_origins_get(&working.origins, batch->origin);
 	px_command_view command;
-	uint32_t	pos = 0;
-	uint32		in_batch = 0;
+	uint32_t pos = 0;
+	uint32 in_batch = 0;
 
-	working.digest = paxos_digest_fold(working.digest, (uint64) batch->origin | (uint64) verdict << 16);
+	working.digest =
+		paxos_digest_fold(working.digest, (uint64) batch->origin | (uint64) verdict << 16);
 	working.digest = paxos_digest_fold(working.digest, batch->incarnation);
 	working.digest = paxos_digest_fold(working.digest, batch->sequence);
 
@@ -483,26 +485,24 @@ apply_batch(const px_batch_view *batch, px_slot slot, uint32 *index, bool carefu
 	if (verdict != PX_EXECUTE)
 	{
 		if (paxos_trace_level >= PAXOS_TRACE_MESSAGES)
-			ereport(LOG,
-					(errmsg("paxos learner: slot " UINT64_FORMAT ": batch " UINT64_FORMAT "."
-							UINT64_FORMAT " of node %u skipped: %s",
-							slot, batch->incarnation, batch->sequence, batch->origin,
-							px_verdict_name(verdict))));
+			ereport(LOG, (errmsg("paxos learner: slot " UINT64_FORMAT ": batch " UINT64_FORMAT
+								 "." UINT64_FORMAT " of node %u skipped: %s",
+								 slot, batch->incarnation, batch->sequence, batch->origin,
+								 px_verdict_name(verdict))));
 		*index += batch->n_commands;
 		return;
 	}
 
 	while (px_batch_next_command(batch, &pos, &command))
 	{
-		Size		len = 0;
-		char	   *result;
+		Size len = 0;
+		char *result;
 
-		result = run_command(command.bytes, slot, *index, careful, own, remembered,
-							 outcome, &len);
+		result = run_command(command.bytes, slot, *index, careful, own, remembered, outcome, &len);
 		if (own)
 		{
 			MemoryContext old = MemoryContextSwitchTo(batch_cxt);
-			Delivery   *d = palloc(sizeof(Delivery));
+			Delivery *d = palloc(sizeof(Delivery));
 
 			d->cell = command.cell;
 			d->generation = command.generation;
@@ -524,10 +524,10 @@ apply_batch(const px_batch_view *batch, px_slot slot, uint32 *index, bool carefu
 static void
 record_configuration(px_slot slot, px_ballot ballot, px_bytes value)
 {
-	Oid			types[3] = {INT8OID, INT8OID, BYTEAOID};
-	Datum		values[3];
-	bytea	   *bytes = palloc(VARHDRSZ + value.len);
-	int			rc;
+	Oid types[3] = {INT8OID, INT8OID, BYTEAOID};
+	Datum values[3];
+	bytea *bytes = palloc(VARHDRSZ + value.len);
+	int rc;
 
 	SET_VARSIZE(bytes, VARHDRSZ + value.len);
 	memcpy(VARDATA(bytes), value.data, value.len);
@@ -544,12 +544,12 @@ record_configuration(px_slot slot, px_ballot ballot, px_bytes value)
 }
 
 static void
-apply_value(px_slot slot, px_ballot ballot, px_bytes bytes, const px_value_view *view,
-			bool careful, Outcome *outcome)
+apply_value(px_slot slot, px_ballot ballot, px_bytes bytes, const px_value_view *view, bool careful,
+			Outcome *outcome)
 {
-	uint32_t	pos = 0;
-	uint32		index = 0;
-	bool		remembered = false;
+	uint32_t pos = 0;
+	uint32 index = 0;
+	bool remembered = false;
 	px_batch_view batch;
 
 	working.applied = slot;
@@ -606,9 +606,9 @@ read_value(px_slot slot, px_entry *entry, px_value_view *view)
 static void
 apply_transaction(px_slot first, px_slot last, bool careful, Outcome *outcome)
 {
-	px_usec		began = paxos_now_us();
-	uint64		bytes = 0;
-	Relation	replicated;
+	px_usec began = paxos_now_us();
+	uint64 bytes = 0;
+	Relation replicated;
 
 	in_keyed = false;
 	SetCurrentStatementStartTimestamp();
@@ -619,7 +619,7 @@ apply_transaction(px_slot first, px_slot last, bool careful, Outcome *outcome)
 
 	for (px_slot slot = first; slot <= last; slot++)
 	{
-		px_entry	entry;
+		px_entry entry;
 		px_value_view view;
 
 		at_slot = slot;
@@ -637,10 +637,9 @@ apply_transaction(px_slot first, px_slot last, bool careful, Outcome *outcome)
 	close_apply();
 	if (outcome->slots > 0 && !paxos_replicated_write(replicated, &committed, &working))
 	{
-		loaded = false;			/* what it says now is looked at anew */
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("%s.%s was changed by somebody else", PAXOS_SCHEMA, "replicated")));
+		loaded = false; /* what it says now is looked at anew */
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("%s.%s was changed by somebody else", PAXOS_SCHEMA, "replicated")));
 	}
 	table_close(replicated, NoLock);
 	PopActiveSnapshot();
@@ -667,9 +666,9 @@ note_unflushed(XLogRecPtr end, px_slot applied)
 static px_slot
 take_flushed(void)
 {
-	XLogRecPtr	flushed;
-	px_slot		durable = 0;
-	int			n = 0;
+	XLogRecPtr flushed;
+	px_slot durable = 0;
+	int n = 0;
 
 	if (n_unflushed == 0)
 		return 0;
@@ -687,7 +686,7 @@ take_flushed(void)
 static void
 publish_durable(void)
 {
-	px_slot		durable = take_flushed();
+	px_slot durable = take_flushed();
 
 	if (durable == 0)
 		return;
@@ -699,7 +698,7 @@ publish_durable(void)
 static void
 publish(uint64 gaps)
 {
-	px_slot		durable = take_flushed();
+	px_slot durable = take_flushed();
 
 	LWLockAcquire(paxos_learner_lock, LW_EXCLUSIVE);
 	PX_ASSERT(committed.applied >= paxos_shared->applied || !loaded);
@@ -719,7 +718,7 @@ publish(uint64 gaps)
 static void
 tell(const Outcome *outcome)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	/*
 	 * Watermark first: a session that has its result and then waits for a read
@@ -728,14 +727,14 @@ tell(const Outcome *outcome)
 	publish(outcome->gaps);
 
 	/* Results before settlements: what was executed is not unknown. */
-	foreach(lc, outcome->deliveries)
+	foreach (lc, outcome->deliveries)
 	{
-		Delivery   *d = lfirst(lc);
+		Delivery *d = lfirst(lc);
 
 		paxos_queue_deliver(d->cell, d->generation, d->incarnation, d->sequence, d->index,
 							d->decided_at, d->result, d->len);
 	}
-	foreach(lc, outcome->settlements)
+	foreach (lc, outcome->settlements)
 	{
 		Settlement *s = lfirst(lc);
 
@@ -802,10 +801,12 @@ trouble(px_slot slot, const char *why)
 
 	/* loudly at first, then as often as the back-off allows */
 	if (attempts == STUCK_AFTER || attempts_us == RETRY_LAST_US)
-		ereport(LOG,
-				(errmsg("paxos learner: cannot apply slot " UINT64_FORMAT ": %s", slot, why),
-				 errdetail("Attempt %d; the next follows in %d ms.  This node does not follow the cluster until it succeeds.",
-						   attempts, (int) (attempts_us / 1000))));
+		ereport(
+			LOG,
+			(errmsg("paxos learner: cannot apply slot " UINT64_FORMAT ": %s", slot, why),
+			 errdetail(
+				 "Attempt %d; the next follows in %d ms.  This node does not follow the cluster until it succeeds.",
+				 attempts, (int) (attempts_us / 1000))));
 }
 
 static void
@@ -839,13 +840,12 @@ fetch_instead(px_slot slot)
 	MemoryContextReset(repaired_cxt);
 	repaired.slot = 0;
 	if (attempts == 0)
-		ereport(LOG,
-				(errmsg("paxos learner: slot " UINT64_FORMAT
-						" is missing or damaged in this node's log; asking the other members",
-						slot)));
+		ereport(LOG, (errmsg("paxos learner: slot " UINT64_FORMAT
+							 " is missing or damaged in this node's log; asking the other members",
+							 slot)));
 	PG_TRY();
 	{
-		px_entry	entry;
+		px_entry entry;
 
 		found = paxos_catchup_entry(slot, repaired_cxt, &entry);
 		if (found)
@@ -853,7 +853,7 @@ fetch_instead(px_slot slot)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *edata;
+		ErrorData *edata;
 
 		MemoryContextSwitchTo(TopMemoryContext);
 		edata = CopyErrorData();
@@ -866,7 +866,9 @@ fetch_instead(px_slot slot)
 	}
 	PG_END_TRY();
 	if (!found)
-		trouble(slot, "its value is missing or damaged in this node's log, and no member that can be reached has it");
+		trouble(
+			slot,
+			"its value is missing or damaged in this node's log, and no member that can be reached has it");
 	return found;
 }
 
@@ -877,13 +879,13 @@ fetch_instead(px_slot slot)
 static bool
 apply_available(px_slot chosen)
 {
-	px_slot		first = committed.applied + 1;
-	px_slot		last = chosen;
-	bool		careful = careful_slot == first;
+	px_slot first = committed.applied + 1;
+	px_slot last = chosen;
+	bool careful = careful_slot == first;
 	volatile bool more = true;
 	ErrorContextCallback callback;
-	px_usec		began;
-	Outcome    *outcome;
+	px_usec began;
+	Outcome *outcome;
 
 	if (chosen < first)
 		return false;
@@ -916,8 +918,8 @@ apply_available(px_slot chosen)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *edata;
-		px_slot		slot = at_slot;
+		ErrorData *edata;
+		px_slot slot = at_slot;
 
 		error_context_stack = callback.previous;
 		MemoryContextSwitchTo(TopMemoryContext);
@@ -929,10 +931,9 @@ apply_available(px_slot chosen)
 		{
 			careful_slot = slot;
 			if (paxos_trace_level >= PAXOS_TRACE_MESSAGES)
-				ereport(LOG,
-						(errmsg("paxos learner: slot " UINT64_FORMAT
-								": a command failed (%s); again with subtransactions",
-								slot, edata->message)));
+				ereport(LOG, (errmsg("paxos learner: slot " UINT64_FORMAT
+									 ": a command failed (%s); again with subtransactions",
+									 slot, edata->message)));
 		}
 		else
 		{
@@ -942,11 +943,12 @@ apply_available(px_slot chosen)
 			if (slot == first || slot == 0)
 			{
 				MemoryContextSwitchTo(batch_cxt);
-				trouble(first, edata->hint == NULL ? edata->message :
-						psprintf("%s (%s)", edata->message, edata->hint));
+				trouble(first, edata->hint == NULL
+								   ? edata->message
+								   : psprintf("%s (%s)", edata->message, edata->hint));
 				MemoryContextSwitchTo(TopMemoryContext);
 			}
-			identity_seen = 0;	/* was the extension dropped? */
+			identity_seen = 0; /* was the extension dropped? */
 		}
 		FreeErrorData(edata);
 		return true;
@@ -955,7 +957,7 @@ apply_available(px_slot chosen)
 	at_slot = 0;
 
 	if (outcome->slots == 0)
-		more = false;			/* the value of 'first' cannot be had */
+		more = false; /* the value of 'first' cannot be had */
 	else
 	{
 		committed = working;
@@ -991,9 +993,9 @@ apply_available(px_slot chosen)
 static void
 load(void)
 {
-	Relation	rel;
+	Relation rel;
 	PaxosReplicated now;
-	px_origin	self;
+	px_origin self;
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -1002,7 +1004,7 @@ load(void)
 	paxos_replicated_read(rel, &now);
 	table_close(rel, NoLock);
 	PopActiveSnapshot();
-	(void) GetCurrentTransactionId();	/* or there would be nothing to flush */
+	(void) GetCurrentTransactionId(); /* or there would be nothing to flush */
 	ForceSyncCommit();
 	CommitTransactionCommand();
 
@@ -1028,9 +1030,8 @@ load(void)
 	paxos_queue_applied(committed.applied);
 	paxos_wake_proposer();
 	if (paxos_trace_level >= PAXOS_TRACE_ROLES)
-		ereport(LOG,
-				(errmsg("paxos learner: node %u begins behind slot " UINT64_FORMAT,
-						paxos_shared->node_id, committed.applied)));
+		ereport(LOG, (errmsg("paxos learner: node %u begins behind slot " UINT64_FORMAT,
+							 paxos_shared->node_id, committed.applied)));
 }
 
 /*
@@ -1040,7 +1041,7 @@ load(void)
 static void
 look_around(void)
 {
-	uint64		generation;
+	uint64 generation;
 
 	LWLockAcquire(paxos_identity_lock, LW_SHARED);
 	generation = paxos_shared->identity_generation;
@@ -1053,7 +1054,7 @@ look_around(void)
 	PG_TRY();
 	{
 		PaxosMembership now;
-		pg_uuid_t	cluster_id;
+		pg_uuid_t cluster_id;
 
 		StartTransactionCommand();
 		PushActiveSnapshot(GetTransactionSnapshot());
@@ -1082,7 +1083,7 @@ look_around(void)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *edata;
+		ErrorData *edata;
 
 		MemoryContextSwitchTo(TopMemoryContext);
 		edata = CopyErrorData();
@@ -1091,8 +1092,7 @@ look_around(void)
 		membership = PAXOS_NO_CLUSTER;
 		loaded = false;
 		ereport(LOG,
-				(errmsg("paxos learner: could not find out about this node: %s",
-						edata->message)));
+				(errmsg("paxos learner: could not find out about this node: %s", edata->message)));
 		FreeErrorData(edata);
 	}
 	PG_END_TRY();
@@ -1112,12 +1112,12 @@ look_around(void)
 static bool
 fetch_missing(const px_acceptor *a)
 {
-	px_slot		from = 0;
-	px_slot		to = 0;
-	px_slot		wanted_to;
-	px_node		prefer;
+	px_slot from = 0;
+	px_slot to = 0;
+	px_slot wanted_to;
+	px_node prefer;
 	volatile bool progress = false;
-	bool		missing = px_acceptor_gap(a, &from, &to);
+	bool missing = px_acceptor_gap(a, &from, &to);
 
 	LWLockAcquire(paxos_learner_lock, LW_SHARED);
 	wanted_to = paxos_shared->fetch_to;
@@ -1147,7 +1147,7 @@ fetch_missing(const px_acceptor *a)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *edata;
+		ErrorData *edata;
 
 		MemoryContextSwitchTo(TopMemoryContext);
 		edata = CopyErrorData();
@@ -1183,7 +1183,7 @@ leave(int code, Datum arg)
 static px_usec
 may_gather_us(px_slot chosen)
 {
-	px_usec		now;
+	px_usec now;
 
 	if (chosen <= committed.applied || chosen - committed.applied >= BATCH_SLOTS / 4 ||
 		paxos_queue_anyone_waits())
@@ -1196,9 +1196,9 @@ may_gather_us(px_slot chosen)
 static long
 time_to_wait_ms(const px_acceptor *a)
 {
-	px_usec		now = paxos_now_us();
-	long		ms = QUIET_LOOK_MS;
-	px_usec		at;
+	px_usec now = paxos_now_us();
+	long ms = QUIET_LOOK_MS;
+	px_usec at;
 
 	if (membership != PAXOS_MEMBER)
 		return IDLE_LOOK_MS;
@@ -1215,8 +1215,8 @@ time_to_wait_ms(const px_acceptor *a)
 void
 paxos_learner_main(Datum arg)
 {
-	uint32		wait_event = 0;
-	bool		stats_pending = false;
+	uint32 wait_event = 0;
+	bool stats_pending = false;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -1229,14 +1229,14 @@ paxos_learner_main(Datum arg)
 	/* the log is durable already; see the top of this file */
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 
-	batch_cxt = AllocSetContextCreate(TopMemoryContext, "paxos learner batch",
-									  ALLOCSET_DEFAULT_SIZES);
-	value_cxt = AllocSetContextCreate(TopMemoryContext, "paxos learner value",
-									  ALLOCSET_DEFAULT_SIZES);
-	command_cxt = AllocSetContextCreate(TopMemoryContext, "paxos learner command",
-										ALLOCSET_DEFAULT_SIZES);
-	repaired_cxt = AllocSetContextCreate(TopMemoryContext, "paxos learner repair",
-										 ALLOCSET_SMALL_SIZES);
+	batch_cxt =
+		AllocSetContextCreate(TopMemoryContext, "paxos learner batch", ALLOCSET_DEFAULT_SIZES);
+	value_cxt =
+		AllocSetContextCreate(TopMemoryContext, "paxos learner value", ALLOCSET_DEFAULT_SIZES);
+	command_cxt =
+		AllocSetContextCreate(TopMemoryContext, "paxos learner command", ALLOCSET_DEFAULT_SIZES);
+	repaired_cxt =
+		AllocSetContextCreate(TopMemoryContext, "paxos learner repair", ALLOCSET_SMALL_SIZES);
 
 	before_shmem_exit(leave, (Datum) 0);
 	LWLockAcquire(paxos_learner_lock, LW_EXCLUSIVE);
@@ -1247,10 +1247,10 @@ paxos_learner_main(Datum arg)
 	for (;;)
 	{
 		px_acceptor a;
-		bool		busy = false;
-		px_usec		gather = 0;
-		long		ms;
-		int			rc;
+		bool busy = false;
+		px_usec gather = 0;
+		long ms;
+		int rc;
 
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)

@@ -53,16 +53,16 @@
 #include "paxos_acceptor.h"
 
 /* Columns of paxos.log_entry and paxos.acceptor; src/sql/10-schema.sql. */
-#define LOG_SLOT		1
-#define LOG_BALLOT		2
-#define LOG_CHOSEN		3
-#define LOG_VALUE		4
-#define LOG_COLUMNS		4
+#define LOG_SLOT 1
+#define LOG_BALLOT 2
+#define LOG_CHOSEN 3
+#define LOG_VALUE 4
+#define LOG_COLUMNS 4
 
-#define ACCEPTOR_PROMISED	1
-#define ACCEPTOR_TRUNCATED	2
-#define ACCEPTOR_LEASE		3
-#define ACCEPTOR_COLUMNS	3
+#define ACCEPTOR_PROMISED 1
+#define ACCEPTOR_TRUNCATED 2
+#define ACCEPTOR_LEASE 3
+#define ACCEPTOR_COLUMNS 3
 
 PG_FUNCTION_INFO_V1(paxos_sql_fetch);
 
@@ -75,10 +75,10 @@ PG_FUNCTION_INFO_V1(paxos_sql_fetch);
  * autovacuum, which takes relation locks, never meets it.
  */
 /* A holder that keeps the lock this long while others wait is ended. */
-#define LOCK_HELD_TOO_LONG_US	(UINT64CONST(10) * 1000 * 1000)
-#define LOCK_LOOK_MS			1000
+#define LOCK_HELD_TOO_LONG_US (UINT64CONST(10) * 1000 * 1000)
+#define LOCK_LOOK_MS 1000
 
-static int	lock_depth = 0;
+static int lock_depth = 0;
 
 static void
 set_lock_tag(LOCKTAG *tag)
@@ -94,8 +94,8 @@ set_lock_tag(LOCKTAG *tag)
 static void
 end_overdue_holder(void)
 {
-	uint64		since = pg_atomic_read_u64(&paxos_shared->lock_held_since_us);
-	int			pid = (int) pg_atomic_read_u64(&paxos_shared->lock_holder_pid);
+	uint64 since = pg_atomic_read_u64(&paxos_shared->lock_held_since_us);
+	int pid = (int) pg_atomic_read_u64(&paxos_shared->lock_holder_pid);
 
 	if (pid != 0 && pid != MyProcPid && since != 0 &&
 		paxos_now_us() > since + LOCK_HELD_TOO_LONG_US)
@@ -107,7 +107,7 @@ paxos_acceptor_lock_acquire(void)
 {
 	static bool registered = false;
 	static TimeoutId look;
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	paxos_acceptor_watch_transaction();
 	set_lock_tag(&tag);
@@ -118,8 +118,7 @@ paxos_acceptor_lock_acquire(void)
 			look = RegisterTimeout(USER_TIMEOUT, end_overdue_holder);
 			registered = true;
 		}
-		enable_timeout_every(look,
-							 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LOCK_LOOK_MS),
+		enable_timeout_every(look, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LOCK_LOOK_MS),
 							 LOCK_LOOK_MS);
 		PG_TRY();
 		{
@@ -141,7 +140,7 @@ paxos_acceptor_lock_acquire(void)
 void
 paxos_acceptor_lock_release(void)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	Assert(lock_depth > 0);
 	if (lock_depth == 1)
@@ -173,7 +172,7 @@ paxos_acceptor_lock_forget(void)
 Oid
 paxos_internal_relid(const char *name)
 {
-	Oid			namespace_oid = get_namespace_oid(PAXOS_SCHEMA, true);
+	Oid namespace_oid = get_namespace_oid(PAXOS_SCHEMA, true);
 
 	return OidIsValid(namespace_oid) ? get_relname_relid(name, namespace_oid) : InvalidOid;
 }
@@ -181,7 +180,7 @@ paxos_internal_relid(const char *name)
 static Relation
 open_table(const char *name, LOCKMODE mode)
 {
-	Oid			relid = paxos_internal_relid(name);
+	Oid relid = paxos_internal_relid(name);
 
 	if (!OidIsValid(relid))
 		ereport(ERROR,
@@ -194,9 +193,9 @@ open_table(const char *name, LOCKMODE mode)
 static px_bytes
 copy_value(Datum value)
 {
-	bytea	   *v = DatumGetByteaPP(value);
-	px_bytes	bytes;
-	uint8_t    *data;
+	bytea *v = DatumGetByteaPP(value);
+	px_bytes bytes;
+	uint8_t *data;
 
 	bytes.len = VARSIZE_ANY_EXHDR(v);
 	data = palloc(Max(bytes.len, 1));
@@ -210,9 +209,9 @@ copy_value(Datum value)
 static px_entry
 entry_of_tuple(HeapTuple tuple, TupleDesc desc)
 {
-	Datum		values[LOG_COLUMNS];
-	bool		nulls[LOG_COLUMNS];
-	px_entry	entry;
+	Datum values[LOG_COLUMNS];
+	bool nulls[LOG_COLUMNS];
+	px_entry entry;
 
 	heap_deform_tuple(tuple, desc, values, nulls);
 	entry.slot = (px_slot) DatumGetInt64(values[LOG_SLOT - 1]);
@@ -225,10 +224,10 @@ entry_of_tuple(HeapTuple tuple, TupleDesc desc)
 static HeapTuple
 tuple_of_entry(const px_entry *entry, TupleDesc desc)
 {
-	Datum		values[LOG_COLUMNS];
-	bool		nulls[LOG_COLUMNS] = {false};
-	bytea	   *value = palloc(VARHDRSZ + entry->value.len);
-	HeapTuple	tuple;
+	Datum values[LOG_COLUMNS];
+	bool nulls[LOG_COLUMNS] = {false};
+	bytea *value = palloc(VARHDRSZ + entry->value.len);
+	HeapTuple tuple;
 
 	SET_VARSIZE(value, VARHDRSZ + entry->value.len);
 	memcpy(VARDATA(value), entry->value.data, entry->value.len);
@@ -247,8 +246,7 @@ range_keys(ScanKeyData keys[2], px_slot from, px_slot to)
 {
 	ScanKeyInit(&keys[0], LOG_SLOT, BTGreaterEqualStrategyNumber, F_INT8GE,
 				Int64GetDatum((int64) from));
-	ScanKeyInit(&keys[1], LOG_SLOT, BTLessEqualStrategyNumber, F_INT8LE,
-				Int64GetDatum((int64) to));
+	ScanKeyInit(&keys[1], LOG_SLOT, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum((int64) to));
 	return 2;
 }
 
@@ -272,8 +270,8 @@ put(Relation log, Oid index_relid, CatalogIndexState indexes, const px_entry *en
 {
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	old;
-	HeapTuple	fresh;
+	HeapTuple old;
+	HeapTuple fresh;
 
 	ScanKeyInit(&key, LOG_SLOT, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum((int64) entry->slot));
@@ -289,11 +287,11 @@ put(Relation log, Oid index_relid, CatalogIndexState indexes, const px_entry *en
 	}
 	else
 	{
-		px_entry	standing = entry_of_tuple(old, RelationGetDescr(log));
-		bool		same = same_value(standing.value, entry->value);
+		px_entry standing = entry_of_tuple(old, RelationGetDescr(log));
+		bool same = same_value(standing.value, entry->value);
 		px_value_view view;
-		px_entry	repaired;
-		bool		keep;
+		px_entry repaired;
+		bool keep;
 
 		if (!same && !px_value_open(standing.value, &view))
 		{
@@ -333,8 +331,8 @@ put(Relation log, Oid index_relid, CatalogIndexState indexes, const px_entry *en
 void
 paxos_log_put_many(const px_entry *entries, int n)
 {
-	Relation	log = open_table("log_entry", RowExclusiveLock);
-	Oid			index_relid = RelationGetPrimaryKeyIndex(log);
+	Relation log = open_table("log_entry", RowExclusiveLock);
+	Oid index_relid = RelationGetPrimaryKeyIndex(log);
 	CatalogIndexState indexes = CatalogOpenIndexes(log);
 
 	for (int i = 0; i < n; i++)
@@ -352,16 +350,15 @@ paxos_log_put(const px_entry *entry)
 bool
 paxos_log_get(px_slot position, px_entry *entry)
 {
-	Relation	log = open_table("log_entry", AccessShareLock);
+	Relation log = open_table("log_entry", AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		found;
+	HeapTuple tuple;
+	bool found;
 
-	ScanKeyInit(&key, LOG_SLOT, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum((int64) position));
-	scan = systable_beginscan(log, RelationGetPrimaryKeyIndex(log), true,
-							  GetActiveSnapshot(), 1, &key);
+	ScanKeyInit(&key, LOG_SLOT, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum((int64) position));
+	scan = systable_beginscan(log, RelationGetPrimaryKeyIndex(log), true, GetActiveSnapshot(), 1,
+							  &key);
 	tuple = systable_getnext(scan);
 	found = HeapTupleIsValid(tuple);
 	if (found)
@@ -374,12 +371,12 @@ paxos_log_get(px_slot position, px_entry *entry)
 int
 paxos_log_above(px_slot w, int max, px_entry *entries, px_slot *last)
 {
-	Relation	log = open_table("log_entry", AccessShareLock);
-	Relation	index = index_open(RelationGetPrimaryKeyIndex(log), AccessShareLock);
+	Relation log = open_table("log_entry", AccessShareLock);
+	Relation index = index_open(RelationGetPrimaryKeyIndex(log), AccessShareLock);
 	ScanKeyData keys[2];
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	int			n = 0;
+	HeapTuple tuple;
+	int n = 0;
 
 	scan = systable_beginscan_ordered(log, index, GetActiveSnapshot(),
 									  range_keys(keys, w + 1, w + max), keys);
@@ -394,10 +391,10 @@ paxos_log_above(px_slot w, int max, px_entry *entries, px_slot *last)
 	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
 	if (HeapTupleIsValid(tuple))
 	{
-		bool		isnull;
+		bool isnull;
 
-		*last = (px_slot) DatumGetInt64(heap_getattr(tuple, LOG_SLOT,
-													 RelationGetDescr(log), &isnull));
+		*last =
+			(px_slot) DatumGetInt64(heap_getattr(tuple, LOG_SLOT, RelationGetDescr(log), &isnull));
 	}
 	systable_endscan_ordered(scan);
 
@@ -413,7 +410,7 @@ paxos_log_above(px_slot w, int max, px_entry *entries, px_slot *last)
 static HeapTuple
 acceptor_tuple(Relation acceptor, SysScanDesc *scan)
 {
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	*scan = systable_beginscan(acceptor, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
 	tuple = systable_getnext(*scan);
@@ -428,14 +425,13 @@ acceptor_tuple(Relation acceptor, SysScanDesc *scan)
 PaxosAcceptorRow
 paxos_acceptor_row_read(void)
 {
-	Relation	acceptor = open_table("acceptor", AccessShareLock);
-	Datum		values[ACCEPTOR_COLUMNS];
-	bool		nulls[ACCEPTOR_COLUMNS];
+	Relation acceptor = open_table("acceptor", AccessShareLock);
+	Datum values[ACCEPTOR_COLUMNS];
+	bool nulls[ACCEPTOR_COLUMNS];
 	SysScanDesc scan;
 	PaxosAcceptorRow row;
 
-	heap_deform_tuple(acceptor_tuple(acceptor, &scan), RelationGetDescr(acceptor),
-					  values, nulls);
+	heap_deform_tuple(acceptor_tuple(acceptor, &scan), RelationGetDescr(acceptor), values, nulls);
 	row.promised = (px_ballot) DatumGetInt64(values[ACCEPTOR_PROMISED - 1]);
 	row.truncated = (px_slot) DatumGetInt64(values[ACCEPTOR_TRUNCATED - 1]);
 	row.longest_lease_us = (px_usec) DatumGetInt64(values[ACCEPTOR_LEASE - 1]);
@@ -447,12 +443,12 @@ paxos_acceptor_row_read(void)
 void
 paxos_acceptor_row_write(const PaxosAcceptorRow *row)
 {
-	Relation	acceptor = open_table("acceptor", RowExclusiveLock);
-	Datum		values[ACCEPTOR_COLUMNS];
-	bool		nulls[ACCEPTOR_COLUMNS] = {false};
+	Relation acceptor = open_table("acceptor", RowExclusiveLock);
+	Datum values[ACCEPTOR_COLUMNS];
+	bool nulls[ACCEPTOR_COLUMNS] = {false};
 	SysScanDesc scan;
-	HeapTuple	old = acceptor_tuple(acceptor, &scan);
-	HeapTuple	fresh;
+	HeapTuple old = acceptor_tuple(acceptor, &scan);
+	HeapTuple fresh;
 
 	values[ACCEPTOR_PROMISED - 1] = Int64GetDatum((int64) row->promised);
 	values[ACCEPTOR_TRUNCATED - 1] = Int64GetDatum((int64) row->truncated);
@@ -475,29 +471,27 @@ Datum
 paxos_sql_fetch(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	px_slot		from;
-	px_slot		to;
-	int64		budget;
+	px_slot from;
+	px_slot to;
+	int64 budget;
 	px_acceptor a;
-	Relation	log;
-	Relation	index;
+	Relation log;
+	Relation index;
 	ScanKeyData keys[2];
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	px_slot		expected;
+	HeapTuple tuple;
+	px_slot expected;
 
 	(void) paxos_peer_check(fcinfo, NULL);
 	from = paxos_arg_u64(fcinfo, 3, "from_slot");
 	to = paxos_arg_u64(fcinfo, 4, "to_slot");
 	if (PG_ARGISNULL(5) || PG_GETARG_INT32(5) <= 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_bytes must be positive")));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_bytes must be positive")));
 	budget = PG_GETARG_INT32(5);
 	if (from == 0 || to < from)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("slots to fetch must be positive and ascending")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("slots to fetch must be positive and ascending")));
 
 	InitMaterializedSRF(fcinfo, 0);
 
@@ -506,15 +500,15 @@ paxos_sql_fetch(PG_FUNCTION_ARGS)
 	PushActiveSnapshot(GetLatestSnapshot());
 	log = open_table("log_entry", AccessShareLock);
 	index = index_open(RelationGetPrimaryKeyIndex(log), AccessShareLock);
-	scan = systable_beginscan_ordered(log, index, GetActiveSnapshot(),
-									  range_keys(keys, from, to), keys);
+	scan = systable_beginscan_ordered(log, index, GetActiveSnapshot(), range_keys(keys, from, to),
+									  keys);
 	expected = from;
 	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
 	{
-		Datum		values[LOG_COLUMNS];
-		bool		nulls[LOG_COLUMNS];
-		Datum		row[3];
-		bool		row_nulls[3] = {false};
+		Datum values[LOG_COLUMNS];
+		bool nulls[LOG_COLUMNS];
+		Datum row[3];
+		bool row_nulls[3] = {false};
 
 		heap_deform_tuple(tuple, RelationGetDescr(log), values, nulls);
 		if ((px_slot) DatumGetInt64(values[LOG_SLOT - 1]) != expected ||
@@ -542,10 +536,9 @@ paxos_sql_fetch(PG_FUNCTION_ARGS)
 	 * while we looked.
 	 */
 	if (expected == from && from <= Max(a.truncated, a.chosen))
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND),
-				 errmsg("slot " UINT64_FORMAT " is truncated on this node", from),
-				 errdetail("Its log begins after slot " UINT64_FORMAT ".",
-						   paxos_acceptor_look().truncated)));
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("slot " UINT64_FORMAT " is truncated on this node", from),
+						errdetail("Its log begins after slot " UINT64_FORMAT ".",
+								  paxos_acceptor_look().truncated)));
 	return (Datum) 0;
 }

@@ -27,7 +27,7 @@ extern bool paxos_log_get(px_slot position, px_entry *entry);
 
 /* Entries above w, at most max of them and none above w + max; *last: the
  * highest slot in the log, 0 if empty.  Bytes palloc'd in the current context. */
-extern int	paxos_log_above(px_slot w, int max, px_entry *entries, px_slot *last);
+extern int paxos_log_above(px_slot w, int max, px_entry *entries, px_slot *last);
 
 /*
  * Store fetched entries, known chosen, first .. first + n - 1, in a transaction of
@@ -46,4 +46,4 @@ extern void paxos_acceptor_learn(px_ballot ballot, px_slot chosen);
 /* PX_DO_HANDOVER_USED: clear px_acceptor.handover. */
 extern void paxos_acceptor_handover_used(void);
 
-#endif							/* PAXOS_LOG_H */
+#endif /* PAXOS_LOG_H */

@@ -53,39 +53,34 @@
 #include "paxos_node.h"
 
 /* Columns; src/sql/10-schema.sql and 30-learner.sql. */
-#define NODE_CLUSTER		1
-#define NODE_ID				2
-#define NODE_STATE			3
-#define NODE_INCARNATION	4
-#define NODE_SYSTEM			5
-#define NODE_TIMELINE		6
-#define NODE_COLUMNS		6
+#define NODE_CLUSTER 1
+#define NODE_ID 2
+#define NODE_STATE 3
+#define NODE_INCARNATION 4
+#define NODE_SYSTEM 5
+#define NODE_TIMELINE 6
+#define NODE_COLUMNS 6
 
-#define CONFIG_SLOT			1
-#define CONFIG_BALLOT		2
-#define CONFIG_VALUE		3
-#define CONFIG_COLUMNS		3
+#define CONFIG_SLOT 1
+#define CONFIG_BALLOT 2
+#define CONFIG_VALUE 3
+#define CONFIG_COLUMNS 3
 
-#define REPLICATED_APPLIED	1
+#define REPLICATED_APPLIED 1
 
 static const char *const standing_names[] = {
-	[PAXOS_NO_DATABASE] = "not started",
-	[PAXOS_NO_EXTENSION] = "no extension",
-	[PAXOS_NO_CLUSTER] = "no cluster",
-	[PAXOS_FORMING] = "forming",
-	[PAXOS_MEMBER] = "member",
-	[PAXOS_FENCED] = "fenced"
-};
+	[PAXOS_NO_DATABASE] = "not started", [PAXOS_NO_EXTENSION] = "no extension",
+	[PAXOS_NO_CLUSTER] = "no cluster",   [PAXOS_FORMING] = "forming",
+	[PAXOS_MEMBER] = "member",           [PAXOS_FENCED] = "fenced"};
 
 static Relation
 open_internal(const char *name, LOCKMODE mode)
 {
-	Oid			relid = paxos_internal_relid(name);
+	Oid relid = paxos_internal_relid(name);
 
 	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table %s.%s does not exist", PAXOS_SCHEMA, name)));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table %s.%s does not exist", PAXOS_SCHEMA, name)));
 	return table_open(relid, mode);
 }
 
@@ -96,15 +91,15 @@ open_internal(const char *name, LOCKMODE mode)
 bool
 paxos_node_row_read(PaxosNodeRow *row)
 {
-	Relation	node = open_internal("node", AccessShareLock);
+	Relation node = open_internal("node", AccessShareLock);
 	SysScanDesc scan = systable_beginscan(node, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
-	HeapTuple	tuple = systable_getnext(scan);
-	bool		found = HeapTupleIsValid(tuple);
+	HeapTuple tuple = systable_getnext(scan);
+	bool found = HeapTupleIsValid(tuple);
 
 	if (found)
 	{
-		Datum		values[NODE_COLUMNS];
-		bool		nulls[NODE_COLUMNS];
+		Datum values[NODE_COLUMNS];
+		bool nulls[NODE_COLUMNS];
 
 		heap_deform_tuple(tuple, RelationGetDescr(node), values, nulls);
 		row->cluster_id = *DatumGetUUIDP(values[NODE_CLUSTER - 1]);
@@ -122,12 +117,12 @@ paxos_node_row_read(PaxosNodeRow *row)
 void
 paxos_node_row_write(const PaxosNodeRow *row)
 {
-	Relation	node = open_internal("node", RowExclusiveLock);
+	Relation node = open_internal("node", RowExclusiveLock);
 	SysScanDesc scan = systable_beginscan(node, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
-	HeapTuple	old = systable_getnext(scan);
-	Datum		values[NODE_COLUMNS];
-	bool		nulls[NODE_COLUMNS] = {false};
-	HeapTuple	fresh;
+	HeapTuple old = systable_getnext(scan);
+	Datum values[NODE_COLUMNS];
+	bool nulls[NODE_COLUMNS] = {false};
+	HeapTuple fresh;
 
 	values[NODE_CLUSTER - 1] = UUIDPGetDatum(&row->cluster_id);
 	values[NODE_ID - 1] = Int32GetDatum(row->node_id);
@@ -147,17 +142,17 @@ paxos_node_row_write(const PaxosNodeRow *row)
 bool
 paxos_configuration_read(px_slot *chosen_at, px_bytes *value)
 {
-	Relation	rel = open_internal("configuration", AccessShareLock);
-	Relation	index = index_open(RelationGetPrimaryKeyIndex(rel), AccessShareLock);
+	Relation rel = open_internal("configuration", AccessShareLock);
+	Relation index = index_open(RelationGetPrimaryKeyIndex(rel), AccessShareLock);
 	SysScanDesc scan = systable_beginscan_ordered(rel, index, GetActiveSnapshot(), 0, NULL);
-	HeapTuple	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
-	bool		found = HeapTupleIsValid(tuple);
+	HeapTuple tuple = systable_getnext_ordered(scan, BackwardScanDirection);
+	bool found = HeapTupleIsValid(tuple);
 
 	if (found)
 	{
-		Datum		values[CONFIG_COLUMNS];
-		bool		nulls[CONFIG_COLUMNS];
-		bytea	   *bytes;
+		Datum values[CONFIG_COLUMNS];
+		bool nulls[CONFIG_COLUMNS];
+		bytea *bytes;
 
 		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 		*chosen_at = (px_slot) DatumGetInt64(values[CONFIG_SLOT - 1]);
@@ -174,14 +169,14 @@ paxos_configuration_read(px_slot *chosen_at, px_bytes *value)
 void
 paxos_configuration_write(px_slot chosen_at, px_ballot ballot, px_bytes value)
 {
-	Relation	rel = open_internal("configuration", RowExclusiveLock);
+	Relation rel = open_internal("configuration", RowExclusiveLock);
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	old;
-	HeapTuple	fresh;
-	Datum		values[CONFIG_COLUMNS];
-	bool		nulls[CONFIG_COLUMNS] = {false};
-	bytea	   *bytes = palloc(VARHDRSZ + value.len);
+	HeapTuple old;
+	HeapTuple fresh;
+	Datum values[CONFIG_COLUMNS];
+	bool nulls[CONFIG_COLUMNS] = {false};
+	bytea *bytes = palloc(VARHDRSZ + value.len);
 
 	SET_VARSIZE(bytes, VARHDRSZ + value.len);
 	memcpy(VARDATA(bytes), value.data, value.len);
@@ -192,8 +187,8 @@ paxos_configuration_write(px_slot chosen_at, px_ballot ballot, px_bytes value)
 
 	ScanKeyInit(&key, CONFIG_SLOT, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum((int64) chosen_at));
-	scan = systable_beginscan(rel, RelationGetPrimaryKeyIndex(rel), true,
-							  GetActiveSnapshot(), 1, &key);
+	scan = systable_beginscan(rel, RelationGetPrimaryKeyIndex(rel), true, GetActiveSnapshot(), 1,
+							  &key);
 	old = systable_getnext(scan);
 	if (HeapTupleIsValid(old))
 		CatalogTupleUpdate(rel, &old->t_self, fresh);
@@ -206,18 +201,17 @@ paxos_configuration_write(px_slot chosen_at, px_ballot ballot, px_bytes value)
 px_slot
 paxos_node_applied(void)
 {
-	Relation	rel = open_internal("replicated", AccessShareLock);
+	Relation rel = open_internal("replicated", AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
-	HeapTuple	tuple = systable_getnext(scan);
-	bool		isnull;
-	px_slot		applied;
+	HeapTuple tuple = systable_getnext(scan);
+	bool isnull;
+	px_slot applied;
 
 	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("table %s.replicated is empty", PAXOS_SCHEMA)));
-	applied = (px_slot) DatumGetInt64(heap_getattr(tuple, REPLICATED_APPLIED,
-												   RelationGetDescr(rel), &isnull));
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("table %s.replicated is empty", PAXOS_SCHEMA)));
+	applied = (px_slot) DatumGetInt64(
+		heap_getattr(tuple, REPLICATED_APPLIED, RelationGetDescr(rel), &isnull));
 	systable_endscan(scan);
 	table_close(rel, NoLock);
 	return applied;
@@ -231,8 +225,8 @@ paxos_node_applied(void)
 static void
 judge(const PaxosNodeRow *row, char *why, Size size)
 {
-	uint64		system = GetSystemIdentifier();
-	uint32		timeline = GetWALInsertionTimeLine();
+	uint64 system = GetSystemIdentifier();
+	uint32 timeline = GetWALInsertionTimeLine();
 
 	why[0] = '\0';
 	if ((!enableFsync || !fullPageWrites) && !paxos_allow_unsafe_fsync)
@@ -240,20 +234,24 @@ judge(const PaxosNodeRow *row, char *why, Size size)
 		LWLockAcquire(paxos_identity_lock, LW_EXCLUSIVE);
 		paxos_shared->unsafe_fsync_seen = true;
 		LWLockRelease(paxos_identity_lock);
-		snprintf(why, size, "%s is off, so that this node could forget what it promised; "
+		snprintf(why, size,
+				 "%s is off, so that this node could forget what it promised; "
 				 "turn it on and restart the server",
 				 enableFsync ? "full_page_writes" : "fsync");
 	}
 	else if (paxos_shared->unsafe_fsync_seen && !paxos_allow_unsafe_fsync)
-		snprintf(why, size, "fsync or full_page_writes has been off since the server started; "
+		snprintf(why, size,
+				 "fsync or full_page_writes has been off since the server started; "
 				 "restart it now that they are on");
 	else if (row->system_identifier != system)
-		snprintf(why, size, "the node was formed on the server with system identifier "
-				 UINT64_FORMAT ", this one has " UINT64_FORMAT
+		snprintf(why, size,
+				 "the node was formed on the server with system identifier " UINT64_FORMAT
+				 ", this one has " UINT64_FORMAT
 				 ": these data were copied; join the cluster again as a new node",
 				 row->system_identifier, system);
 	else if (row->timeline != timeline)
-		snprintf(why, size, "the node was formed on timeline %u, this server is on timeline %u: "
+		snprintf(why, size,
+				 "the node was formed on timeline %u, this server is on timeline %u: "
 				 "it was promoted or restored and may have forgotten what it promised; "
 				 "join the cluster again as a new node",
 				 row->timeline, timeline);
@@ -262,15 +260,15 @@ judge(const PaxosNodeRow *row, char *why, Size size)
 PaxosMembership
 paxos_node_load(void)
 {
-	Oid			relid = paxos_internal_relid("log_entry");
+	Oid relid = paxos_internal_relid("log_entry");
 	PaxosMembership standing = PAXOS_NO_EXTENSION;
 	PaxosMembership previous;
 	PaxosNodeRow row;
 	PaxosAcceptorRow acceptor;
-	px_config	config;
-	px_slot		applied = 0;
-	char		why[PAXOS_ERROR_TEXT] = "";
-	bool		changed;
+	px_config config;
+	px_slot applied = 0;
+	char why[PAXOS_ERROR_TEXT] = "";
+	bool changed;
 
 	memset(&row, 0, sizeof(row));
 	memset(&acceptor, 0, sizeof(acceptor));
@@ -285,17 +283,15 @@ paxos_node_load(void)
 			standing = PAXOS_NO_CLUSTER;
 		else
 		{
-			px_slot		chosen_at;
-			px_bytes	value;
+			px_slot chosen_at;
+			px_bytes value;
 			px_value_view view;
 
-			if (!paxos_configuration_read(&chosen_at, &value) ||
-				!px_value_open(value, &view) ||
+			if (!paxos_configuration_read(&chosen_at, &value) || !px_value_open(value, &view) ||
 				!px_value_config(&view, chosen_at, &config))
-				ereport(ERROR,
-						(errcode(ERRCODE_DATA_CORRUPTED),
-						 errmsg("table %s.configuration holds no valid configuration",
-								PAXOS_SCHEMA)));
+				ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+								errmsg("table %s.configuration holds no valid configuration",
+									   PAXOS_SCHEMA)));
 			acceptor = paxos_acceptor_row_read();
 			applied = paxos_node_applied();
 			standing = row.begun ? PAXOS_MEMBER : PAXOS_FORMING;
@@ -310,9 +306,9 @@ paxos_node_load(void)
 	LWLockAcquire(paxos_identity_lock, LW_EXCLUSIVE);
 	previous = paxos_shared->membership;
 	changed = previous != standing ||
-		memcmp(&paxos_shared->cluster_id, &row.cluster_id, sizeof(pg_uuid_t)) != 0 ||
-		memcmp(&paxos_shared->config, &config, sizeof(config)) != 0 ||
-		paxos_shared->acceptor_relid != relid;
+			  memcmp(&paxos_shared->cluster_id, &row.cluster_id, sizeof(pg_uuid_t)) != 0 ||
+			  memcmp(&paxos_shared->config, &config, sizeof(config)) != 0 ||
+			  paxos_shared->acceptor_relid != relid;
 
 	/*
 	 * What the learner published belongs to a cluster that is no longer ours.
@@ -365,19 +361,15 @@ paxos_node_load(void)
 	if (previous != standing)
 	{
 		if (standing == PAXOS_FENCED)
-			ereport(LOG,
-					(errmsg("paxos: this node may not vote"),
-					 errdetail("%s.", why)));
+			ereport(LOG, (errmsg("paxos: this node may not vote"), errdetail("%s.", why)));
 		else if (standing >= PAXOS_FORMING)
-			ereport(LOG,
-					(errmsg("paxos: this is node %u of cluster %s: %s", row.node_id,
-							DatumGetCString(DirectFunctionCall1(uuid_out,
-																UUIDPGetDatum(&row.cluster_id))),
-							standing_names[standing])));
+			ereport(LOG, (errmsg("paxos: this is node %u of cluster %s: %s", row.node_id,
+								 DatumGetCString(
+									 DirectFunctionCall1(uuid_out, UUIDPGetDatum(&row.cluster_id))),
+								 standing_names[standing])));
 		else if (previous >= PAXOS_FORMING)
-			ereport(LOG,
-					(errmsg("paxos: no node of any cluster any more: %s",
-							standing_names[standing])));
+			ereport(LOG, (errmsg("paxos: no node of any cluster any more: %s",
+								 standing_names[standing])));
 	}
 	return standing;
 }
@@ -389,12 +381,12 @@ paxos_node_load(void)
 List *
 paxos_node_members(void)
 {
-	List	   *members = NIL;
-	px_slot		chosen_at;
-	px_bytes	value;
+	List *members = NIL;
+	px_slot chosen_at;
+	px_bytes value;
 	px_value_view view;
 	px_member_view member;
-	uint32_t	pos = 0;
+	uint32_t pos = 0;
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	if (paxos_configuration_read(&chosen_at, &value))
@@ -421,9 +413,9 @@ paxos_node_members(void)
 bool
 paxos_node_member(px_node node, PaxosMember *member)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, paxos_node_members())
+	foreach (lc, paxos_node_members())
 	{
 		PaxosMember *m = lfirst(lc);
 
@@ -445,9 +437,8 @@ paxos_node_new_incarnation(void)
 	paxos_acceptor_lock_acquire();
 	PushActiveSnapshot(GetLatestSnapshot());
 	if (!paxos_node_row_read(&row))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("this node is in no cluster")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("this node is in no cluster")));
 	row.incarnation++;
 	paxos_node_row_write(&row);
 	PopActiveSnapshot();

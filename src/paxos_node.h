@@ -13,10 +13,10 @@
 /* One member with its address. */
 typedef struct PaxosMember
 {
-	px_node		node;
-	bool		voter;
-	char		name[PX_MAX_NAME];
-	char		conninfo[PX_MAX_CONNINFO];
+	px_node node;
+	bool voter;
+	char name[PX_MAX_NAME];
+	char conninfo[PX_MAX_CONNINFO];
 } PaxosMember;
 
 /*
@@ -40,12 +40,12 @@ extern uint64 paxos_node_new_incarnation(void);
  */
 typedef struct PaxosNodeRow
 {
-	pg_uuid_t	cluster_id;
-	px_node		node_id;
-	bool		begun;			/* state 'member', else 'forming' */
-	uint64		incarnation;
-	uint64		system_identifier;
-	uint32		timeline;
+	pg_uuid_t cluster_id;
+	px_node node_id;
+	bool begun; /* state 'member', else 'forming' */
+	uint64 incarnation;
+	uint64 system_identifier;
+	uint32 timeline;
 } PaxosNodeRow;
 
 /* Under the active snapshot; false if there is none. */
@@ -64,4 +64,4 @@ extern void paxos_configuration_write(px_slot chosen_at, px_ballot ballot, px_by
 /* paxos.replicated.applied under the active snapshot. */
 extern px_slot paxos_node_applied(void);
 
-#endif							/* PAXOS_NODE_H */
+#endif /* PAXOS_NODE_H */

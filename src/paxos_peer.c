@@ -49,18 +49,18 @@
 #include "utils/memutils.h"
 
 /* Messages in flight on one connection. */
-#define MAX_PENDING		4096
+#define MAX_PENDING 4096
 
 /* What a message weighs beside its parameters. */
-#define MESSAGE_OVERHEAD_BYTES	160
+#define MESSAGE_OVERHEAD_BYTES 160
 
 /* Reconnecting: first delay, and the longest. */
-#define BACK_OFF_FIRST_US	20000
+#define BACK_OFF_FIRST_US 20000
 #define BACK_OFF_LONGEST_US 1000000
 
 typedef enum MessageKind
 {
-	MESSAGE_STATEMENTS,			/* preparing the statements */
+	MESSAGE_STATEMENTS, /* preparing the statements */
 	MESSAGE_PREVOTE,
 	MESSAGE_PREPARE,
 	MESSAGE_ACCEPT,
@@ -72,44 +72,44 @@ typedef enum MessageKind
 struct PaxosPending
 {
 	MessageKind kind;
-	uint32		bytes;
-	px_ballot	ballot;
-	uint64		stream;
-	px_slot		w;
-	px_usec		sent_at;
-	px_usec		lease_us;
-	bool		lease_readable;
+	uint32 bytes;
+	px_ballot ballot;
+	uint64 stream;
+	px_slot w;
+	px_usec sent_at;
+	px_usec lease_us;
+	bool lease_readable;
 };
 
-#define MAX_PARAMS	16
+#define MAX_PARAMS 16
 
 /* Parameters of one call, in binary. */
 typedef struct Params
 {
-	int			n;
+	int n;
 	const char *values[MAX_PARAMS];
-	int			lengths[MAX_PARAMS];
-	int			formats[MAX_PARAMS];
-	uint64		numbers[MAX_PARAMS];	/* what values[] of fixed size point to */
-	uint64		bytes;
+	int lengths[MAX_PARAMS];
+	int formats[MAX_PARAMS];
+	uint64 numbers[MAX_PARAMS]; /* what values[] of fixed size point to */
+	uint64 bytes;
 } Params;
 
 struct PaxosParked
 {
 	PaxosParked *next;
-	int			n;
-	int			lengths[MAX_PARAMS];
-	char		bytes[FLEXIBLE_ARRAY_MEMBER];	/* the values, one after another */
+	int n;
+	int lengths[MAX_PARAMS];
+	char bytes[FLEXIBLE_ARRAY_MEMBER]; /* the values, one after another */
 };
 
 typedef struct Statement
 {
 	const char *name;
 	const char *sql;
-	int			n_params;
-	Oid			types[MAX_PARAMS];
-	int			n_columns;		/* of the one row it answers */
-	Oid			columns[9];
+	int n_params;
+	Oid types[MAX_PARAMS];
+	int n_columns; /* of the one row it answers */
+	Oid columns[9];
 } Statement;
 
 /*
@@ -118,43 +118,44 @@ typedef struct Statement
  * another signature cannot be picked.
  */
 static const Statement statements[] = {
-	[MESSAGE_PREVOTE] = {
-		"paxos_pre_vote",
-		"SELECT * FROM paxos.pre_vote($1, $2, $3, $4)",
-		4, {UUIDOID, INT4OID, INT4OID, INT8OID},
-		4, {INT4OID, INT8OID, INT8OID, INT8OID}
-	},
-	[MESSAGE_PREPARE] = {
-		"paxos_prepare",
-		"CALL paxos.prepare($1, $2, $3, $4, $5, $6, $7,"
-		" NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
-		7, {UUIDOID, INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID},
-		9, {INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8ARRAYOID, INT8ARRAYOID,
-		BOOLARRAYOID, BYTEAARRAYOID}
-	},
-	[MESSAGE_ACCEPT] = {
-		"paxos_accept",
-		"CALL paxos.accept($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,"
-		" NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
-		15, {UUIDOID, INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, BYTEAARRAYOID, INT8OID,
-			INT8OID, INT8OID, BOOLOID, INT8OID, INT8OID, INT8OID, INT8OID},
-		7, {INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID}
-	},
-	[MESSAGE_HANDOVER] = {
-		"paxos_hand_over",
-		"SELECT paxos.hand_over($1, $2, $3, $4)",
-		4, {UUIDOID, INT4OID, INT4OID, INT8OID},
-		1, {BOOLOID}
-	},
-	[MESSAGE_FORWARD] = {
-		"paxos_forward",
-		"SELECT paxos.forward($1, $2, $3, $4, $5, $6, $7)",
-		7, {UUIDOID, INT4OID, INT4OID, INT8OID, BOOLOID, BYTEAARRAYOID, INT8OID},
-		1, {BOOLOID}
-	},
+	[MESSAGE_PREVOTE] = {"paxos_pre_vote",
+						 "SELECT * FROM paxos.pre_vote($1, $2, $3, $4)",
+						 4,
+						 {UUIDOID, INT4OID, INT4OID, INT8OID},
+						 4,
+						 {INT4OID, INT8OID, INT8OID, INT8OID}},
+	[MESSAGE_PREPARE] = {"paxos_prepare",
+						 "CALL paxos.prepare($1, $2, $3, $4, $5, $6, $7,"
+						 " NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+						 7,
+						 {UUIDOID, INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID},
+						 9,
+						 {INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8ARRAYOID, INT8ARRAYOID,
+						  BOOLARRAYOID, BYTEAARRAYOID}},
+	[MESSAGE_ACCEPT] =
+		{"paxos_accept",
+		 "CALL paxos.accept($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,"
+		 " NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+		 15,
+		 {UUIDOID, INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, BYTEAARRAYOID, INT8OID, INT8OID,
+		  INT8OID, BOOLOID, INT8OID, INT8OID, INT8OID, INT8OID},
+		 7,
+		 {INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID}},
+	[MESSAGE_HANDOVER] = {"paxos_hand_over",
+						  "SELECT paxos.hand_over($1, $2, $3, $4)",
+						  4,
+						  {UUIDOID, INT4OID, INT4OID, INT8OID},
+						  1,
+						  {BOOLOID}},
+	[MESSAGE_FORWARD] = {"paxos_forward",
+						 "SELECT paxos.forward($1, $2, $3, $4, $5, $6, $7)",
+						 7,
+						 {UUIDOID, INT4OID, INT4OID, INT8OID, BOOLOID, BYTEAARRAYOID, INT8OID},
+						 1,
+						 {BOOLOID}},
 };
 
-uint64		paxos_peer_sockets_generation = 1;
+uint64 paxos_peer_sockets_generation = 1;
 
 static pg_uuid_t our_cluster;
 static px_node our_node;
@@ -183,7 +184,7 @@ paxos_peer_identity(const pg_uuid_t *cluster_id, px_node self, uint64 seed)
 PaxosPeer *
 paxos_peer_create(px_node node, const char *conninfo, bool forwarding, px_usec now)
 {
-	PaxosPeer  *peer = palloc0(sizeof(PaxosPeer));
+	PaxosPeer *peer = palloc0(sizeof(PaxosPeer));
 
 	peer->node = node;
 	peer->forwarding = forwarding;
@@ -250,7 +251,7 @@ paxos_peer_destroy(PaxosPeer *peer)
 static px_usec
 back_off(PaxosPeer *peer)
 {
-	px_usec		span = BACK_OFF_FIRST_US;
+	px_usec span = BACK_OFF_FIRST_US;
 
 	for (int i = 0; i < peer->failures && span < BACK_OFF_LONGEST_US; i++)
 		span *= 2;
@@ -275,10 +276,10 @@ give_up(PaxosPeer *peer, px_usec retry_at)
 void
 paxos_peer_cut(PaxosPeer *peer, const char *why, px_usec now)
 {
-	char		text[PAXOS_ERROR_TEXT] = "connection was lost";
+	char text[PAXOS_ERROR_TEXT] = "connection was lost";
 	const char *line;
 	const char *next;
-	Size		len;
+	Size len;
 
 	if (peer->state == PAXOS_PEER_WAITING)
 		return;
@@ -299,8 +300,7 @@ paxos_peer_cut(PaxosPeer *peer, const char *why, px_usec now)
 	}
 
 	if (strcmp(text, peer->last_error) != 0 && !peer->forwarding)
-		ereport(LOG,
-				(errmsg("paxos: connection to node %u failed: %s", peer->node, text)));
+		ereport(LOG, (errmsg("paxos: connection to node %u failed: %s", peer->node, text)));
 	strlcpy(peer->last_error, text, sizeof(peer->last_error));
 	peer->error_count++;
 
@@ -329,7 +329,7 @@ paxos_peer_hurry(PaxosPeer *peer, px_usec now)
 static void
 take_notice(void *arg, const PGresult *res)
 {
-	PaxosPeer  *peer = arg;
+	PaxosPeer *peer = arg;
 	const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
 	const char *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
 
@@ -340,14 +340,13 @@ take_notice(void *arg, const PGresult *res)
 static void
 start_connecting(PaxosPeer *peer, px_usec now)
 {
-	char	   *error = NULL;
+	char *error = NULL;
 
 	peer->sql_error = false;
 	peer->deadline = now + (px_usec) paxos_connect_timeout_ms * 1000;
 	peer->state = PAXOS_PEER_RESOLVING;
-	peer->resolve = paxos_resolve_start(peer->conninfo,
-										peer->forwarding ? "paxos forward" : "paxos stream",
-										&error);
+	peer->resolve = paxos_resolve_start(
+		peer->conninfo, peer->forwarding ? "paxos forward" : "paxos stream", &error);
 	if (peer->resolve == NULL)
 	{
 		paxos_peer_cut(peer, error, now);
@@ -362,7 +361,7 @@ poll_resolve(PaxosPeer *peer, px_usec now)
 {
 	const char *const *keywords;
 	const char *const *values;
-	char	   *error = NULL;
+	char *error = NULL;
 
 	switch (paxos_resolve_poll(peer->resolve, &keywords, &values, &error))
 	{
@@ -421,7 +420,7 @@ pending_add(PaxosPeer *peer, MessageKind kind, uint64 bytes)
 static bool
 push(PaxosPeer *peer, px_usec now)
 {
-	int			rc = PQflush(peer->conn);
+	int rc = PQflush(peer->conn);
 
 	if (rc < 0)
 	{
@@ -506,9 +505,9 @@ add_int4(Params *p, uint32 v)
 {
 	union
 	{
-		uint64		number;
-		uint32		word;
-	}			u = {0};
+		uint64 number;
+		uint32 word;
+	} u = {0};
 
 	u.word = pg_hton32(v);
 	add_fixed(p, u.number, 4);
@@ -519,9 +518,9 @@ add_bool(Params *p, bool v)
 {
 	union
 	{
-		uint64		number;
-		uint8		byte;
-	}			u = {0};
+		uint64 number;
+		uint8 byte;
+	} u = {0};
 
 	u.byte = v ? 1 : 0;
 	add_fixed(p, u.number, 1);
@@ -549,13 +548,13 @@ static void
 add_bytea_array(Params *p, const px_bytes *values, int n)
 {
 	resetStringInfo(&array_buf);
-	buf_word(&array_buf, n > 0 ? 1 : 0);	/* dimensions */
-	buf_word(&array_buf, 0);	/* no NULLs */
+	buf_word(&array_buf, n > 0 ? 1 : 0); /* dimensions */
+	buf_word(&array_buf, 0);             /* no NULLs */
 	buf_word(&array_buf, BYTEAOID);
 	if (n > 0)
 	{
 		buf_word(&array_buf, n);
-		buf_word(&array_buf, 1);	/* lower bound */
+		buf_word(&array_buf, 1); /* lower bound */
 	}
 	for (int i = 0; i < n; i++)
 	{
@@ -611,7 +610,7 @@ send_call(PaxosPeer *peer, MessageKind kind, const Params *p, px_usec now)
 void
 paxos_peer_send_prevote(PaxosPeer *peer, const px_prevote *m, px_usec now)
 {
-	Params		p;
+	Params p;
 
 	add_header(&p);
 	add_int8(&p, m->chosen);
@@ -621,7 +620,7 @@ paxos_peer_send_prevote(PaxosPeer *peer, const px_prevote *m, px_usec now)
 void
 paxos_peer_send_prepare(PaxosPeer *peer, const px_prepare *m, px_usec now)
 {
-	Params		p;
+	Params p;
 	PaxosPending *sent;
 
 	add_header(&p);
@@ -640,11 +639,11 @@ paxos_peer_send_prepare(PaxosPeer *peer, const px_prepare *m, px_usec now)
 void
 paxos_peer_send_accept(PaxosPeer *peer, const px_accept *m, px_usec now)
 {
-	Params		p;
+	Params p;
 	PaxosPending *sent;
 
 	if (peer->state != PAXOS_PEER_UP)
-		return;					/* spare the encoding */
+		return; /* spare the encoding */
 	add_header(&p);
 	add_int8(&p, m->ballot);
 	add_int8(&p, m->stream);
@@ -671,7 +670,7 @@ paxos_peer_send_accept(PaxosPeer *peer, const px_accept *m, px_usec now)
 void
 paxos_peer_send_handover(PaxosPeer *peer, const px_handover *m, px_usec now)
 {
-	Params		p;
+	Params p;
 
 	add_header(&p);
 	add_int8(&p, m->ballot);
@@ -684,15 +683,15 @@ park(PaxosPeer *peer, const Params *p)
 {
 	PaxosParked *parked;
 	PaxosParked **at;
-	Size		len = 0;
-	char	   *to;
+	Size len = 0;
+	char *to;
 
 	if (peer->parked_bytes + p->bytes > (uint64) paxos_max_unsent_kb * 1024)
-		return;					/* lost, as on a broken connection: sent again later */
+		return; /* lost, as on a broken connection: sent again later */
 	for (int i = 0; i < p->n; i++)
 		len += p->lengths[i];
-	parked = MemoryContextAllocHuge(GetMemoryChunkContext(peer),
-									offsetof(PaxosParked, bytes) + len);
+	parked =
+		MemoryContextAllocHuge(GetMemoryChunkContext(peer), offsetof(PaxosParked, bytes) + len);
 	parked->next = NULL;
 	parked->n = p->n;
 	to = parked->bytes;
@@ -714,7 +713,7 @@ send_parked(PaxosPeer *peer, px_usec now)
 	while (peer->parked != NULL && peer->state == PAXOS_PEER_UP)
 	{
 		PaxosParked *parked = peer->parked;
-		Params		p;
+		Params p;
 		const char *from = parked->bytes;
 
 		peer->parked = parked->next;
@@ -734,7 +733,7 @@ send_parked(PaxosPeer *peer, px_usec now)
 void
 paxos_peer_send_forward(PaxosPeer *peer, const px_forward *m, px_usec now)
 {
-	Params		p;
+	Params p;
 
 	Assert(peer->forwarding);
 	add_header(&p);
@@ -764,7 +763,7 @@ paxos_peer_handing_over(const PaxosPeer *peer)
 static uint64
 get_int8(const PGresult *res, int column)
 {
-	uint64		v;
+	uint64 v;
 
 	if (PQgetisnull(res, 0, column))
 		return 0;
@@ -775,7 +774,7 @@ get_int8(const PGresult *res, int column)
 static uint32
 get_int4(const PGresult *res, int column)
 {
-	uint32		v;
+	uint32 v;
 
 	if (PQgetisnull(res, 0, column))
 		return 0;
@@ -791,14 +790,13 @@ row_valid(const PGresult *res, const Statement *s)
 		return false;
 	for (int i = 0; i < s->n_columns; i++)
 	{
-		int			len = PQgetlength(res, 0, i);
+		int len = PQgetlength(res, 0, i);
 
 		if (PQftype(res, i) != s->columns[i] || PQfformat(res, i) != 1)
 			return false;
 		if (PQgetisnull(res, 0, i))
 			continue;
-		if ((s->columns[i] == INT4OID && len != 4) ||
-			(s->columns[i] == INT8OID && len != 8) ||
+		if ((s->columns[i] == INT4OID && len != 4) || (s->columns[i] == INT8OID && len != 8) ||
 			(s->columns[i] == BOOLOID && len != 1))
 			return false;
 	}
@@ -810,7 +808,7 @@ typedef struct ArrayReader
 {
 	const char *at;
 	const char *end;
-	uint32		n;
+	uint32 n;
 } ArrayReader;
 
 static bool
@@ -828,10 +826,10 @@ read_word(ArrayReader *r, uint32 *v)
 static bool
 array_open(ArrayReader *r, const PGresult *res, int column, Oid element)
 {
-	uint32		dimensions;
-	uint32		flags;
-	uint32		type;
-	uint32		lower_bound;
+	uint32 dimensions;
+	uint32 flags;
+	uint32 type;
+	uint32 lower_bound;
 
 	r->n = 0;
 	r->at = r->end = NULL;
@@ -859,7 +857,7 @@ static bool
 array_next_int8(ArrayReader *r, uint64 *v)
 {
 	const char *data;
-	uint32		len;
+	uint32 len;
 
 	if (!array_next(r, &data, &len) || len != 8)
 		return false;
@@ -890,16 +888,16 @@ decode_promise(PaxosPeer *peer, const PGresult *res, const PaxosPending *sent, p
 		vals.n != slots.n)
 		return false;
 
-	peer->entries = MemoryContextAlloc(GetMemoryChunkContext(peer),
-									   sizeof(px_entry) * Max(slots.n, 1));
+	peer->entries =
+		MemoryContextAlloc(GetMemoryChunkContext(peer), sizeof(px_entry) * Max(slots.n, 1));
 	m->entries = peer->entries;
 	m->n_entries = slots.n;
 	for (uint32 i = 0; i < slots.n; i++)
 	{
-		px_entry   *e = &peer->entries[i];
+		px_entry *e = &peer->entries[i];
 		const char *chosen;
 		const char *value;
-		uint32		chosen_len;
+		uint32 chosen_len;
 
 		if (!array_next_int8(&slots, &e->slot) || !array_next_int8(&ballots, &e->ballot) ||
 			!array_next(&chosens, &chosen, &chosen_len) || chosen_len != 1 ||
@@ -926,12 +924,11 @@ decode(PaxosPeer *peer, const PGresult *res, const PaxosPending *sent, PaxosPeer
 			event->u.prevote_reply.chosen = get_int8(res, 2);
 			event->u.prevote_reply.truncated = get_int8(res, 3);
 			return !PQgetisnull(res, 0, 0) &&
-				event->u.prevote_reply.refusal <= PX_REFUSED_NOT_VOTING;
+				   event->u.prevote_reply.refusal <= PX_REFUSED_NOT_VOTING;
 		case MESSAGE_PREPARE:
 			event->kind = PAXOS_PEER_EV_PROMISE;
-			return !PQgetisnull(res, 0, 0) &&
-				decode_promise(peer, res, sent, &event->u.promise) &&
-				event->u.promise.refusal <= PX_REFUSED_NOT_VOTING;
+			return !PQgetisnull(res, 0, 0) && decode_promise(peer, res, sent, &event->u.promise) &&
+				   event->u.promise.refusal <= PX_REFUSED_NOT_VOTING;
 		case MESSAGE_ACCEPT:
 			event->kind = PAXOS_PEER_EV_ACCEPTED;
 			event->u.accepted.refusal = get_int4(res, 0);
@@ -946,16 +943,14 @@ decode(PaxosPeer *peer, const PGresult *res, const PaxosPending *sent, PaxosPeer
 			event->u.accepted.sent_at = sent->sent_at;
 			event->u.accepted.lease_us = sent->lease_us;
 			event->u.accepted.lease_readable = sent->lease_readable;
-			return !PQgetisnull(res, 0, 0) &&
-				event->u.accepted.refusal <= PX_REFUSED_NOT_VOTING;
+			return !PQgetisnull(res, 0, 0) && event->u.accepted.refusal <= PX_REFUSED_NOT_VOTING;
 		case MESSAGE_HANDOVER:
 			event->kind = PAXOS_PEER_EV_HANDOVER_REPLY;
 			event->u.handover_taken = !PQgetisnull(res, 0, 0) && *PQgetvalue(res, 0, 0) != 0;
 			return true;
 		case MESSAGE_FORWARD:
 			event->kind = PAXOS_PEER_EV_FORWARD_REPLY;
-			event->u.forward_reply.leads = !PQgetisnull(res, 0, 0) &&
-				*PQgetvalue(res, 0, 0) != 0;
+			event->u.forward_reply.leads = !PQgetisnull(res, 0, 0) && *PQgetvalue(res, 0, 0) != 0;
 			return true;
 		case MESSAGE_STATEMENTS:
 			break;
@@ -1003,13 +998,13 @@ complete_oldest(PaxosPeer *peer, PaxosPeerEvent *event, px_usec now)
 bool
 paxos_peer_next(PaxosPeer *peer, PaxosPeerEvent *event, px_usec now)
 {
-	int			nothings = 0;
+	int nothings = 0;
 
 	drop_lent(peer);
 
 	for (;;)
 	{
-		PGresult   *res;
+		PGresult *res;
 
 		if (peer->tell_down)
 		{
@@ -1017,8 +1012,7 @@ paxos_peer_next(PaxosPeer *peer, PaxosPeerEvent *event, px_usec now)
 			event->kind = PAXOS_PEER_EV_DOWN;
 			return true;
 		}
-		if (peer->state < PAXOS_PEER_PREPARING || peer->n_pending == 0 ||
-			PQisBusy(peer->conn))
+		if (peer->state < PAXOS_PEER_PREPARING || peer->n_pending == 0 || PQisBusy(peer->conn))
 			return false;
 
 		res = PQgetResult(peer->conn);
@@ -1057,15 +1051,15 @@ paxos_peer_next(PaxosPeer *peer, PaxosPeerEvent *event, px_usec now)
 					peer->answer = res;
 				break;
 			default:
-				{
-					const char *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
-					bool		sql_error = message != NULL;
+			{
+				const char *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+				bool sql_error = message != NULL;
 
-					paxos_peer_cut(peer, sql_error ? message : PQresultErrorMessage(res), now);
-					peer->sql_error = sql_error;
-					PQclear(res);
-					break;
-				}
+				paxos_peer_cut(peer, sql_error ? message : PQresultErrorMessage(res), now);
+				peer->sql_error = sql_error;
+				PQclear(res);
+				break;
+			}
 		}
 	}
 }
@@ -1079,10 +1073,11 @@ paxos_peer_tick(PaxosPeer *peer, px_usec now)
 		start_connecting(peer, now);
 	if (peer->state == PAXOS_PEER_RESOLVING && now >= peer->resolve_at)
 		poll_resolve(peer, now);
-	if (peer->state > PAXOS_PEER_WAITING && peer->state < PAXOS_PEER_UP &&
-		now >= peer->deadline)
-		paxos_peer_cut(peer, peer->state == PAXOS_PEER_RESOLVING ?
-					   "looking up the host name timed out" : "connecting timed out", now);
+	if (peer->state > PAXOS_PEER_WAITING && peer->state < PAXOS_PEER_UP && now >= peer->deadline)
+		paxos_peer_cut(peer,
+					   peer->state == PAXOS_PEER_RESOLVING ? "looking up the host name timed out"
+														   : "connecting timed out",
+					   now);
 
 	switch (peer->state)
 	{
@@ -1120,10 +1115,11 @@ paxos_peer_ready(PaxosPeer *peer, px_usec now)
 	{
 		if (peer->n_pending == 0)
 		{
-			char		why[PAXOS_ERROR_TEXT];
+			char why[PAXOS_ERROR_TEXT];
 
-			strlcpy(why, peer->last_error[0] != '\0' ? peer->last_error :
-					PQerrorMessage(peer->conn), sizeof(why));
+			strlcpy(why,
+					peer->last_error[0] != '\0' ? peer->last_error : PQerrorMessage(peer->conn),
+					sizeof(why));
 			peer->last_error[0] = '\0';
 			paxos_peer_cut(peer, why, now);
 		}

@@ -17,10 +17,10 @@
 
 typedef enum PaxosPeerState
 {
-	PAXOS_PEER_WAITING,			/* not connected; next try at retry_at */
+	PAXOS_PEER_WAITING, /* not connected; next try at retry_at */
 	PAXOS_PEER_RESOLVING,
 	PAXOS_PEER_CONNECTING,
-	PAXOS_PEER_PREPARING,		/* connected; the statements are being prepared */
+	PAXOS_PEER_PREPARING, /* connected; the statements are being prepared */
 	PAXOS_PEER_UP
 } PaxosPeerState;
 
@@ -43,11 +43,11 @@ typedef struct PaxosPeerEvent
 	union
 	{
 		px_prevote_reply prevote_reply;
-		px_promise	promise;
+		px_promise promise;
 		px_accepted accepted;
-		bool		handover_taken;
+		bool handover_taken;
 		px_forward_reply forward_reply;
-	}			u;
+	} u;
 } PaxosPeerEvent;
 
 /* What was sent and is not answered; oldest first. */
@@ -58,40 +58,40 @@ typedef struct PaxosParked PaxosParked;
 
 typedef struct PaxosPeer
 {
-	px_node		node;
-	bool		forwarding;		/* carries Forward only, to the leader */
-	char		conninfo[PX_MAX_CONNINFO];
+	px_node node;
+	bool forwarding; /* carries Forward only, to the leader */
+	char conninfo[PX_MAX_CONNINFO];
 
 	PaxosPeerState state;
-	PaxosResolve *resolve;		/* while RESOLVING and CONNECTING */
-	PGconn	   *conn;			/* from CONNECTING on */
+	PaxosResolve *resolve;          /* while RESOLVING and CONNECTING */
+	PGconn *conn;                   /* from CONNECTING on */
 	PostgresPollingStatusType poll; /* while CONNECTING */
-	px_usec		deadline;		/* of RESOLVING, CONNECTING, PREPARING */
-	px_usec		retry_at;		/* while WAITING */
-	px_usec		resolve_at;		/* while RESOLVING: ask again then */
-	int			failures;		/* since the last time it was UP */
+	px_usec deadline;               /* of RESOLVING, CONNECTING, PREPARING */
+	px_usec retry_at;               /* while WAITING */
+	px_usec resolve_at;             /* while RESOLVING: ask again then */
+	int failures;                   /* since the last time it was UP */
 
-	bool		told_up;		/* UP has been reported and DOWN has not */
-	bool		tell_down;		/* DOWN is owed */
+	bool told_up;   /* UP has been reported and DOWN has not */
+	bool tell_down; /* DOWN is owed */
 
 	/* unsent and unanswered */
-	bool		unsent;			/* libpq could not write everything */
-	uint64		unsent_bytes;	/* at most this much */
-	uint64		pending_bytes;
-	int			pending_first;
-	int			n_pending;
-	PaxosPending *pending;		/* ring */
-	PGresult   *answer;			/* row of the oldest, its Sync not seen yet */
-	PGresult   *lent;			/* an event points into it */
-	px_entry   *entries;		/* of the promise lent */
+	bool unsent;         /* libpq could not write everything */
+	uint64 unsent_bytes; /* at most this much */
+	uint64 pending_bytes;
+	int pending_first;
+	int n_pending;
+	PaxosPending *pending; /* ring */
+	PGresult *answer;      /* row of the oldest, its Sync not seen yet */
+	PGresult *lent;        /* an event points into it */
+	px_entry *entries;     /* of the promise lent */
 	PaxosParked *parked;
-	uint64		parked_bytes;
+	uint64 parked_bytes;
 
-	bool		sql_error;		/* the last failure was an error the other server
+	bool sql_error;                    /* the last failure was an error the other server
 								 * raised, not a lost connection */
-	char		last_error[PAXOS_ERROR_TEXT];	/* "" when all is well */
-	uint64		error_count;	/* changes with each failure */
-	px_usec		answered_at;	/* last answer to anything; 0: never */
+	char last_error[PAXOS_ERROR_TEXT]; /* "" when all is well */
+	uint64 error_count;                /* changes with each failure */
+	px_usec answered_at;               /* last answer to anything; 0: never */
 } PaxosPeer;
 
 /* Who we are, for every message; set once before any peer is created. */
@@ -143,4 +143,4 @@ extern uint32 paxos_peer_interest(const PaxosPeer *peer, pgsocket *sock);
  * another value are stale. */
 extern uint64 paxos_peer_sockets_generation;
 
-#endif							/* PAXOS_PEER_H */
+#endif /* PAXOS_PEER_H */

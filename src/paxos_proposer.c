@@ -66,13 +66,13 @@
 #include "paxos_queue.h"
 
 /* How often an idle proposer looks whether there is a cluster now. */
-#define IDLE_LOOK_MS	3000
+#define IDLE_LOOK_MS 3000
 
 /* How long a leader that is told to end tries to hand over. */
-#define HAND_OVER_US	1000000
+#define HAND_OVER_US 1000000
 
 /* Origin batches waiting at a leader, in all. */
-#define INTAKE_BYTES	(16 * 1024 * 1024)
+#define INTAKE_BYTES (16 * 1024 * 1024)
 
 /*
  * Between the beginnings of two slots in flight: more than a flush and a round
@@ -87,10 +87,10 @@
  * chosen when no further Accept follows: its plain reads are older by so much.
  * A message costs both sides about as much as a small command.
  */
-#define TELL_DELAY_US	5000
+#define TELL_DELAY_US 5000
 
 /* Waited for: latch, postmaster, each member, the forwarding connection. */
-#define MAX_EVENTS		(PX_MAX_MEMBERS + 3)
+#define MAX_EVENTS (PX_MAX_MEMBERS + 3)
 
 /* One life; see above. */
 typedef struct Life
@@ -98,47 +98,47 @@ typedef struct Life
 	MemoryContext context;
 	MemoryContext pass_context; /* reset in every pass that used it */
 	px_proposer *core;
-	px_update	update;
-	px_usec		wake_at;
-	px_usec		now;
+	px_update update;
+	px_usec wake_at;
+	px_usec now;
 
-	px_node		self;
-	pg_uuid_t	cluster_id;
-	uint64		incarnation;
-	uint64		identity_generation;	/* as last looked at */
-	px_config	config;
-	bool		may_vote;
+	px_node self;
+	pg_uuid_t cluster_id;
+	uint64 incarnation;
+	uint64 identity_generation; /* as last looked at */
+	px_config config;
+	bool may_vote;
 
-	px_local	local;			/* as last told to the core */
-	bool		local_told;
-	bool		read_told;		/* PX_EV_READ sent and not answered by READ_SENT */
+	px_local local; /* as last told to the core */
+	bool local_told;
+	bool read_told; /* PX_EV_READ sent and not answered by READ_SENT */
 
-	int			n_peers;
-	PaxosPeer  *peers[PX_MAX_MEMBERS];
-	PaxosPeer  *forward;		/* to the leader, NULL if there was never another */
-	uint64		own_errors;		/* own acceptor's error_count when last looked */
+	int n_peers;
+	PaxosPeer *peers[PX_MAX_MEMBERS];
+	PaxosPeer *forward; /* to the leader, NULL if there was never another */
+	uint64 own_errors;  /* own acceptor's error_count when last looked */
 
 	/* as last published */
-	px_role		role;
-	px_ballot	ballot;
-	px_node		leader;
-	px_slot		chosen;
-	bool		ready;
-	px_slot		counted_proposed;	/* n_proposals counts up to it */
-	bool		status_stale;	/* a connection came or went */
-	px_usec		status_at;		/* paxos_shared->peers written then */
+	px_role role;
+	px_ballot ballot;
+	px_node leader;
+	px_slot chosen;
+	bool ready;
+	px_slot counted_proposed; /* n_proposals counts up to it */
+	bool status_stale;        /* a connection came or went */
+	px_usec status_at;        /* paxos_shared->peers written then */
 
 	/* hand-over at the end */
-	bool		ending;
-	px_usec		end_by;
+	bool ending;
+	px_usec end_by;
 
 	/* waiting */
 	WaitEventSet *set;
-	uint64		set_generation;
-	int			n_waited;
-	PaxosPeer  *waited[MAX_EVENTS];
-	int			waited_at[MAX_EVENTS];
-	uint32		waited_for[MAX_EVENTS];
+	uint64 set_generation;
+	int n_waited;
+	PaxosPeer *waited[MAX_EVENTS];
+	int waited_at[MAX_EVENTS];
+	uint32 waited_for[MAX_EVENTS];
 } Life;
 
 static volatile sig_atomic_t end_requested = false;
@@ -154,7 +154,7 @@ static uint32 loop_event = 0;
 static void
 handle_end(SIGNAL_ARGS)
 {
-	int			save_errno = errno;
+	int save_errno = errno;
 
 	end_requested = true;
 	if (!in_life)
@@ -203,7 +203,7 @@ static PaxosMembership
 look_up_membership(void)
 {
 	PaxosMembership membership;
-	bool		in_life_before = in_life;
+	bool in_life_before = in_life;
 
 	/* it may wait for a lock, and SIGTERM must not wait for that */
 	in_life = false;
@@ -225,10 +225,10 @@ static void
 load_peers(Life *life)
 {
 	MemoryContext caller;
-	List	   *members;
-	ListCell   *lc;
-	PaxosPeer  *old[PX_MAX_MEMBERS];
-	int			n_old = life->n_peers;
+	List *members;
+	ListCell *lc;
+	PaxosPeer *old[PX_MAX_MEMBERS];
+	int n_old = life->n_peers;
 
 	memcpy(old, life->peers, sizeof(old));
 	life->n_peers = 0;
@@ -238,10 +238,10 @@ load_peers(Life *life)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	members = paxos_node_members();
 	caller = MemoryContextSwitchTo(life->context);
-	foreach(lc, members)
+	foreach (lc, members)
 	{
 		PaxosMember *member = lfirst(lc);
-		PaxosPeer  *peer = NULL;
+		PaxosPeer *peer = NULL;
 
 		if (life->n_peers == PX_MAX_MEMBERS)
 			break;
@@ -288,7 +288,7 @@ find_peer(Life *life, px_node node)
 static void
 aim_forward(Life *life, px_node leader)
 {
-	PaxosPeer  *peer = find_peer(life, leader);
+	PaxosPeer *peer = find_peer(life, leader);
 	MemoryContext caller;
 
 	if (leader == life->self || peer == NULL)
@@ -311,9 +311,8 @@ aim_forward(Life *life, px_node leader)
 static void
 do_publish(Life *life, const px_action *a)
 {
-	bool		role_changed = life->role != a->u.publish.role ||
-		life->ready != a->u.publish.ready;
-	bool		leader_changed = life->leader != a->u.publish.leader;
+	bool role_changed = life->role != a->u.publish.role || life->ready != a->u.publish.ready;
+	bool leader_changed = life->leader != a->u.publish.leader;
 
 	if (a->u.publish.role >= PX_RECOVERING && life->role >= PX_RECOVERING &&
 		life->ballot == a->u.publish.ballot && a->u.publish.chosen > life->chosen)
@@ -325,14 +324,13 @@ do_publish(Life *life, const px_action *a)
 	{
 		if (paxos_trace_level >= PAXOS_TRACE_ROLES && life->role != a->u.publish.role)
 		{
-			char		ballot[PX_TRACE_BYTES];
+			char ballot[PX_TRACE_BYTES];
 
-			ereport(LOG,
-					(errmsg("paxos: node %u, ballot %s, is %s, leader %u%s%s", life->self,
-							px_trace_ballot(ballot, sizeof(ballot), a->u.publish.ballot),
-							px_role_name(a->u.publish.role), a->u.publish.leader,
-							px_proposer_reason(life->core)[0] ? ": " : "",
-							px_proposer_reason(life->core))));
+			ereport(LOG, (errmsg("paxos: node %u, ballot %s, is %s, leader %u%s%s", life->self,
+								 px_trace_ballot(ballot, sizeof(ballot), a->u.publish.ballot),
+								 px_role_name(a->u.publish.role), a->u.publish.leader,
+								 px_proposer_reason(life->core)[0] ? ": " : "",
+								 px_proposer_reason(life->core))));
 		}
 		pgstat_report_activity(STATE_RUNNING, px_role_name(a->u.publish.role));
 	}
@@ -385,8 +383,8 @@ count_proposal(Life *life, px_slot position, px_bytes value)
 {
 	px_value_view view;
 	px_batch_view batch;
-	uint32_t	at = 0;
-	uint64		commands = 0;
+	uint32_t at = 0;
+	uint64 commands = 0;
 
 	if (position <= life->counted_proposed)
 		return;
@@ -408,8 +406,8 @@ count_proposal(Life *life, px_slot position, px_bytes value)
 static void
 do_send_accept(Life *life, PaxosPeer *peer, const px_action *a)
 {
-	px_accept	m = a->u.accept;
-	px_bytes	values[PX_MAX_WINDOW];
+	px_accept m = a->u.accept;
+	px_bytes values[PX_MAX_WINDOW];
 
 	PX_ASSERT(m.n_values <= PX_MAX_WINDOW);
 	for (int i = 0; i < m.n_values; i++)
@@ -423,8 +421,8 @@ do_send_accept(Life *life, PaxosPeer *peer, const px_action *a)
 static void
 do_send_forward(Life *life, const px_action *a)
 {
-	px_forward	m = a->u.fwd.forward;
-	px_bytes	batches[PX_MAX_OUTBOX];
+	px_forward m = a->u.fwd.forward;
+	px_bytes batches[PX_MAX_OUTBOX];
 
 	PX_ASSERT(m.n_batches <= PX_MAX_OUTBOX);
 	for (int i = 0; i < m.n_batches; i++)
@@ -438,7 +436,7 @@ do_send_forward(Life *life, const px_action *a)
 static void
 do_action(Life *life, const px_action *a)
 {
-	PaxosPeer  *peer;
+	PaxosPeer *peer;
 
 	switch (a->kind)
 	{
@@ -503,8 +501,8 @@ do_action(Life *life, const px_action *a)
 static void
 step(Life *life, px_event *ev)
 {
-	bool		trace = paxos_trace_level >= PAXOS_TRACE_MESSAGES;
-	char		line[PX_TRACE_BYTES];
+	bool trace = paxos_trace_level >= PAXOS_TRACE_MESSAGES;
+	char line[PX_TRACE_BYTES];
 
 	life->now = paxos_now_us();
 	ev->now = life->now;
@@ -512,24 +510,21 @@ step(Life *life, px_event *ev)
 							(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
 	if (trace && ev->kind != PX_EV_TICK)
 		ereport(LOG,
-				(errmsg_internal("paxos: %s",
-								 px_trace_event(line, sizeof(line), life->self, ev)),
+				(errmsg_internal("paxos: %s", px_trace_event(line, sizeof(line), life->self, ev)),
 				 errhidestmt(true)));
 
 	px_proposer_step(life->core, ev, &life->update);
 	life->wake_at = life->update.wake_at;
 
 	if (trace && px_proposer_reason(life->core)[0] != '\0')
-		ereport(LOG,
-				(errmsg_internal("paxos: %u: %s", life->self, px_proposer_reason(life->core)),
-				 errhidestmt(true)));
+		ereport(LOG, (errmsg_internal("paxos: %u: %s", life->self, px_proposer_reason(life->core)),
+					  errhidestmt(true)));
 	for (int i = 0; i < life->update.n_actions; i++)
 	{
 		if (trace)
 			ereport(LOG,
-					(errmsg_internal("paxos: %s",
-									 px_trace_action(line, sizeof(line), life->self,
-													 &life->update.actions[i])),
+					(errmsg_internal("paxos: %s", px_trace_action(line, sizeof(line), life->self,
+																  &life->update.actions[i])),
 					 errhidestmt(true)));
 		do_action(life, &life->update.actions[i]);
 	}
@@ -538,7 +533,7 @@ step(Life *life, px_event *ev)
 static void
 step_simple(Life *life, px_event_kind kind, px_node node)
 {
-	px_event	ev;
+	px_event ev;
 
 	memset(&ev, 0, sizeof(ev));
 	ev.kind = kind;
@@ -553,7 +548,7 @@ static void
 take_peer_events(Life *life, PaxosPeer *peer)
 {
 	PaxosPeerEvent pe;
-	px_event	ev;
+	px_event ev;
 
 	while (paxos_peer_next(peer, &pe, life->now))
 	{
@@ -594,7 +589,7 @@ static void
 take_forward_events(Life *life)
 {
 	PaxosPeerEvent pe;
-	px_event	ev;
+	px_event ev;
 
 	while (life->forward != NULL && paxos_peer_next(life->forward, &pe, life->now))
 	{
@@ -617,9 +612,9 @@ static bool
 check_identity(Life *life)
 {
 	PaxosMembership membership;
-	px_config	config;
-	bool		same;
-	px_event	ev;
+	px_config config;
+	bool same;
+	px_event ev;
 
 	if (*(volatile uint64 *) &paxos_shared->identity_generation == life->identity_generation)
 		return true;
@@ -629,7 +624,7 @@ check_identity(Life *life)
 	membership = paxos_shared->membership;
 	config = paxos_shared->config;
 	same = paxos_shared->node_id == life->self &&
-		memcmp(&paxos_shared->cluster_id, &life->cluster_id, UUID_LEN) == 0;
+		   memcmp(&paxos_shared->cluster_id, &life->cluster_id, UUID_LEN) == 0;
 	LWLockRelease(paxos_identity_lock);
 
 	if (membership != PAXOS_MEMBER || !same)
@@ -652,10 +647,10 @@ static void
 check_local(Life *life)
 {
 	px_acceptor acceptor = paxos_acceptor_look();
-	px_local	local;
-	px_origin	origin;
-	px_event	ev;
-	bool		busy;
+	px_local local;
+	px_origin origin;
+	px_event ev;
+	bool busy;
 
 	memset(&local, 0, sizeof(local));
 	local.promised = acceptor.promised;
@@ -689,7 +684,7 @@ check_local(Life *life)
 	busy = pg_atomic_read_u64(&paxos_shared->accept_busy_since_us) != 0;
 	if (busy)
 	{
-		px_usec		now = paxos_now_us();
+		px_usec now = paxos_now_us();
 
 		if (local.heard_at < life->local.heard_at)
 			local.heard_at = life->local.heard_at;
@@ -711,13 +706,13 @@ static void
 take_forwarded(Life *life)
 {
 	MemoryContext caller = MemoryContextSwitchTo(life->pass_context);
-	px_forward	forward;
-	bool		any = false;
+	px_forward forward;
+	bool any = false;
 
 	/* as many as there may be at most: others must get their turn, too */
 	for (int i = 0; i < PX_MAX_INTAKE && paxos_queue_take_forward(&forward); i++)
 	{
-		px_event	ev;
+		px_event ev;
 
 		memset(&ev, 0, sizeof(ev));
 		ev.kind = PX_EV_FORWARD;
@@ -739,17 +734,16 @@ leader_reachable(const Life *life)
 		return false;
 	if (life->leader == life->self)
 		return life->ready;
-	return life->leader != 0 && life->forward != NULL &&
-		life->forward->node == life->leader && life->forward->state == PAXOS_PEER_UP;
+	return life->leader != 0 && life->forward != NULL && life->forward->node == life->leader &&
+		   life->forward->state == PAXOS_PEER_UP;
 }
 
 static void
 take_commands(Life *life)
 {
-	while (paxos_queue_pending() && leader_reachable(life) &&
-		   px_proposer_batch_room(life->core))
+	while (paxos_queue_pending() && leader_reachable(life) && px_proposer_batch_room(life->core))
 	{
-		uint64_t	sequence;
+		uint64_t sequence;
 		px_batch_writer *writer = px_proposer_batch(life->core, &sequence);
 
 		/*
@@ -770,7 +764,7 @@ take_commands(Life *life)
 static void
 first_batch(Life *life)
 {
-	uint64_t	sequence;
+	uint64_t sequence;
 
 	(void) px_proposer_batch(life->core, &sequence);
 	step_simple(life, PX_EV_BATCH, 0);
@@ -796,7 +790,7 @@ publish_status(Life *life)
 	{
 		const px_peer_view *v = &view.peers[i];
 		PaxosPeerStatus *s = &paxos_shared->peers[i];
-		PaxosPeer  *peer = find_peer(life, v->node);
+		PaxosPeer *peer = find_peer(life, v->node);
 
 		s->node = v->node;
 		s->voter = v->voter;
@@ -806,8 +800,10 @@ publish_status(Life *life)
 		s->durable = v->durable;
 		s->rtt_us = v->rtt_us;
 		s->connected = peer != NULL && peer->state == PAXOS_PEER_UP;
-		s->last_contact = peer == NULL || peer->answered_at == 0 ? 0 :
-			wall - (TimestampTz) (life->now - Min(life->now, peer->answered_at));
+		s->last_contact =
+			peer == NULL || peer->answered_at == 0
+				? 0
+				: wall - (TimestampTz) (life->now - Min(life->now, peer->answered_at));
 		strlcpy(s->last_error, peer == NULL ? "" : peer->last_error, sizeof(s->last_error));
 	}
 	LWLockRelease(paxos_proposer_lock);
@@ -820,8 +816,8 @@ publish_status(Life *life)
 static void
 wait_list_add(Life *life, PaxosPeer *peer)
 {
-	pgsocket	sock;
-	uint32		interest = paxos_peer_interest(peer, &sock);
+	pgsocket sock;
+	uint32 interest = paxos_peer_interest(peer, &sock);
 
 	if (interest == 0)
 		return;
@@ -839,8 +835,8 @@ prepare_wait(Life *life)
 	{
 		for (int i = 0; i < life->n_waited; i++)
 		{
-			pgsocket	sock;
-			uint32		interest = paxos_peer_interest(life->waited[i], &sock);
+			pgsocket sock;
+			uint32 interest = paxos_peer_interest(life->waited[i], &sock);
 
 			if (interest != life->waited_for[i] && interest != 0)
 			{
@@ -876,7 +872,7 @@ earlier(px_usec a, px_usec b)
 static px_usec
 tick_peers(Life *life)
 {
-	px_usec		at = 0;
+	px_usec at = 0;
 
 	for (int i = 0; i < life->n_peers; i++)
 		at = earlier(at, paxos_peer_tick(life->peers[i], life->now));
@@ -888,10 +884,10 @@ tick_peers(Life *life)
 static void
 wait_for_something(Life *life, px_usec until)
 {
-	WaitEvent	events[MAX_EVENTS];
-	px_usec		now = paxos_now_us();
-	long		timeout_ms = -1;
-	int			n;
+	WaitEvent events[MAX_EVENTS];
+	px_usec now = paxos_now_us();
+	long timeout_ms = -1;
+	int n;
 
 	if (until != 0)
 		timeout_ms = now >= until ? 0 : (long) ((until - now + 999) / 1000);
@@ -959,16 +955,16 @@ static void
 begin_life(Life *life)
 {
 	px_proposer_params params;
-	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "paxos proposer",
-												  ALLOCSET_DEFAULT_SIZES);
-	Size		bytes;
-	char	   *memory;
-	uint64		seed;
+	MemoryContext context =
+		AllocSetContextCreate(TopMemoryContext, "paxos proposer", ALLOCSET_DEFAULT_SIZES);
+	Size bytes;
+	char *memory;
+	uint64 seed;
 
 	memset(life, 0, sizeof(*life));
 	life->context = context;
-	life->pass_context = AllocSetContextCreate(context, "paxos proposer pass",
-											   ALLOCSET_DEFAULT_SIZES);
+	life->pass_context =
+		AllocSetContextCreate(context, "paxos proposer pass", ALLOCSET_DEFAULT_SIZES);
 	life->now = paxos_now_us();
 	LWLockAcquire(paxos_identity_lock, LW_SHARED);
 	life->identity_generation = paxos_shared->identity_generation;
@@ -1003,8 +999,8 @@ begin_life(Life *life)
 	/* Large, and mostly never touched: the system gives it page by page. */
 	bytes = px_proposer_bytes(&params);
 	memory = MemoryContextAllocHuge(context, bytes + PG_CACHE_LINE_SIZE);
-	life->core = px_proposer_init((void *) TYPEALIGN(PG_CACHE_LINE_SIZE, memory), bytes,
-								  &params, &life->config, life->now);
+	life->core = px_proposer_init((void *) TYPEALIGN(PG_CACHE_LINE_SIZE, memory), bytes, &params,
+								  &life->config, life->now);
 
 	paxos_peer_identity(&life->cluster_id, life->self, px_random(&seed));
 	load_peers(life);
@@ -1028,8 +1024,8 @@ end_life(Life *life)
 static void
 live(void)
 {
-	static Life the_life;		/* large */
-	Life	   *life = &the_life;
+	static Life the_life; /* large */
+	Life *life = &the_life;
 
 	begin_life(life);
 	in_life = true;
@@ -1038,8 +1034,8 @@ live(void)
 
 	for (;;)
 	{
-		px_usec		peers_at;
-		PaxosPeer  *own;
+		px_usec peers_at;
+		PaxosPeer *own;
 
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
@@ -1125,8 +1121,8 @@ paxos_proposer_main(Datum arg)
 		if (end_requested)
 			proc_exit(1);
 		pgstat_report_activity(STATE_IDLE, NULL);
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 IDLE_LOOK_MS, paxos_wait_event(&idle_event, "PaxosProposerIdle"));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, IDLE_LOOK_MS,
+						 paxos_wait_event(&idle_event, "PaxosProposerIdle"));
 		ResetLatch(MyLatch);
 	}
 }

@@ -58,10 +58,10 @@
 #include "utils/uuid.h"
 
 /* Commands and results up to this size live in the cell itself. */
-#define CELL_BYTES		1024
+#define CELL_BYTES 1024
 
 /* Forwarded messages that may wait for the proposer. */
-#define FORWARD_RING	1024
+#define FORWARD_RING 1024
 
 typedef enum CellState
 {
@@ -76,54 +76,54 @@ typedef enum CellState
 
 typedef enum CellList
 {
-	LIST_COMMANDS,				/* QUEUED */
-	LIST_READS,					/* READ_WANTED, READ_SENT */
-	LIST_APPLIED,				/* WAIT_APPLIED */
+	LIST_COMMANDS, /* QUEUED */
+	LIST_READS,    /* READ_WANTED, READ_SENT */
+	LIST_APPLIED,  /* WAIT_APPLIED */
 	N_LISTS
 } CellList;
 
 typedef struct Cell
 {
-	CellState	state;
-	int			next;			/* in the list of the state; -1: none */
-	int			prev;
-	uint64		generation;		/* of the present use; 0 is never used */
+	CellState state;
+	int next; /* in the list of the state; -1: none */
+	int prev;
+	uint64 generation; /* of the present use; 0 is never used */
 
 	/* the command when QUEUED, the result when DONE */
-	uint32		len;
-	dsa_pointer bytes;			/* InvalidDsaPointer: in 'here' */
+	uint32 len;
+	dsa_pointer bytes; /* InvalidDsaPointer: in 'here' */
 
 	/* NUMBERED */
-	uint64		incarnation;
-	uint64		sequence;
-	uint32		index;
+	uint64 incarnation;
+	uint64 sequence;
+	uint32 index;
 
 	/* DONE */
 	PaxosReplyKind reply;
-	px_slot		decided_at;
+	px_slot decided_at;
 
 	/* reads */
-	uint64		read_seq;		/* READ_SENT: the request that covers it */
-	px_slot		target;			/* WAIT_APPLIED and after */
+	uint64 read_seq; /* READ_SENT: the request that covers it */
+	px_slot target;  /* WAIT_APPLIED and after */
 
-	char		here[CELL_BYTES];
+	char here[CELL_BYTES];
 } Cell;
 
 typedef struct ForwardHeader
 {
-	px_node		from;
-	bool		resend;
-	uint16		n_batches;
-	uint64		incarnation;
-	uint64		read_seq;
+	px_node from;
+	bool resend;
+	uint16 n_batches;
+	uint64 incarnation;
+	uint64 read_seq;
 	/* n_batches lengths (uint32) follow, then the bytes of all batches */
 } ForwardHeader;
 
 typedef struct Queue
 {
-	int			n_cells;
-	int			head[N_LISTS];
-	int			tail[N_LISTS];
+	int n_cells;
+	int head[N_LISTS];
+	int tail[N_LISTS];
 
 	/*
 	 * How many cells are QUEUED, READ_WANTED, WAIT_APPLIED: changed under the
@@ -134,21 +134,21 @@ typedef struct Queue
 	pg_atomic_uint32 n_queued;
 	pg_atomic_uint32 n_read_wanted;
 	pg_atomic_uint32 n_wait_applied;
-	pg_atomic_uint32 n_waiting;	/* cells neither FREE nor DONE */
+	pg_atomic_uint32 n_waiting; /* cells neither FREE nor DONE */
 
 	/* Highest watermark the learner told paxos_queue_applied(); its writer. */
 	pg_atomic_uint64 applied;
 
 	/* forwarded messages, oldest at 'forward_first' */
-	uint32		forward_first;
+	uint32 forward_first;
 	pg_atomic_uint32 n_forwards;
-	Size		forward_bytes;
+	Size forward_bytes;
 	dsa_pointer forwards[FORWARD_RING];
-	uint32		forward_len[FORWARD_RING];
+	uint32 forward_len[FORWARD_RING];
 
-	Size		area_bytes;
-	Size		area_offset;	/* of the dsa area, from the start of this */
-	Cell		cells[FLEXIBLE_ARRAY_MEMBER];
+	Size area_bytes;
+	Size area_offset; /* of the dsa area, from the start of this */
+	Cell cells[FLEXIBLE_ARRAY_MEMBER];
 } Queue;
 
 static Queue *queue = NULL;
@@ -190,8 +190,8 @@ paxos_queue_shmem_size(void)
 void
 paxos_queue_shmem_init(bool found)
 {
-	bool		found_queue;
-	dsa_area   *a;
+	bool found_queue;
+	dsa_area *a;
 
 	queue = ShmemInitStruct("paxos queue", paxos_queue_shmem_size(), &found_queue);
 	if (found_queue)
@@ -247,7 +247,7 @@ cell_bytes(const Cell *cell)
 static void
 list_append(CellList list, int number)
 {
-	Cell	   *cell = &queue->cells[number];
+	Cell *cell = &queue->cells[number];
 
 	cell->next = -1;
 	cell->prev = queue->tail[list];
@@ -261,7 +261,7 @@ list_append(CellList list, int number)
 static void
 list_remove(CellList list, int number)
 {
-	Cell	   *cell = &queue->cells[number];
+	Cell *cell = &queue->cells[number];
 
 	if (cell->prev >= 0)
 		queue->cells[cell->prev].next = cell->next;
@@ -284,8 +284,8 @@ is_waiting(CellState state)
 static void
 cell_move(int number, CellState to)
 {
-	Cell	   *cell = &queue->cells[number];
-	CellState	from = cell->state;
+	Cell *cell = &queue->cells[number];
+	CellState from = cell->state;
 
 	if (from == CELL_QUEUED)
 	{
@@ -326,7 +326,7 @@ cell_move(int number, CellState to)
 	{
 		list_append(LIST_APPLIED, number);
 		pg_atomic_fetch_add_u32(&queue->n_wait_applied, 1);
-		paxos_wake_learner();	/* it may be gathering slots at its leisure */
+		paxos_wake_learner(); /* it may be gathering slots at its leisure */
 	}
 }
 
@@ -334,7 +334,7 @@ cell_move(int number, CellState to)
 static void
 cell_release(int number)
 {
-	Cell	   *cell = &queue->cells[number];
+	Cell *cell = &queue->cells[number];
 
 	cell_move(number, CELL_FREE);
 	cell_drop_bytes(cell);
@@ -355,7 +355,7 @@ cell_finish(int number, PaxosReplyKind reply)
 static void
 at_exit(int code, Datum arg)
 {
-	int			number = PaxosMyProcNumber();
+	int number = PaxosMyProcNumber();
 
 	/* an error may have thrown us out of a locked section */
 	LWLockReleaseAll();
@@ -393,7 +393,7 @@ attach(void)
 static int
 my_cell(void)
 {
-	int			number = PaxosMyProcNumber();
+	int number = PaxosMyProcNumber();
 
 	attach();
 	if (number < 0 || number >= queue->n_cells)
@@ -413,11 +413,11 @@ my_cell(void)
 static char *
 why_undecided(void)
 {
-	px_node		leader;
-	px_node		self;
-	bool		running;
-	bool		ready;
-	bool		connected = false;
+	px_node leader;
+	px_node self;
+	bool running;
+	bool ready;
+	bool connected = false;
 
 	LWLockAcquire(paxos_identity_lock, LW_SHARED);
 	self = paxos_shared->node_id;
@@ -440,8 +440,9 @@ why_undecided(void)
 		return pstrdup("This node knows of no leader: fewer than a majority of the "
 					   "members can be reached, or an election is under way.");
 	if (leader == self)
-		return pstrdup(ready ? "This node leads, but a majority of the members does not answer in time." :
-					   "This node has just become leader and is not ready yet.");
+		return pstrdup(
+			ready ? "This node leads, but a majority of the members does not answer in time."
+				  : "This node has just become leader and is not ready yet.");
 	if (!connected)
 		return psprintf("The leader, node %u, cannot be reached from this node.", leader);
 	return psprintf("The leader, node %u, did not answer in time.", leader);
@@ -450,18 +451,20 @@ why_undecided(void)
 static void
 raise_not_sent(void)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_CANNOT_CONNECT_NOW),
-			 errmsg("command was not sent within %d ms", paxos_statement_timeout_ms),
-			 errdetail("%s", why_undecided()),
-			 errhint("The command did not take effect and never will: it is safe to try it again.  "
-					 "See paxos.members for the members this node reaches, and paxos.statement_timeout.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_CANNOT_CONNECT_NOW),
+		 errmsg("command was not sent within %d ms", paxos_statement_timeout_ms),
+		 errdetail("%s", why_undecided()),
+		 errhint(
+			 "The command did not take effect and never will: it is safe to try it again.  "
+			 "See paxos.members for the members this node reaches, and paxos.statement_timeout.")));
 }
 
 static void
 raise_unknown(const char *why, const pg_uuid_t *request_id)
 {
-	char	   *id = NULL;
+	char *id = NULL;
 
 	if (request_id != NULL)
 		id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(request_id)));
@@ -470,14 +473,18 @@ raise_unknown(const char *why, const pg_uuid_t *request_id)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_STATEMENT_COMPLETION_UNKNOWN),
 				 errmsg("outcome of the command is unknown: %s", why),
-				 errdetail("The command with request id %s was sent and may or may not take effect.", id),
+				 errdetail(
+					 "The command with request id %s was sent and may or may not take effect.", id),
 				 errhint("Call the same function again with this request id to learn the outcome, "
-						 "or ask paxos_outcome('%s').", id)));
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_STATEMENT_COMPLETION_UNKNOWN),
-			 errmsg("outcome of the command is unknown: %s", why),
-			 errdetail("The command was sent and may or may not take effect.  It had no request id."),
-			 errhint("Read the row after paxos_barrier() to see, and pass a request_id to be able to retry safely.")));
+						 "or ask paxos_outcome('%s').",
+						 id)));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_T_R_STATEMENT_COMPLETION_UNKNOWN),
+		 errmsg("outcome of the command is unknown: %s", why),
+		 errdetail("The command was sent and may or may not take effect.  It had no request id."),
+		 errhint(
+			 "Read the row after paxos_barrier() to see, and pass a request_id to be able to retry safely.")));
 }
 
 /* ---- session side ---- */
@@ -489,12 +496,12 @@ raise_unknown(const char *why, const pg_uuid_t *request_id)
 static void
 sleep_until(px_usec deadline, uint32 wait_event)
 {
-	long		timeout_ms = -1;
-	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+	long timeout_ms = -1;
+	int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
 
 	if (deadline != 0)
 	{
-		px_usec		now = paxos_now_us();
+		px_usec now = paxos_now_us();
 
 		timeout_ms = now >= deadline ? 0 : (long) ((deadline - now + 999) / 1000);
 		events |= WL_TIMEOUT;
@@ -513,7 +520,7 @@ sleep_until(px_usec deadline, uint32 wait_event)
 static CellState
 look(int number)
 {
-	CellState	state;
+	CellState state;
 
 	LWLockAcquire(paxos_queue_lock, LW_SHARED);
 	state = queue->cells[number].state;
@@ -528,7 +535,7 @@ look(int number)
 static CellState
 give_up(int number)
 {
-	CellState	state;
+	CellState state;
 
 	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
 	state = queue->cells[number].state;
@@ -541,22 +548,22 @@ give_up(int number)
 static px_usec
 deadline_from(px_usec start)
 {
-	return paxos_statement_timeout_ms == 0 ? 0 :
-		start + (px_usec) paxos_statement_timeout_ms * 1000;
+	return paxos_statement_timeout_ms == 0 ? 0
+										   : start + (px_usec) paxos_statement_timeout_ms * 1000;
 }
 
 char *
-paxos_submit(const char *command, Size len, const pg_uuid_t *request_id,
-			 Size *result_len, px_slot *decided_at)
+paxos_submit(const char *command, Size len, const pg_uuid_t *request_id, Size *result_len,
+			 px_slot *decided_at)
 {
-	int			number;
-	Cell	   *cell;
+	int number;
+	Cell *cell;
 	dsa_pointer bytes = InvalidDsaPointer;
-	px_usec		start = paxos_now_us();
-	px_usec		deadline = deadline_from(start);
-	CellState	state;
+	px_usec start = paxos_now_us();
+	px_usec deadline = deadline_from(start);
+	CellState state;
 	PaxosReplyKind reply;
-	char	   *result = NULL;
+	char *result = NULL;
 	const char *why = NULL;
 
 	paxos_require_member();
@@ -572,15 +579,18 @@ paxos_submit(const char *command, Size len, const pg_uuid_t *request_id,
 	{
 		bytes = dsa_allocate_extended(area, len, DSA_ALLOC_NO_OOM | DSA_ALLOC_HUGE);
 		if (bytes == InvalidDsaPointer)
-			ereport(ERROR,
-					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					 errmsg("queue of the replicated log is full"),
-					 errdetail("There is no room for a command of %zu bytes in paxos.queue_memory.", len),
-					 errhint("The command was not sent.  Try it again later, or raise paxos.queue_memory.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("queue of the replicated log is full"),
+				 errdetail("There is no room for a command of %zu bytes in paxos.queue_memory.",
+						   len),
+				 errhint(
+					 "The command was not sent.  Try it again later, or raise paxos.queue_memory.")));
 		memcpy(dsa_get_address(area, bytes), command, len);
 	}
 	else
-		memcpy(cell->here, command, len);	/* FREE: ours alone */
+		memcpy(cell->here, command, len); /* FREE: ours alone */
 
 	HOLD_INTERRUPTS();
 	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
@@ -661,11 +671,13 @@ paxos_submit(const char *command, Size len, const pg_uuid_t *request_id,
 	RESUME_INTERRUPTS();
 
 	if (reply == PAXOS_REPLY_NEVER)
-		ereport(ERROR,
-				(errcode(ERRCODE_CANNOT_CONNECT_NOW),
-				 errmsg("command was lost by a restart of the paxos proposer"),
-				 errdetail("Its batch never became part of the log."),
-				 errhint("The command did not take effect and never will: it is safe to try it again.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_CANNOT_CONNECT_NOW),
+			 errmsg("command was lost by a restart of the paxos proposer"),
+			 errdetail("Its batch never became part of the log."),
+			 errhint(
+				 "The command did not take effect and never will: it is safe to try it again.")));
 	if (reply == PAXOS_REPLY_UNKNOWN)
 		raise_unknown("its result was lost by a restart of a paxos worker", request_id);
 	if (result == NULL)
@@ -682,17 +694,16 @@ paxos_submit(const char *command, Size len, const pg_uuid_t *request_id,
 static px_slot
 wait_for_read(int number, px_usec deadline)
 {
-	Cell	   *cell = &queue->cells[number];
-	CellState	state;
-	px_slot		target;
+	Cell *cell = &queue->cells[number];
+	CellState state;
+	px_slot target;
 
 	for (;;)
 	{
 		state = look(number);
 		if (state == CELL_DONE)
 			break;
-		if (ProcDiePending || QueryCancelPending ||
-			(deadline != 0 && paxos_now_us() >= deadline))
+		if (ProcDiePending || QueryCancelPending || (deadline != 0 && paxos_now_us() >= deadline))
 		{
 			state = give_up(number);
 			break;
@@ -704,17 +715,22 @@ wait_for_read(int number, px_usec deadline)
 		RESUME_INTERRUPTS();
 		CHECK_FOR_INTERRUPTS();
 		if (state == CELL_WAIT_APPLIED)
-			ereport(ERROR,
-					(errcode(ERRCODE_CANNOT_CONNECT_NOW),
-					 errmsg("this node did not catch up within %d ms", paxos_statement_timeout_ms),
-					 errdetail("The read must wait until this node has applied what was acknowledged before it."),
-					 errhint("See paxos.status for how far this node is behind, and paxos.statement_timeout.")));
-		ereport(ERROR,
+			ereport(
+				ERROR,
 				(errcode(ERRCODE_CANNOT_CONNECT_NOW),
-				 errmsg("linearizable read was not confirmed within %d ms", paxos_statement_timeout_ms),
-				 errdetail("%s", why_undecided()),
-				 errhint("See paxos.members for the members this node reaches, and paxos.statement_timeout.  "
-						 "An ordinary SELECT reads what this node has applied so far.")));
+				 errmsg("this node did not catch up within %d ms", paxos_statement_timeout_ms),
+				 errdetail(
+					 "The read must wait until this node has applied what was acknowledged before it."),
+				 errhint(
+					 "See paxos.status for how far this node is behind, and paxos.statement_timeout.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_CANNOT_CONNECT_NOW),
+			 errmsg("linearizable read was not confirmed within %d ms", paxos_statement_timeout_ms),
+			 errdetail("%s", why_undecided()),
+			 errhint(
+				 "See paxos.members for the members this node reaches, and paxos.statement_timeout.  "
+				 "An ordinary SELECT reads what this node has applied so far.")));
 	}
 
 	target = cell->target;
@@ -728,8 +744,8 @@ wait_for_read(int number, px_usec deadline)
 px_slot
 paxos_wait_read_index(void)
 {
-	int			number;
-	px_usec		deadline = deadline_from(paxos_now_us());
+	int number;
+	px_usec deadline = deadline_from(paxos_now_us());
 
 	paxos_require_member();
 	number = my_cell();
@@ -763,8 +779,8 @@ wait_applied_locked(int number, px_slot target)
 void
 paxos_wait_applied(px_slot upto)
 {
-	int			number;
-	px_usec		deadline = deadline_from(paxos_now_us());
+	int number;
+	px_usec deadline = deadline_from(paxos_now_us());
 
 	paxos_require_member();
 	if (pg_atomic_read_u64(&queue->applied) >= upto)
@@ -783,16 +799,15 @@ paxos_wait_applied(px_slot upto)
 /* ---- learner side ---- */
 
 void
-paxos_queue_deliver(uint32 number, uint64 generation, uint64 incarnation,
-					uint64 sequence, uint32 index, px_slot decided_at,
-					const char *result, Size len)
+paxos_queue_deliver(uint32 number, uint64 generation, uint64 incarnation, uint64 sequence,
+					uint32 index, px_slot decided_at, const char *result, Size len)
 {
-	Cell	   *cell;
+	Cell *cell;
 	dsa_pointer bytes = InvalidDsaPointer;
 	PaxosReplyKind reply = PAXOS_REPLY_RESULT;
 
 	if (number >= (uint32) queue->n_cells)
-		return;					/* the log is not ours to trust */
+		return; /* the log is not ours to trust */
 	attach();
 	cell = &queue->cells[number];
 
@@ -801,15 +816,14 @@ paxos_queue_deliver(uint32 number, uint64 generation, uint64 incarnation,
 	{
 		bytes = dsa_allocate_extended(area, len, DSA_ALLOC_NO_OOM | DSA_ALLOC_HUGE);
 		if (bytes == InvalidDsaPointer)
-			reply = PAXOS_REPLY_UNKNOWN;	/* the truth: its result is lost */
+			reply = PAXOS_REPLY_UNKNOWN; /* the truth: its result is lost */
 		else
 			memcpy(dsa_get_address(area, bytes), result, len);
 	}
 
 	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
 	if (cell->state == CELL_NUMBERED && cell->generation == generation &&
-		cell->incarnation == incarnation && cell->sequence == sequence &&
-		cell->index == index)
+		cell->incarnation == incarnation && cell->sequence == sequence && cell->index == index)
 	{
 		cell_drop_bytes(cell);
 		cell->bytes = bytes;
@@ -836,7 +850,7 @@ paxos_queue_lost(uint64 incarnation, uint64 last)
 	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
 	for (int i = 0; i < queue->n_cells; i++)
 	{
-		Cell	   *cell = &queue->cells[i];
+		Cell *cell = &queue->cells[i];
 
 		if (cell->state != CELL_NUMBERED)
 			continue;
@@ -859,7 +873,7 @@ paxos_queue_settle(uint64 old_incarnation, uint64 old_last, uint64 new_incarnati
 	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
 	for (int i = 0; i < queue->n_cells; i++)
 	{
-		Cell	   *cell = &queue->cells[i];
+		Cell *cell = &queue->cells[i];
 
 		if (cell->state != CELL_NUMBERED || cell->incarnation >= new_incarnation)
 			continue;
@@ -888,7 +902,7 @@ paxos_queue_anyone_waits(void)
 void
 paxos_queue_applied(px_slot applied)
 {
-	int			next;
+	int next;
 
 	pg_atomic_write_u64(&queue->applied, applied);
 	pg_memory_barrier();
@@ -910,7 +924,7 @@ paxos_queue_applied(px_slot applied)
 void
 paxos_queue_proposer_started(void)
 {
-	int			next;
+	int next;
 
 	attach();
 	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
@@ -937,18 +951,17 @@ paxos_queue_pending(void)
 }
 
 int
-paxos_queue_drain(px_batch_writer *w, uint64 incarnation, uint64 sequence,
-				  uint32 soft_max_bytes)
+paxos_queue_drain(px_batch_writer *w, uint64 incarnation, uint64 sequence, uint32 soft_max_bytes)
 {
-	int			n = 0;
-	int			next;
+	int n = 0;
+	int next;
 
 	attach();
 	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
 	for (int i = queue->head[LIST_COMMANDS]; i >= 0; i = next)
 	{
-		Cell	   *cell = &queue->cells[i];
-		uint32		index = w->n_commands;
+		Cell *cell = &queue->cells[i];
+		uint32 index = w->n_commands;
 
 		next = cell->next;
 		if (index > 0 && w->len + PX_COMMAND_HEADER_BYTES + cell->len > soft_max_bytes)
@@ -977,12 +990,12 @@ paxos_queue_read_wanted(void)
 void
 paxos_queue_read_sent(uint64 read_seq)
 {
-	int			next;
+	int next;
 
 	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
 	for (int i = queue->head[LIST_READS]; i >= 0; i = next)
 	{
-		Cell	   *cell = &queue->cells[i];
+		Cell *cell = &queue->cells[i];
 
 		next = cell->next;
 		if (cell->state != CELL_READ_WANTED)
@@ -1001,12 +1014,12 @@ paxos_queue_read_sent(uint64 read_seq)
 void
 paxos_queue_read_done(uint64 read_seq, px_slot index)
 {
-	int			next;
+	int next;
 
 	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
 	for (int i = queue->head[LIST_READS]; i >= 0; i = next)
 	{
-		Cell	   *cell = &queue->cells[i];
+		Cell *cell = &queue->cells[i];
 
 		next = cell->next;
 		if (cell->state == CELL_READ_SENT && cell->read_seq <= read_seq)
@@ -1018,12 +1031,12 @@ paxos_queue_read_done(uint64 read_seq, px_slot index)
 bool
 paxos_queue_put_forward(const px_forward *f)
 {
-	Size		len = MAXALIGN(sizeof(ForwardHeader)) + f->n_batches * sizeof(uint32);
+	Size len = MAXALIGN(sizeof(ForwardHeader)) + f->n_batches * sizeof(uint32);
 	dsa_pointer message;
 	ForwardHeader *header;
-	uint32	   *lengths;
-	char	   *to;
-	bool		taken = false;
+	uint32 *lengths;
+	char *to;
+	bool taken = false;
 
 	attach();
 	for (int i = 0; i < f->n_batches; i++)
@@ -1055,7 +1068,7 @@ paxos_queue_put_forward(const px_forward *f)
 	if (pg_atomic_read_u32(&queue->n_forwards) < FORWARD_RING &&
 		queue->forward_bytes + len <= queue->area_bytes / 2)
 	{
-		uint32		at = (queue->forward_first + pg_atomic_read_u32(&queue->n_forwards)) % FORWARD_RING;
+		uint32 at = (queue->forward_first + pg_atomic_read_u32(&queue->n_forwards)) % FORWARD_RING;
 
 		queue->forwards[at] = message;
 		queue->forward_len[at] = len;
@@ -1077,10 +1090,10 @@ paxos_queue_take_forward(px_forward *f)
 {
 	dsa_pointer message;
 	ForwardHeader *header;
-	uint32	   *lengths;
-	uint32		len;
+	uint32 *lengths;
+	uint32 len;
 	const uint8 *from;
-	px_bytes   *batches;
+	px_bytes *batches;
 
 	if (pg_atomic_read_u32(&queue->n_forwards) == 0)
 		return false;

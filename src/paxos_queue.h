@@ -24,9 +24,9 @@
 
 typedef enum PaxosReplyKind
 {
-	PAXOS_REPLY_RESULT,			/* result bytes, see paxos_command.h */
-	PAXOS_REPLY_NEVER,			/* the command never took effect and never will */
-	PAXOS_REPLY_UNKNOWN			/* decided, perhaps, but the result is lost */
+	PAXOS_REPLY_RESULT, /* result bytes, see paxos_command.h */
+	PAXOS_REPLY_NEVER,  /* the command never took effect and never will */
+	PAXOS_REPLY_UNKNOWN /* decided, perhaps, but the result is lost */
 } PaxosReplyKind;
 
 /* ---- session side ---- */
@@ -62,9 +62,8 @@ extern void paxos_wait_applied(px_slot upto);
  * The result of the command that (cell, generation) submitted and that stands
  * at (incarnation, sequence, index).  Ignored when the cell has moved on.
  */
-extern void paxos_queue_deliver(uint32 cell, uint64 generation, uint64 incarnation,
-								uint64 sequence, uint32 index, px_slot decided_at,
-								const char *result, Size len);
+extern void paxos_queue_deliver(uint32 cell, uint64 generation, uint64 incarnation, uint64 sequence,
+								uint32 index, px_slot decided_at, const char *result, Size len);
 
 /*
  * Cells numbered (incarnation, <= last), or in an older incarnation, that still
@@ -80,8 +79,7 @@ extern void paxos_queue_lost(uint64 incarnation, uint64 last);
  * new_incarnation: numbered at or below old_last of old_incarnation, or in an
  * incarnation before it -> unknown; all others -> never took effect.
  */
-extern void paxos_queue_settle(uint64 old_incarnation, uint64 old_last,
-							   uint64 new_incarnation);
+extern void paxos_queue_settle(uint64 old_incarnation, uint64 old_last, uint64 new_incarnation);
 
 /*
  * Does any session of this node wait for anything?  Only a hint: a session that
@@ -105,8 +103,8 @@ extern void paxos_queue_proposer_started(void);
  * step.  Returns how many.  A command larger than the batch has room for ends
  * the batch, except as its first.
  */
-extern int	paxos_queue_drain(px_batch_writer *w, uint64 incarnation, uint64 sequence,
-							  uint32 soft_max_bytes);
+extern int paxos_queue_drain(px_batch_writer *w, uint64 incarnation, uint64 sequence,
+							 uint32 soft_max_bytes);
 extern bool paxos_queue_pending(void);
 
 /* Read-index requests: is one waiting that no request sent covers? */
@@ -126,4 +124,4 @@ extern bool paxos_queue_take_forward(px_forward *f);
 extern Size paxos_queue_shmem_size(void);
 extern void paxos_queue_shmem_init(bool found);
 
-#endif							/* PAXOS_QUEUE_H */
+#endif /* PAXOS_QUEUE_H */

@@ -36,13 +36,13 @@
 #include "paxos_replicated.h"
 
 /* Columns of paxos.replicated; src/sql/30-learner.sql. */
-#define REPLICATED_APPLIED		1
-#define REPLICATED_DIGEST		2
-#define REPLICATED_LOG_TIME		3
-#define REPLICATED_ORIGINS		4
-#define REPLICATED_REQUESTS		5
-#define REPLICATED_BYTES		6
-#define REPLICATED_COLUMNS		6
+#define REPLICATED_APPLIED 1
+#define REPLICATED_DIGEST 2
+#define REPLICATED_LOG_TIME 3
+#define REPLICATED_ORIGINS 4
+#define REPLICATED_REQUESTS 5
+#define REPLICATED_BYTES 6
+#define REPLICATED_COLUMNS 6
 
 /*
  * ---- digest ----
@@ -67,7 +67,7 @@ uint64
 paxos_digest_text(uint64 digest, const char *text)
 {
 	const unsigned char *at = (const unsigned char *) text;
-	Size		len;
+	Size len;
 
 	if (text == NULL)
 		return paxos_digest_fold(digest, UINT64_MAX);
@@ -75,8 +75,8 @@ paxos_digest_text(uint64 digest, const char *text)
 	digest = paxos_digest_fold(digest, len);
 	while (len > 0)
 	{
-		uint64		v = 0;
-		int			n = (int) Min(len, 8);
+		uint64 v = 0;
+		int n = (int) Min(len, 8);
 
 		for (int i = n - 1; i >= 0; i--)
 			v = v << 8 | at[i];
@@ -94,24 +94,23 @@ paxos_digest_text(uint64 digest, const char *text)
 Relation
 paxos_replicated_open(void)
 {
-	Oid			schema = get_namespace_oid(PAXOS_SCHEMA, true);
-	Oid			relid = OidIsValid(schema) ? get_relname_relid("replicated", schema) : InvalidOid;
+	Oid schema = get_namespace_oid(PAXOS_SCHEMA, true);
+	Oid relid = OidIsValid(schema) ? get_relname_relid("replicated", schema) : InvalidOid;
 
 	if (!OidIsValid(relid) || !paxos_lock_for_apply(relid, RowExclusiveLock))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table %s.%s is missing", PAXOS_SCHEMA, "replicated")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table %s.%s is missing", PAXOS_SCHEMA, "replicated")));
 	return table_open(relid, NoLock);
 }
 
 static void
 read_tuple(HeapTuple tuple, TupleDesc desc, PaxosReplicated *r)
 {
-	Datum		values[REPLICATED_COLUMNS];
-	bool		nulls[REPLICATED_COLUMNS];
-	ArrayType  *origins;
-	Datum	   *elems;
-	int			n;
+	Datum values[REPLICATED_COLUMNS];
+	bool nulls[REPLICATED_COLUMNS];
+	ArrayType *origins;
+	Datum *elems;
+	int n;
 
 	heap_deform_tuple(tuple, desc, values, nulls);
 	r->applied = (px_slot) DatumGetInt64(values[REPLICATED_APPLIED - 1]);
@@ -130,7 +129,7 @@ read_tuple(HeapTuple tuple, TupleDesc desc, PaxosReplicated *r)
 				 errmsg("column \"origins\" of %s.%s is damaged", PAXOS_SCHEMA, "replicated")));
 	for (int i = 0; i < n / 3; i++)
 	{
-		px_origin  *o = &r->origins.at[i];
+		px_origin *o = &r->origins.at[i];
 
 		o->node = (px_node) DatumGetInt64(elems[3 * i]);
 		o->incarnation = (uint64) DatumGetInt64(elems[3 * i + 1]);
@@ -144,12 +143,11 @@ void
 paxos_replicated_read(Relation rel, PaxosReplicated *r)
 {
 	TableScanDesc scan = table_beginscan(rel, SnapshotSelf, 0, NULL);
-	HeapTuple	tuple = heap_getnext(scan, ForwardScanDirection);
+	HeapTuple tuple = heap_getnext(scan, ForwardScanDirection);
 
 	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("%s.%s has no row", PAXOS_SCHEMA, "replicated")));
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("%s.%s has no row", PAXOS_SCHEMA, "replicated")));
 	read_tuple(tuple, RelationGetDescr(rel), r);
 	table_endscan(scan);
 }
@@ -162,13 +160,13 @@ bool
 paxos_replicated_write(Relation rel, PaxosReplicated *before, PaxosReplicated *after)
 {
 	HeapTupleData old;
-	Buffer		buffer;
-	bool		isnull;
-	bool		same;
-	Datum		values[REPLICATED_COLUMNS];
-	bool		nulls[REPLICATED_COLUMNS] = {false};
-	Datum		elems[3 * PX_MAX_ORIGINS];
-	HeapTuple	tuple;
+	Buffer buffer;
+	bool isnull;
+	bool same;
+	Datum values[REPLICATED_COLUMNS];
+	bool nulls[REPLICATED_COLUMNS] = {false};
+	Datum elems[3 * PX_MAX_ORIGINS];
+	HeapTuple tuple;
 
 	/* Nobody else reads this page in a way that would prune it. */
 	if (ItemPointerGetBlockNumber(&before->tid) < RelationGetNumberOfBlocks(rel))
@@ -181,9 +179,9 @@ paxos_replicated_write(Relation rel, PaxosReplicated *before, PaxosReplicated *a
 		same = heap_fetch(rel, SnapshotSelf, &old, &buffer, false);
 		if (same)
 		{
-			same = (px_slot) DatumGetInt64(heap_getattr(&old, REPLICATED_APPLIED,
-														RelationGetDescr(rel), &isnull)) ==
-				before->applied;
+			same = (px_slot) DatumGetInt64(
+					   heap_getattr(&old, REPLICATED_APPLIED, RelationGetDescr(rel), &isnull)) ==
+				   before->applied;
 			ReleaseBuffer(buffer);
 		}
 	}
@@ -212,9 +210,8 @@ paxos_replicated_write(Relation rel, PaxosReplicated *before, PaxosReplicated *a
 	values[REPLICATED_APPLIED - 1] = Int64GetDatum((int64) after->applied);
 	values[REPLICATED_DIGEST - 1] = Int64GetDatum((int64) after->digest);
 	values[REPLICATED_LOG_TIME - 1] = Int64GetDatum((int64) after->log_time_us);
-	values[REPLICATED_ORIGINS - 1] =
-		PointerGetDatum(construct_array(elems, 3 * after->origins.n, INT8OID, 8,
-										FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[REPLICATED_ORIGINS - 1] = PointerGetDatum(
+		construct_array(elems, 3 * after->origins.n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	values[REPLICATED_REQUESTS - 1] = Int64GetDatum(after->requests.count);
 	values[REPLICATED_BYTES - 1] = Int64GetDatum(after->requests.bytes);
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);

@@ -16,12 +16,12 @@
 
 typedef struct PaxosReplicated
 {
-	px_slot		applied;
-	uint64		digest;
-	uint64		log_time_us;
-	px_origins	origins;
+	px_slot applied;
+	uint64 digest;
+	uint64 log_time_us;
+	px_origins origins;
 	PaxosRequests requests;
-	ItemPointerData tid;		/* of the row */
+	ItemPointerData tid; /* of the row */
 } PaxosReplicated;
 
 /* Locked and open until the end of the transaction; an error if it is missing. */
@@ -35,11 +35,10 @@ extern void paxos_replicated_read(Relation rel, PaxosReplicated *r);
  * and nothing changed, if the row is not what 'before' says: somebody else wrote
  * it.
  */
-extern bool paxos_replicated_write(Relation rel, PaxosReplicated *before,
-								   PaxosReplicated *after);
+extern bool paxos_replicated_write(Relation rel, PaxosReplicated *before, PaxosReplicated *after);
 
 /* A running digest takes in a number, or a text (NULL is none). */
 extern uint64 paxos_digest_fold(uint64 digest, uint64 v);
 extern uint64 paxos_digest_text(uint64 digest, const char *text);
 
-#endif							/* PAXOS_REPLICATED_H */
+#endif /* PAXOS_REPLICATED_H */

@@ -47,17 +47,17 @@
 #include "paxos_request.h"
 
 /* Columns of paxos.request; src/sql/30-learner.sql. */
-#define REQUEST_ID			1
-#define REQUEST_SLOT		2
-#define REQUEST_POSITION	3
-#define REQUEST_LOG_TIME	4
-#define REQUEST_EXPIRES		5
-#define REQUEST_BYTES		6
-#define REQUEST_RESULT		7
-#define REQUEST_COLUMNS		7
+#define REQUEST_ID 1
+#define REQUEST_SLOT 2
+#define REQUEST_POSITION 3
+#define REQUEST_LOG_TIME 4
+#define REQUEST_EXPIRES 5
+#define REQUEST_BYTES 6
+#define REQUEST_RESULT 7
+#define REQUEST_COLUMNS 7
 
 /* Expired rows deleted at the end of one slot, at most. */
-#define EXPIRED_PER_SLOT	16
+#define EXPIRED_PER_SLOT 16
 
 /* No row stands at a lower slot.  The index entries of deleted rows pile up in
  * front of the oldest row until a vacuum; starting here steps over them. */
@@ -66,23 +66,21 @@ static px_slot oldest_hint = 0;
 static Relation
 open_requests(const char *index_name, Oid *index)
 {
-	Oid			schema = get_namespace_oid(PAXOS_SCHEMA, false);
-	Oid			relid = get_relname_relid("request", schema);
+	Oid schema = get_namespace_oid(PAXOS_SCHEMA, false);
+	Oid relid = get_relname_relid("request", schema);
 
 	*index = get_relname_relid(index_name, schema);
-	if (!OidIsValid(relid) || !OidIsValid(*index) ||
-		!paxos_lock_for_apply(relid, RowExclusiveLock))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table %s.%s or its index \"%s\" is missing",
-						PAXOS_SCHEMA, "request", index_name)));
+	if (!OidIsValid(relid) || !OidIsValid(*index) || !paxos_lock_for_apply(relid, RowExclusiveLock))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table %s.%s or its index \"%s\" is missing", PAXOS_SCHEMA,
+							   "request", index_name)));
 	return table_open(relid, NoLock);
 }
 
 static int64
 int64_of(HeapTuple tuple, TupleDesc desc, int column)
 {
-	bool		isnull;
+	bool isnull;
 
 	return DatumGetInt64(heap_getattr(tuple, column, desc, &isnull));
 }
@@ -99,13 +97,13 @@ bool
 paxos_request_find(const pg_uuid_t *id, uint64 log_time_us, PaxosRequests *requests,
 				   PaxosCommandResult *result)
 {
-	Oid			index;
-	Relation	rel = open_requests("request_pkey", &index);
-	TupleDesc	desc = RelationGetDescr(rel);
+	Oid index;
+	Relation rel = open_requests("request_pkey", &index);
+	TupleDesc desc = RelationGetDescr(rel);
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		found = false;
+	HeapTuple tuple;
+	bool found = false;
 
 	ScanKeyInit(&key, REQUEST_ID, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
 	scan = systable_beginscan(rel, index, true, SnapshotSelf, 1, &key);
@@ -116,14 +114,15 @@ paxos_request_find(const pg_uuid_t *id, uint64 log_time_us, PaxosRequests *reque
 			delete_request(rel, tuple, requests);
 		else
 		{
-			bool		isnull;
-			bytea	   *bytes = DatumGetByteaPP(heap_getattr(tuple, REQUEST_RESULT, desc, &isnull));
+			bool isnull;
+			bytea *bytes = DatumGetByteaPP(heap_getattr(tuple, REQUEST_RESULT, desc, &isnull));
 
 			if (!paxos_result_decode(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), result))
-				ereport(ERROR,
-						(errcode(ERRCODE_DATA_CORRUPTED),
-						 errmsg("result remembered under request id %s cannot be read",
-								DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id))))));
+				ereport(
+					ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("result remembered under request id %s cannot be read",
+							DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id))))));
 			result->replayed = true;
 			found = true;
 		}
@@ -138,22 +137,22 @@ paxos_request_remember(const PaxosCommand *command, px_slot at_slot, uint32 inde
 					   uint64 log_time_us, const PaxosCommandResult *result,
 					   PaxosRequests *requests)
 {
-	Oid			index_oid;
-	Relation	rel = open_requests("request_order", &index_oid);
-	Datum		values[REQUEST_COLUMNS];
-	bool		nulls[REQUEST_COLUMNS] = {false};
-	Size		len;
-	char	   *encoded = paxos_result_encode(result, &len);
-	bytea	   *bytes = palloc(VARHDRSZ + len);
-	uint64		expires;
-	int64		images = 0;
-	HeapTuple	tuple;
+	Oid index_oid;
+	Relation rel = open_requests("request_order", &index_oid);
+	Datum values[REQUEST_COLUMNS];
+	bool nulls[REQUEST_COLUMNS] = {false};
+	Size len;
+	char *encoded = paxos_result_encode(result, &len);
+	bytea *bytes = palloc(VARHDRSZ + len);
+	uint64 expires;
+	int64 images = 0;
+	HeapTuple tuple;
 
 	SET_VARSIZE(bytes, VARHDRSZ + len);
 	memcpy(VARDATA(bytes), encoded, len);
 	if (!result->failed)
 		images = (result->previous != NULL ? (int64) strlen(result->previous) : 0) +
-			(result->current != NULL ? (int64) strlen(result->current) : 0);
+				 (result->current != NULL ? (int64) strlen(result->current) : 0);
 
 	/* the retention comes from another node's bytes: it may be absurd */
 	expires = Min(log_time_us, (uint64) PG_INT64_MAX);
@@ -179,22 +178,22 @@ paxos_request_remember(const PaxosCommand *command, px_slot at_slot, uint32 inde
 void
 paxos_request_forget(uint64 log_time_us, PaxosRequests *requests)
 {
-	Oid			index_oid;
-	Relation	rel = open_requests("request_order", &index_oid);
-	Relation	index = index_open(index_oid, AccessShareLock);
+	Oid index_oid;
+	Relation rel = open_requests("request_order", &index_oid);
+	Relation index = index_open(index_oid, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	int			expired = 0;
+	HeapTuple tuple;
+	int expired = 0;
 
 	ScanKeyInit(&key, REQUEST_SLOT, BTGreaterEqualStrategyNumber, F_INT8GE,
 				Int64GetDatum((int64) oldest_hint));
 	scan = systable_beginscan_ordered(rel, index, SnapshotSelf, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
 	{
-		bool		too_much = requests->count > PAXOS_MAX_REQUESTS ||
-			requests->bytes > PAXOS_MAX_REQUEST_BYTES;
-		bool		too_old =
+		bool too_much =
+			requests->count > PAXOS_MAX_REQUESTS || requests->bytes > PAXOS_MAX_REQUEST_BYTES;
+		bool too_old =
 			(uint64) int64_of(tuple, RelationGetDescr(rel), REQUEST_EXPIRES) < log_time_us &&
 			expired < EXPIRED_PER_SLOT;
 

@@ -16,14 +16,14 @@
  * forgotten, however young.  Constants and not settings: two nodes that forgot
  * differently would execute differently.
  */
-#define PAXOS_MAX_REQUESTS		INT64CONST(4194304)
+#define PAXOS_MAX_REQUESTS INT64CONST(4194304)
 #define PAXOS_MAX_REQUEST_BYTES (INT64CONST(1024) * 1024 * 1024)
 
 /* Of paxos.replicated: rows of paxos.request, and bytes of row images in them. */
 typedef struct PaxosRequests
 {
-	int64		count;
-	int64		bytes;
+	int64 count;
+	int64 bytes;
 } PaxosRequests;
 
 /*
@@ -31,8 +31,8 @@ typedef struct PaxosRequests
  * 'replayed' set; false if there is none.  One that has expired by log time is
  * forgotten here and now.
  */
-extern bool paxos_request_find(const pg_uuid_t *id, uint64 log_time_us,
-							   PaxosRequests *requests, PaxosCommandResult *result);
+extern bool paxos_request_find(const pg_uuid_t *id, uint64 log_time_us, PaxosRequests *requests,
+							   PaxosCommandResult *result);
 
 /*
  * Remember the result of 'command' (which has a request id and was just not
@@ -49,4 +49,4 @@ extern void paxos_request_forget(uint64 log_time_us, PaxosRequests *requests);
 /* After any error: what was deleted may be back. */
 extern void paxos_request_reset(void);
 
-#endif							/* PAXOS_REQUEST_H */
+#endif /* PAXOS_REQUEST_H */

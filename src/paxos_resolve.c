@@ -37,38 +37,38 @@
 #include "paxos_conn.h"
 
 /* Hosts of one conninfo, and addresses of all of them together. */
-#define MAX_HOSTS		16
-#define MAX_ADDRESSES	32
+#define MAX_HOSTS 16
+#define MAX_ADDRESSES 32
 
 /* One look-up; memory from malloc() because a thread of libc writes into it. */
 typedef struct Lookup
 {
-	struct Lookup *next;		/* in the graveyard */
+	struct Lookup *next; /* in the graveyard */
 	struct gaicb request;
 	struct gaicb *list[1];
 	struct addrinfo hints;
-	char		name[1];
+	char name[1];
 } Lookup;
 
 typedef struct Host
 {
-	char	   *name;			/* as in the conninfo; NULL: none given */
-	char	   *address;		/* given, literal, or NULL */
-	char	   *port;
-	Lookup	   *lookup;			/* NULL: nothing to look up */
+	char *name;    /* as in the conninfo; NULL: none given */
+	char *address; /* given, literal, or NULL */
+	char *port;
+	Lookup *lookup; /* NULL: nothing to look up */
 } Host;
 
 struct PaxosResolve
 {
 	MemoryContext context;
-	int			n_hosts;
-	Host		hosts[MAX_HOSTS];
+	int n_hosts;
+	Host hosts[MAX_HOSTS];
 	const char **keywords;
 	const char **values;
-	int			host_at;		/* places of these in values[] */
-	int			hostaddr_at;
-	int			port_at;
-	bool		done;
+	int host_at; /* places of these in values[] */
+	int hostaddr_at;
+	int port_at;
+	bool done;
 };
 
 static Lookup *graveyard = NULL;
@@ -77,11 +77,11 @@ static Lookup *graveyard = NULL;
 static void
 sweep_graveyard(void)
 {
-	Lookup	  **at = &graveyard;
+	Lookup **at = &graveyard;
 
 	while (*at != NULL)
 	{
-		Lookup	   *l = *at;
+		Lookup *l = *at;
 
 		if (gai_error(&l->request) == EAI_INPROGRESS)
 		{
@@ -108,8 +108,8 @@ lookup_free(Lookup *l)
 static Lookup *
 lookup_start(const char *name, char **error)
 {
-	Lookup	   *l = calloc(1, sizeof(Lookup) + strlen(name));
-	int			rc;
+	Lookup *l = calloc(1, sizeof(Lookup) + strlen(name));
+	int rc;
 
 	if (l == NULL)
 	{
@@ -171,7 +171,7 @@ list_element(const char *list, int i)
 static int
 list_length(const char *list)
 {
-	int			n = 1;
+	int n = 1;
 
 	if (list == NULL || list[0] == '\0')
 		return 0;
@@ -189,7 +189,7 @@ static PQconninfoOption *
 conninfo_defaults(const char *service)
 {
 	PQconninfoOption *defaults;
-	char	   *saved = NULL;
+	char *saved = NULL;
 
 	if (service == NULL)
 		return PQconndefaults();
@@ -217,8 +217,8 @@ option_value(PQconninfoOption *options, const char *keyword)
 }
 
 bool
-paxos_conn_params(const char *conninfo, const char *application_name,
-				  const char ***keywords, const char ***values, char **error)
+paxos_conn_params(const char *conninfo, const char *application_name, const char ***keywords,
+				  const char ***values, char **error)
 {
 	/* ours; they win over what conninfo says */
 	const char *ours[][2] = {
@@ -230,14 +230,14 @@ paxos_conn_params(const char *conninfo, const char *application_name,
 		{"keepalives_interval", "2"},
 		{"keepalives_count", "3"},
 		{"tcp_user_timeout", "10000"},
-		{"options", NULL},		/* set below */
+		{"options", NULL}, /* set below */
 		{"replication", "false"},
 	};
 	PQconninfoOption *options;
-	char	   *message = NULL;
+	char *message = NULL;
 	const char *given;
-	int			n = 0;
-	int			n_options = 0;
+	int n = 0;
+	int n_options = 0;
 
 	options = PQconninfoParse(conninfo, &message);
 	if (options == NULL)
@@ -249,8 +249,8 @@ paxos_conn_params(const char *conninfo, const char *application_name,
 
 	/* Later "-c" options override earlier ones, so ours come last. */
 	given = option_value(options, "options");
-	ours[8][1] = given == NULL ? pstrdup(paxos_peer_options()) :
-		psprintf("%s %s", given, paxos_peer_options());
+	ours[8][1] = given == NULL ? pstrdup(paxos_peer_options())
+							   : psprintf("%s %s", given, paxos_peer_options());
 
 	for (PQconninfoOption *o = options; o->keyword != NULL; o++)
 		n_options++;
@@ -259,7 +259,7 @@ paxos_conn_params(const char *conninfo, const char *application_name,
 
 	for (PQconninfoOption *o = options; o->keyword != NULL; o++)
 	{
-		bool		is_ours = false;
+		bool is_ours = false;
 
 		for (int i = 0; i < lengthof(ours); i++)
 			is_ours = is_ours || strcmp(o->keyword, ours[i][0]) == 0;
@@ -281,7 +281,7 @@ paxos_conn_params(const char *conninfo, const char *application_name,
 static int
 param_place(PaxosResolve *r, const char *keyword)
 {
-	int			i;
+	int i;
 
 	for (i = 0; r->keywords[i] != NULL; i++)
 	{
@@ -298,18 +298,18 @@ param_place(PaxosResolve *r, const char *keyword)
 PaxosResolve *
 paxos_resolve_start(const char *conninfo, const char *application_name, char **error)
 {
-	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "paxos address",
-												  ALLOCSET_SMALL_SIZES);
+	MemoryContext context =
+		AllocSetContextCreate(TopMemoryContext, "paxos address", ALLOCSET_SMALL_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
 	PaxosResolve *r = palloc0(sizeof(PaxosResolve));
 	const char **keywords;
 	const char **values;
 	PQconninfoOption *defaults = NULL;
 	const char *service = NULL;
-	const char *where[3] = {NULL, NULL, NULL};	/* host, hostaddr, port */
+	const char *where[3] = {NULL, NULL, NULL}; /* host, hostaddr, port */
 	static const char *const where_keyword[3] = {"host", "hostaddr", "port"};
-	char	   *why = NULL;
-	int			n;
+	char *why = NULL;
+	int n;
 
 	sweep_graveyard();
 	r->context = context;
@@ -355,15 +355,15 @@ paxos_resolve_start(const char *conninfo, const char *application_name, char **e
 	}
 	for (int i = 0; i < r->n_hosts; i++)
 	{
-		Host	   *h = &r->hosts[i];
+		Host *h = &r->hosts[i];
 
 		h->name = list_element(where[0], i);
 		h->address = list_element(where[1], i);
 		h->port = list_element(where[2], list_length(where[2]) == 1 ? 0 : i);
 		if (h->address != NULL || h->name == NULL)
-			continue;			/* an address, or libpq's default socket */
+			continue; /* an address, or libpq's default socket */
 		if (h->name[0] == '/' || h->name[0] == '@')
-			continue;			/* a unix-domain socket */
+			continue; /* a unix-domain socket */
 		if (is_literal_address(h->name))
 		{
 			h->address = h->name;
@@ -384,15 +384,15 @@ failed:
 }
 
 PaxosResolveState
-paxos_resolve_poll(PaxosResolve *r, const char *const **keywords,
-				   const char *const **values, char **error)
+paxos_resolve_poll(PaxosResolve *r, const char *const **keywords, const char *const **values,
+				   char **error)
 {
 	StringInfoData hosts;
 	StringInfoData addresses;
 	StringInfoData ports;
 	MemoryContext caller;
-	int			n = 0;
-	char	   *why = NULL;
+	int n = 0;
+	char *why = NULL;
 
 	if (!r->done)
 	{
@@ -409,30 +409,29 @@ paxos_resolve_poll(PaxosResolve *r, const char *const **keywords,
 		initStringInfo(&ports);
 		for (int i = 0; i < r->n_hosts; i++)
 		{
-			Host	   *h = &r->hosts[i];
+			Host *h = &r->hosts[i];
 			struct addrinfo one = {0};
 			struct addrinfo *list = &one;
 
 			if (h->lookup != NULL)
 			{
-				int			rc = gai_error(&h->lookup->request);
+				int rc = gai_error(&h->lookup->request);
 
 				if (rc != 0)
 				{
 					/* another host of the list may still do */
-					why = psprintf("could not translate host name \"%s\" to address: %s",
-								   h->name, gai_strerror(rc));
+					why = psprintf("could not translate host name \"%s\" to address: %s", h->name,
+								   gai_strerror(rc));
 					continue;
 				}
 				list = h->lookup->request.ar_result;
 			}
 			for (; list != NULL && n < MAX_ADDRESSES; list = list->ai_next)
 			{
-				char		text[NI_MAXHOST] = "";
+				char text[NI_MAXHOST] = "";
 
-				if (h->lookup != NULL &&
-					getnameinfo(list->ai_addr, list->ai_addrlen, text, sizeof(text),
-								NULL, 0, NI_NUMERICHOST) != 0)
+				if (h->lookup != NULL && getnameinfo(list->ai_addr, list->ai_addrlen, text,
+													 sizeof(text), NULL, 0, NI_NUMERICHOST) != 0)
 					continue;
 				if (n++ > 0)
 				{

@@ -12,13 +12,13 @@ typedef struct PaxosResolve PaxosResolve;
 
 typedef enum PaxosResolveState
 {
-	PAXOS_RESOLVE_PENDING,		/* ask again later; no event announces the end */
+	PAXOS_RESOLVE_PENDING, /* ask again later; no event announces the end */
 	PAXOS_RESOLVE_DONE,
 	PAXOS_RESOLVE_FAILED
 } PaxosResolveState;
 
 /* How often to ask again while PENDING. */
-#define PAXOS_RESOLVE_POLL_MS	5
+#define PAXOS_RESOLVE_POLL_MS 5
 
 /*
  * Parse conninfo and start looking up its host names.  NULL and *error
@@ -38,4 +38,4 @@ extern PaxosResolveState paxos_resolve_poll(PaxosResolve *r, const char *const *
 /* At any time, also while PENDING. */
 extern void paxos_resolve_free(PaxosResolve *r);
 
-#endif							/* PAXOS_RESOLVE_H */
+#endif /* PAXOS_RESOLVE_H */

@@ -40,14 +40,14 @@
 
 PaxosShared *paxos_shared = NULL;
 
-LWLock	   *paxos_identity_lock = NULL;
-LWLock	   *paxos_acceptor_lock = NULL;
-LWLock	   *paxos_proposer_lock = NULL;
-LWLock	   *paxos_learner_lock = NULL;
-LWLock	   *paxos_queue_lock = NULL;
+LWLock *paxos_identity_lock = NULL;
+LWLock *paxos_acceptor_lock = NULL;
+LWLock *paxos_proposer_lock = NULL;
+LWLock *paxos_learner_lock = NULL;
+LWLock *paxos_queue_lock = NULL;
 
-#define PAXOS_TRANCHE	"paxos"
-#define PAXOS_N_LOCKS	5
+#define PAXOS_TRANCHE "paxos"
+#define PAXOS_N_LOCKS 5
 
 static uint32 let_go_event = 0;
 static uint32 held_off_event = 0;
@@ -57,15 +57,14 @@ static void init_histogram(PaxosHistogram *h);
 void
 paxos_shmem_request(void)
 {
-	RequestAddinShmemSpace(add_size(MAXALIGN(sizeof(PaxosShared)),
-									paxos_queue_shmem_size()));
+	RequestAddinShmemSpace(add_size(MAXALIGN(sizeof(PaxosShared)), paxos_queue_shmem_size()));
 	RequestNamedLWLockTranche(PAXOS_TRANCHE, PAXOS_N_LOCKS);
 }
 
 void
 paxos_shmem_startup(void)
 {
-	bool		found;
+	bool found;
 	LWLockPadded *locks;
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
@@ -124,7 +123,7 @@ init_histogram(PaxosHistogram *h)
 void
 paxos_histogram_add(PaxosHistogram *h, uint64 v)
 {
-	int			i = v == 0 ? 0 : pg_leftmost_one_pos64(v) + 1;
+	int i = v == 0 ? 0 : pg_leftmost_one_pos64(v) + 1;
 
 	pg_atomic_fetch_add_u64(&h->bucket[Min(i, PAXOS_HISTOGRAM_BUCKETS - 1)], 1);
 	pg_atomic_fetch_add_u64(&h->sum, v);
@@ -152,20 +151,19 @@ paxos_require_preload(void)
 
 	if (paxos_shared != NULL)
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("paxos_ext must be loaded when the server starts"),
-			 errhint("Put this line into postgresql.conf and restart the server: "
-					 "shared_preload_libraries = '%s%spaxos_ext'",
-					 others ? others : "", others && others[0] ? "," : "")));
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("paxos_ext must be loaded when the server starts"),
+					errhint("Put this line into postgresql.conf and restart the server: "
+							"shared_preload_libraries = '%s%spaxos_ext'",
+							others ? others : "", others && others[0] ? "," : "")));
 }
 
 void
 paxos_require_member(void)
 {
 	PaxosMembership membership;
-	Oid			database_oid;
-	char		why[PAXOS_ERROR_TEXT];
+	Oid database_oid;
+	char why[PAXOS_ERROR_TEXT];
 
 	paxos_require_preload();
 
@@ -176,43 +174,45 @@ paxos_require_member(void)
 	LWLockRelease(paxos_identity_lock);
 
 	if (database_oid != MyDatabaseId && get_database_oid(paxos_database, true) != MyDatabaseId)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("paxos_ext works in database \"%s\" of this server, not in \"%s\"",
-						paxos_database, get_database_name(MyDatabaseId)),
-				 errhint("Connect to that database, or change paxos.database and restart the server.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("paxos_ext works in database \"%s\" of this server, not in \"%s\"",
+					paxos_database, get_database_name(MyDatabaseId)),
+			 errhint(
+				 "Connect to that database, or change paxos.database and restart the server.")));
 
 	switch (membership)
 	{
 		case PAXOS_MEMBER:
 			return;
 		case PAXOS_NO_DATABASE:
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("the paxos workers have not started yet"),
-					 RecoveryInProgress() ?
-					 errhint("This server is a physical standby; paxos workers run on a primary.") :
-					 errhint("Try again in a moment; if this lasts, look into the server's log.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the paxos workers have not started yet"),
+				 RecoveryInProgress()
+					 ? errhint("This server is a physical standby; paxos workers run on a primary.")
+					 : errhint(
+						   "Try again in a moment; if this lasts, look into the server's log.")));
 			break;
 		case PAXOS_NO_EXTENSION:
 		case PAXOS_NO_CLUSTER:
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("this node is in no cluster"),
-					 errhint("Call paxos_create_cluster() on one of the nodes.")));
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("this node is in no cluster"),
+							errhint("Call paxos_create_cluster() on one of the nodes.")));
 			break;
 		case PAXOS_FORMING:
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("the cluster of this node has not been formed completely"),
-					 errhint("Call paxos_create_cluster() again with the same connection strings.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the cluster of this node has not been formed completely"),
+				 errhint("Call paxos_create_cluster() again with the same connection strings.")));
 			break;
 		case PAXOS_FENCED:
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("this node may not take part in its cluster"),
-					 errdetail("%s", why),
-					 errhint("See paxos.status.")));
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("this node may not take part in its cluster"),
+							errdetail("%s", why), errhint("See paxos.status.")));
 			break;
 	}
 }
@@ -263,13 +263,13 @@ release_hold_off(int code, Datum arg)
 static bool
 end_worker(LWLock *lock, int *procno)
 {
-	bool		there;
+	bool there;
 
 	LWLockAcquire(lock, LW_SHARED);
 	there = *procno >= 0;
 	if (there)
 	{
-		int			pid = GetPGProcByNumber(*procno)->pid;
+		int pid = GetPGProcByNumber(*procno)->pid;
 
 		/*
 		 * Under the lock: a worker takes its number back under it before it
@@ -287,14 +287,14 @@ end_worker(LWLock *lock, int *procno)
  * database from being dropped as long as their nodes live.  True if there
  * are any.
  */
-#define PEER_PREFIX		"paxos "
+#define PEER_PREFIX "paxos "
 
 static bool
 end_peers(void)
 {
-	Oid			database = get_database_oid(paxos_database, true);
-	bool		any = false;
-	int			n;
+	Oid database = get_database_oid(paxos_database, true);
+	bool any = false;
+	int n;
 
 	pgstat_clear_backend_activity_snapshot();
 	n = pgstat_fetch_stat_numbackends();
@@ -340,9 +340,8 @@ paxos_workers_hold_off(bool hold)
 	if (paxos_shared->hold_off && !holding_off)
 	{
 		LWLockRelease(paxos_identity_lock);
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("another session is dropping database \"%s\"", paxos_database)));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+						errmsg("another session is dropping database \"%s\"", paxos_database)));
 	}
 	paxos_shared->hold_off = true;
 	holding_off = true;
@@ -358,15 +357,15 @@ paxos_workers_hold_off(bool hold)
 	{
 		for (;;)
 		{
-			bool		there;
+			bool there;
 
 			there = end_worker(paxos_proposer_lock, &paxos_shared->proposer_procno);
 			there |= end_worker(paxos_learner_lock, &paxos_shared->learner_procno);
 			there |= end_peers();
 			if (!there)
 				break;
-			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-							 50L, paxos_wait_event(&let_go_event, "PaxosWorkersLetGo"));
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 50L,
+							 paxos_wait_event(&let_go_event, "PaxosWorkersLetGo"));
 			ResetLatch(MyLatch);
 			CHECK_FOR_INTERRUPTS();
 		}
@@ -385,15 +384,15 @@ paxos_wait_while_held_off(void)
 {
 	for (;;)
 	{
-		bool		held;
+		bool held;
 
 		LWLockAcquire(paxos_identity_lock, LW_SHARED);
 		held = paxos_shared->hold_off;
 		LWLockRelease(paxos_identity_lock);
 		if (!held)
 			return;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 100L, paxos_wait_event(&held_off_event, "PaxosHeldOff"));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100L,
+						 paxos_wait_event(&held_off_event, "PaxosHeldOff"));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}

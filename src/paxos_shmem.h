@@ -20,18 +20,18 @@
 #include "core/px_acceptor.h"
 #include "core/px_proposer.h"
 
-#define PAXOS_PROTOCOL_VERSION	1
-#define PAXOS_ERROR_TEXT		256
+#define PAXOS_PROTOCOL_VERSION 1
+#define PAXOS_ERROR_TEXT 256
 
 /* This node's standing in a cluster; the word is shown in paxos.status. */
 typedef enum PaxosMembership
 {
-	PAXOS_NO_DATABASE,			/* workers have not connected yet */
+	PAXOS_NO_DATABASE, /* workers have not connected yet */
 	PAXOS_NO_EXTENSION,
 	PAXOS_NO_CLUSTER,
-	PAXOS_FORMING,				/* configuration recorded, not begun */
+	PAXOS_FORMING, /* configuration recorded, not begun */
 	PAXOS_MEMBER,
-	PAXOS_FENCED				/* identity in doubt or fsync off: see why_fenced */
+	PAXOS_FENCED /* identity in doubt or fsync off: see why_fenced */
 } PaxosMembership;
 
 /* Latency and size counters: sum and count, and a histogram of powers of two. */
@@ -40,22 +40,22 @@ typedef struct PaxosHistogram
 {
 	pg_atomic_uint64 count;
 	pg_atomic_uint64 sum;
-	pg_atomic_uint64 bucket[PAXOS_HISTOGRAM_BUCKETS];	/* [i]: 2^(i-1) <= v < 2^i */
+	pg_atomic_uint64 bucket[PAXOS_HISTOGRAM_BUCKETS]; /* [i]: 2^(i-1) <= v < 2^i */
 } PaxosHistogram;
 
 /* Per member as this node's proposer sees it; published by the proposer. */
 typedef struct PaxosPeerStatus
 {
-	px_node		node;
-	bool		voter;
-	bool		connected;
-	bool		open;
-	px_slot		next;
-	px_slot		applied;
-	px_slot		durable;
-	TimestampTz last_contact;	/* 0: never */
-	px_usec		rtt_us;
-	char		last_error[PAXOS_ERROR_TEXT];	/* of the connection, "" if none */
+	px_node node;
+	bool voter;
+	bool connected;
+	bool open;
+	px_slot next;
+	px_slot applied;
+	px_slot durable;
+	TimestampTz last_contact; /* 0: never */
+	px_usec rtt_us;
+	char last_error[PAXOS_ERROR_TEXT]; /* of the connection, "" if none */
 } PaxosPeerStatus;
 
 typedef struct PaxosShared
@@ -65,19 +65,19 @@ typedef struct PaxosShared
 	 * cluster is formed, read by everything.
 	 */
 	PaxosMembership membership;
-	char		why_fenced[PAXOS_ERROR_TEXT];
-	pg_uuid_t	cluster_id;
-	px_node		node_id;
-	Oid			database_oid;
-	px_config	config;			/* governs now */
-	uint64		identity_generation;	/* raised at each change */
-	bool		unsafe_fsync_seen;	/* fsync or full_page_writes was off since the
+	char why_fenced[PAXOS_ERROR_TEXT];
+	pg_uuid_t cluster_id;
+	px_node node_id;
+	Oid database_oid;
+	px_config config;           /* governs now */
+	uint64 identity_generation; /* raised at each change */
+	bool unsafe_fsync_seen;     /* fsync or full_page_writes was off since the
 									 * start: fenced until the next start */
 
 	/* Forming a cluster (paxos_cluster.c): the attempt that holds this server's
 	 * forming lock, and which of its nodes this server is; identity_lock. */
-	pg_uuid_t	form_attempt;
-	int			form_index;
+	pg_uuid_t form_attempt;
+	int form_index;
 
 	/*
 	 * acceptor_lock: protects 'acceptor' as a value.  Transitions that write
@@ -85,11 +85,11 @@ typedef struct PaxosShared
 	 * (paxos_acceptor.c) from before they copy until after they publish.
 	 */
 	px_acceptor acceptor;
-	bool		acceptor_loaded;
-	Oid			acceptor_relid; /* paxos.log_entry as it was when loaded: a new
+	bool acceptor_loaded;
+	Oid acceptor_relid;     /* paxos.log_entry as it was when loaded: a new
 								 * one means the extension was created anew */
-	uint64		next_owner;		/* numbers acceptor connections */
-	uint64		preparing_owner;	/* a Prepare of this connection is being made
+	uint64 next_owner;      /* numbers acceptor connections */
+	uint64 preparing_owner; /* a Prepare of this connection is being made
 									 * durable: no lease may be granted meanwhile;
 									 * 0: none */
 
@@ -104,22 +104,22 @@ typedef struct PaxosShared
 	pg_atomic_uint64 accept_busy_since_us;
 
 	/* proposer_lock: published by the proposer only. */
-	int			proposer_procno;	/* -1: not running */
-	px_role		role;
-	px_ballot	ballot;
-	px_node		leader;
-	px_slot		leader_chosen;
-	bool		ready;
-	uint64		incarnation;
-	uint64		elections_started;
-	uint64		elections_won;
-	uint64		batches_resent;
-	int			n_peers;
+	int proposer_procno; /* -1: not running */
+	px_role role;
+	px_ballot ballot;
+	px_node leader;
+	px_slot leader_chosen;
+	bool ready;
+	uint64 incarnation;
+	uint64 elections_started;
+	uint64 elections_won;
+	uint64 batches_resent;
+	int n_peers;
 	PaxosPeerStatus peers[PX_MAX_MEMBERS];
 
 	/* learner_lock: published by the learner only, after its transaction (and
 	 * reset by paxos_node_load when this node has left its cluster). */
-	int			learner_procno; /* -1: not running */
+	int learner_procno; /* -1: not running */
 
 	/*
 	 * The learner lets chosen slots gather and will look by itself in a few
@@ -127,26 +127,26 @@ typedef struct PaxosShared
 	 * paxos_wake_learner_for_chosen().
 	 */
 	pg_atomic_uint32 learner_gathers;
-	px_slot		applied;
-	px_slot		durable;		/* applied and flushed */
-	uint64		digest;
-	uint64		log_time_us;	/* stamp of the last applied value */
-	px_origins	origins;
-	uint64		gaps_seen;		/* own batches skipped as PX_GAP */
-	bool		stuck;
-	char		stuck_why[PAXOS_ERROR_TEXT];
-	px_slot		stuck_slot;
+	px_slot applied;
+	px_slot durable; /* applied and flushed */
+	uint64 digest;
+	uint64 log_time_us; /* stamp of the last applied value */
+	px_origins origins;
+	uint64 gaps_seen; /* own batches skipped as PX_GAP */
+	bool stuck;
+	char stuck_why[PAXOS_ERROR_TEXT];
+	px_slot stuck_slot;
 
 	/* What the proposer asks of the learner (PX_DO_FETCH), learner_lock. */
-	px_slot		fetch_to;
-	px_node		fetch_from;
+	px_slot fetch_to;
+	px_node fetch_from;
 
 	/* Workers hold back from the database while a DROP DATABASE runs. */
-	bool		hold_off;		/* identity_lock */
+	bool hold_off; /* identity_lock */
 
 	/* counters, lock-free */
-	pg_atomic_uint64 n_proposals;	/* slots proposed by this node as leader */
-	pg_atomic_uint64 n_chosen;	/* of those, chosen */
+	pg_atomic_uint64 n_proposals; /* slots proposed by this node as leader */
+	pg_atomic_uint64 n_chosen;    /* of those, chosen */
 	pg_atomic_uint64 n_applied_slots;
 	pg_atomic_uint64 n_applied_commands;
 	pg_atomic_uint64 n_conditions_not_met;
@@ -155,11 +155,11 @@ typedef struct PaxosShared
 	pg_atomic_uint64 n_read_indexes;
 	pg_atomic_uint64 n_apply_retries;
 	pg_atomic_uint64 n_fetched_entries;
-	PaxosHistogram accept_us;	/* leader: Accept sent to answer, per peer message */
-	PaxosHistogram flush_us;	/* acceptor: making one Accept durable */
-	PaxosHistogram apply_us;	/* learner: one apply transaction */
-	PaxosHistogram commit_us;	/* sessions: queued to result */
-	PaxosHistogram batch_commands;	/* commands per value proposed */
+	PaxosHistogram accept_us;      /* leader: Accept sent to answer, per peer message */
+	PaxosHistogram flush_us;       /* acceptor: making one Accept durable */
+	PaxosHistogram apply_us;       /* learner: one apply transaction */
+	PaxosHistogram commit_us;      /* sessions: queued to result */
+	PaxosHistogram batch_commands; /* commands per value proposed */
 } PaxosShared;
 
 /* NULL when the library is not in shared_preload_libraries. */
@@ -208,4 +208,4 @@ extern void paxos_wait_while_held_off(void);
 extern void paxos_shmem_request(void);
 extern void paxos_shmem_startup(void);
 
-#endif							/* PAXOS_SHMEM_H */
+#endif /* PAXOS_SHMEM_H */

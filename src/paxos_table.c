@@ -38,8 +38,8 @@
 #include "paxos_apply.h"
 
 /* Columns of paxos.tables; src/sql/30-learner.sql. */
-#define TABLES_TABLE_ID		1
-#define TABLES_RELID		2
+#define TABLES_TABLE_ID 1
+#define TABLES_RELID 2
 
 static void register_callback(void);
 
@@ -53,14 +53,14 @@ static void register_callback(void);
 
 typedef struct IdEntry
 {
-	int64		table_id;		/* hash key */
-	Oid			relid;
+	int64 table_id; /* hash key */
+	Oid relid;
 } IdEntry;
 
 typedef struct RelidEntry
 {
-	Oid			relid;			/* hash key */
-	int64		table_id;
+	Oid relid; /* hash key */
+	int64 table_id;
 } RelidEntry;
 
 static HTAB *by_id = NULL;
@@ -69,7 +69,7 @@ static HTAB *by_relid = NULL;
 static void
 map_init(void)
 {
-	HASHCTL		ctl = {0};
+	HASHCTL ctl = {0};
 
 	if (by_relid != NULL)
 		return;
@@ -78,26 +78,26 @@ map_init(void)
 	ctl.keysize = sizeof(int64);
 	ctl.entrysize = sizeof(IdEntry);
 	if (by_id == NULL)
-		by_id = hash_create("paxos tables by id", 64, &ctl,
-							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		by_id = hash_create("paxos tables by id", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	ctl.keysize = sizeof(Oid);
 	ctl.entrysize = sizeof(RelidEntry);
-	by_relid = hash_create("paxos tables by relation", 64, &ctl,
-						   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	by_relid =
+		hash_create("paxos tables by relation", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
 /* Find the row of paxos.tables that 'key' names; true if there is one. */
 static bool
 map_read(ScanKey key, bool by_table_id, int64 *table_id, Oid *relid)
 {
-	Oid			schema = get_namespace_oid(PAXOS_SCHEMA, true);
-	Oid			tables = OidIsValid(schema) ? get_relname_relid("tables", schema) : InvalidOid;
-	Oid			index = OidIsValid(tables) ?
-		get_relname_relid(by_table_id ? "tables_pkey" : "tables_relid_key", schema) : InvalidOid;
-	Relation	rel;
+	Oid schema = get_namespace_oid(PAXOS_SCHEMA, true);
+	Oid tables = OidIsValid(schema) ? get_relname_relid("tables", schema) : InvalidOid;
+	Oid index = OidIsValid(tables)
+					? get_relname_relid(by_table_id ? "tables_pkey" : "tables_relid_key", schema)
+					: InvalidOid;
+	Relation rel;
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		found = false;
+	HeapTuple tuple;
+	bool found = false;
 
 	if (!OidIsValid(index))
 		return false;
@@ -106,12 +106,12 @@ map_read(ScanKey key, bool by_table_id, int64 *table_id, Oid *relid)
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
-		bool		isnull;
+		bool isnull;
 
-		*table_id = DatumGetInt64(heap_getattr(tuple, TABLES_TABLE_ID,
-											   RelationGetDescr(rel), &isnull));
-		*relid = DatumGetObjectId(heap_getattr(tuple, TABLES_RELID,
-											   RelationGetDescr(rel), &isnull));
+		*table_id =
+			DatumGetInt64(heap_getattr(tuple, TABLES_TABLE_ID, RelationGetDescr(rel), &isnull));
+		*relid =
+			DatumGetObjectId(heap_getattr(tuple, TABLES_RELID, RelationGetDescr(rel), &isnull));
 		found = true;
 	}
 	systable_endscan(scan);
@@ -124,9 +124,9 @@ map_read(ScanKey key, bool by_table_id, int64 *table_id, Oid *relid)
 static void
 map_remember(int64 table_id, Oid relid)
 {
-	IdEntry    *id;
+	IdEntry *id;
 	RelidEntry *entry;
-	bool		found;
+	bool found;
 
 	id = hash_search(by_id, &table_id, HASH_ENTER, &found);
 	if (found && id->relid != relid)
@@ -141,18 +141,17 @@ map_remember(int64 table_id, Oid relid)
 Oid
 paxos_table_relid(int64 table_id)
 {
-	IdEntry    *known;
+	IdEntry *known;
 	ScanKeyData key;
-	int64		found_id;
-	Oid			relid;
+	int64 found_id;
+	Oid relid;
 
 	map_init();
 	known = hash_search(by_id, &table_id, HASH_FIND, NULL);
 	if (known != NULL)
 		return known->relid;
 
-	ScanKeyInit(&key, TABLES_TABLE_ID, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(table_id));
+	ScanKeyInit(&key, TABLES_TABLE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(table_id));
 	if (!map_read(&key, true, &found_id, &relid))
 		return InvalidOid;
 	map_remember(table_id, relid);
@@ -164,16 +163,15 @@ paxos_table_id(Oid relid)
 {
 	RelidEntry *known;
 	ScanKeyData key;
-	int64		table_id;
-	Oid			found_relid;
+	int64 table_id;
+	Oid found_relid;
 
 	map_init();
 	known = hash_search(by_relid, &relid, HASH_FIND, NULL);
 	if (known != NULL)
 		return known->table_id;
 
-	ScanKeyInit(&key, TABLES_RELID, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(relid));
+	ScanKeyInit(&key, TABLES_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	if (!map_read(&key, false, &table_id, &found_relid))
 		return 0;
 	map_remember(table_id, relid);
@@ -219,8 +217,8 @@ map_forget(Oid relid)
 
 typedef struct TreeEntry
 {
-	Oid			relid;			/* hash key */
-	bool		consensus;
+	Oid relid; /* hash key */
+	bool consensus;
 } TreeEntry;
 
 static HTAB *trees = NULL;
@@ -229,14 +227,14 @@ static HTAB *trees = NULL;
 static int
 consensus_kind(Oid relid, Oid am)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
 	Form_pg_class form;
-	char		relkind;
-	Oid			relam;
-	List	   *children;
-	ListCell   *lc;
-	TreeEntry  *entry;
-	int			kind = -1;
+	char relkind;
+	Oid relam;
+	List *children;
+	ListCell *lc;
+	TreeEntry *entry;
+	int kind = -1;
 
 	if (!HeapTupleIsValid(tuple))
 		return 0;
@@ -252,21 +250,21 @@ consensus_kind(Oid relid, Oid am)
 
 	if (trees == NULL)
 	{
-		HASHCTL		ctl = {0};
+		HASHCTL ctl = {0};
 
 		register_callback();
 		ctl.keysize = sizeof(Oid);
 		ctl.entrysize = sizeof(TreeEntry);
 		ctl.hcxt = TopMemoryContext;
-		trees = hash_create("paxos partition trees", 16, &ctl,
-							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		trees =
+			hash_create("paxos partition trees", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	entry = hash_search(trees, &relid, HASH_FIND, NULL);
 	if (entry != NULL)
 		return entry->consensus ? 1 : 0;
 
 	children = find_inheritance_children(relid, NoLock);
-	foreach(lc, children)
+	foreach (lc, children)
 	{
 		kind = consensus_kind(lfirst_oid(lc), am);
 		if (kind >= 0)
@@ -289,7 +287,7 @@ consensus_kind(Oid relid, Oid am)
 bool
 paxos_is_consensus_table(Oid relid)
 {
-	Oid			am = get_am_oid("paxos", true);
+	Oid am = get_am_oid("paxos", true);
 
 	return OidIsValid(am) && consensus_kind(relid, am) > 0;
 }
@@ -304,7 +302,7 @@ trees_forget(Oid relid)
 	else
 	{
 		HASH_SEQ_STATUS seq;
-		TreeEntry  *entry;
+		TreeEntry *entry;
 
 		hash_seq_init(&seq, trees);
 		while ((entry = hash_seq_search(&seq)) != NULL)

@@ -45,9 +45,9 @@
 /* Who is in the way of a relation's lock is waited for so long, then cancelled,
  * terminated after this, and given up on (an error of the surroundings, so tried
  * again) after that. */
-#define YIELD_QUEUE_MS		20
-#define YIELD_TERMINATE_MS	50
-#define YIELD_GIVE_UP_MS	10000
+#define YIELD_QUEUE_MS 20
+#define YIELD_TERMINATE_MS 50
+#define YIELD_GIVE_UP_MS 10000
 
 /*
  * Signal every process that holds, or waits in front of us for, a lock of 'tag'
@@ -59,14 +59,14 @@
 static int
 signal_in_the_way(const LOCKTAG *tag, LOCKMODE mode, int signal_number)
 {
-	LockData   *data = GetLockStatusData();
-	int			deaf = -1;
+	LockData *data = GetLockStatusData();
+	int deaf = -1;
 
 	for (int i = 0; i < data->nelements; i++)
 	{
 		LockInstanceData *held = &data->locks[i];
-		bool		conflicts = false;
-		int			pid;
+		bool conflicts = false;
+		int pid;
 
 		if (memcmp(&held->locktag, tag, sizeof(LOCKTAG)) != 0 || held->pid == MyProcPid)
 			continue;
@@ -86,7 +86,7 @@ signal_in_the_way(const LOCKTAG *tag, LOCKMODE mode, int signal_number)
 			continue;
 		}
 		if (BackendPidGetProc(pid) == NULL)
-			continue;			/* gone meanwhile */
+			continue; /* gone meanwhile */
 #ifdef HAVE_SETSID
 		if (kill(-pid, signal_number) < 0 && kill(pid, signal_number) < 0)
 #else
@@ -109,7 +109,7 @@ queue_for_lock(Oid relid, LOCKMODE mode)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	int			timeout = LockTimeout;
+	int timeout = LockTimeout;
 	volatile bool locked = false;
 
 	BeginInternalSubTransaction(NULL);
@@ -124,7 +124,7 @@ queue_for_lock(Oid relid, LOCKMODE mode)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *edata;
+		ErrorData *edata;
 
 		LockTimeout = timeout;
 		MemoryContextSwitchTo(context);
@@ -153,21 +153,21 @@ clear_the_way(Oid relid, LOCKMODE mode, TransactionId xid)
 {
 	static uint32 wait_event = 0;
 	TimestampTz began = GetCurrentTimestamp();
-	LOCKTAG		tag;
-	long		wait_ms = 1;
+	LOCKTAG tag;
+	long wait_ms = 1;
 
 	if (OidIsValid(relid))
 		SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
 	else
 	{
 		SET_LOCKTAG_TRANSACTION(tag, xid);
-		mode = ShareLock;		/* what a waiter for a transaction asks for */
+		mode = ShareLock; /* what a waiter for a transaction asks for */
 	}
 
 	for (;;)
 	{
-		bool		patient;
-		int			deaf;
+		bool patient;
+		int deaf;
 
 		if (OidIsValid(relid) && queue_for_lock(relid, mode))
 			break;
@@ -187,15 +187,15 @@ clear_the_way(Oid relid, LOCKMODE mode, TransactionId xid)
 		}
 
 		if (TimestampDifferenceExceeds(began, GetCurrentTimestamp(), YIELD_GIVE_UP_MS))
-			ereport(ERROR,
-					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-					 OidIsValid(relid) ?
-					 errmsg("could not obtain the lock on relation %u needed to apply the log", relid) :
-					 errmsg("transaction %u is in the way of applying the log", xid),
-					 deaf == 0 ?
-					 errdetail("A prepared transaction holds it.") : 0,
-					 deaf == 0 ?
-					 errhint("Finish it with COMMIT PREPARED or ROLLBACK PREPARED.") : 0));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 OidIsValid(relid)
+					 ? errmsg("could not obtain the lock on relation %u needed to apply the log",
+							  relid)
+					 : errmsg("transaction %u is in the way of applying the log", xid),
+				 deaf == 0 ? errdetail("A prepared transaction holds it.") : 0,
+				 deaf == 0 ? errhint("Finish it with COMMIT PREPARED or ROLLBACK PREPARED.") : 0));
 	}
 
 	/* The latch may have been set for the learner's loop: it looks again. */
@@ -230,8 +230,8 @@ paxos_lock_for_apply(Oid relid, LOCKMODE mode)
 void
 paxos_clear_row_locks(TupleTableSlot *row)
 {
-	HeapTuple	tuple = ExecFetchSlotHeapTuple(row, false, NULL);
-	uint16		infomask = tuple->t_data->t_infomask;
+	HeapTuple tuple = ExecFetchSlotHeapTuple(row, false, NULL);
+	uint16 infomask = tuple->t_data->t_infomask;
 	TransactionId xmax;
 
 	if (likely((infomask & HEAP_XMAX_INVALID) != 0))
@@ -241,7 +241,7 @@ paxos_clear_row_locks(TupleTableSlot *row)
 	if ((infomask & HEAP_XMAX_IS_MULTI) != 0)
 	{
 		MultiXactMember *members = NULL;
-		int			n;
+		int n;
 
 		n = GetMultiXactIdMembers(xmax, &members, false, HEAP_XMAX_IS_LOCKED_ONLY(infomask));
 		for (int i = 0; i < n; i++)
@@ -253,8 +253,7 @@ paxos_clear_row_locks(TupleTableSlot *row)
 		if (members != NULL)
 			pfree(members);
 	}
-	else if (TransactionIdIsNormal(xmax) &&
-			 !TransactionIdIsCurrentTransactionId(xmax) &&
+	else if (TransactionIdIsNormal(xmax) && !TransactionIdIsCurrentTransactionId(xmax) &&
 			 TransactionIdIsInProgress(xmax))
 		clear_the_way(InvalidOid, NoLock, xmax);
 }

@@ -14,12 +14,12 @@
 #include "server.h"
 
 struct RaisedError raised;
-jmp_buf	   *raised_jump = NULL;
+jmp_buf *raised_jump = NULL;
 
 void *
 palloc(Size size)
 {
-	void	   *p = malloc(size > 0 ? size : 1);
+	void *p = malloc(size > 0 ? size : 1);
 
 	if (p == NULL)
 		abort();
@@ -41,7 +41,7 @@ pfree(void *p)
 char *
 pnstrdup(const char *in, Size len)
 {
-	char	   *s = palloc(len + 1);
+	char *s = palloc(len + 1);
 
 	memcpy(s, in, len);
 	s[len] = '\0';
@@ -91,8 +91,7 @@ pg_verify_mbstr(int encoding, const char *text, int len, bool no_error)
 
 	for (int i = 0; i < len;)
 	{
-		int			n = at[i] < 0x80 ? 1 : at[i] >= 0xf0 ? 4 : at[i] >= 0xe0 ? 3 :
-			at[i] >= 0xc2 ? 2 : 0;
+		int n = at[i] < 0x80 ? 1 : at[i] >= 0xf0 ? 4 : at[i] >= 0xe0 ? 3 : at[i] >= 0xc2 ? 2 : 0;
 
 		if (n == 0 || at[i] > 0xf4 || i + n > len)
 			return false;
@@ -133,23 +132,22 @@ errcode(int sqlstate)
 static char *
 formatted(const char *fmt, va_list args)
 {
-	char		buf[1000];
+	char buf[1000];
 
 	vsnprintf(buf, sizeof(buf), fmt, args);
 	return pstrdup(buf);
 }
 
-#define TAKE(function, field) \
-int \
-function(const char *fmt,...) \
-{ \
-	va_list		args; \
-\
-	va_start(args, fmt); \
-	raised.field = formatted(fmt, args); \
-	va_end(args); \
-	return 0; \
-}
+#define TAKE(function, field)                \
+	int function(const char *fmt, ...)       \
+	{                                        \
+		va_list args;                        \
+                                             \
+		va_start(args, fmt);                 \
+		raised.field = formatted(fmt, args); \
+		va_end(args);                        \
+		return 0;                            \
+	}
 
 TAKE(errmsg_internal, message)
 TAKE(errdetail_internal, detail)

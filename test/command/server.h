@@ -15,14 +15,14 @@
 
 struct RaisedError
 {
-	int			sqlstate;
+	int sqlstate;
 	const char *message;
 	const char *detail;
 	const char *hint;
-	const char *generic[128];	/* by PG_DIAG_... */
+	const char *generic[128]; /* by PG_DIAG_... */
 };
 
 extern struct RaisedError raised;
-extern jmp_buf *raised_jump;	/* where errfinish() goes */
+extern jmp_buf *raised_jump; /* where errfinish() goes */
 
-#endif							/* SERVER_H */
+#endif /* SERVER_H */

@@ -17,8 +17,8 @@
 #include "paxos_command.h"
 #include "server.h"
 
-static int	tests = 0;
-static int	failures = 0;
+static int tests = 0;
+static int failures = 0;
 
 static void
 ok(bool condition, const char *name)
@@ -50,8 +50,8 @@ same_columns(int n, const PaxosColumn *a, int m, const PaxosColumn *b)
 		return false;
 	for (int i = 0; i < n; i++)
 	{
-		if (a[i].attnum != b[i].attnum || a[i].op != b[i].op ||
-			a[i].isnull != b[i].isnull || strcmp(a[i].text, b[i].text) != 0)
+		if (a[i].attnum != b[i].attnum || a[i].op != b[i].op || a[i].isnull != b[i].isnull ||
+			strcmp(a[i].text, b[i].text) != 0)
 			return false;
 	}
 	return true;
@@ -60,10 +60,7 @@ same_columns(int n, const PaxosColumn *a, int m, const PaxosColumn *b)
 static PaxosCommand
 keyed_command(void)
 {
-	static PaxosColumn key[2],
-				row[3],
-				sets[3],
-				conditions[6];
+	static PaxosColumn key[2], row[3], sets[3], conditions[6];
 	PaxosCommand c;
 
 	key[0] = column(1, 0, "42");
@@ -155,16 +152,16 @@ static bool decoded;
 static bool
 command_is_canonical(const char *bytes, Size len)
 {
-	char	   *exact = palloc(len);	/* a byte beyond is out of bounds */
+	char *exact = palloc(len); /* a byte beyond is out of bounds */
 	PaxosCommand c;
-	bool		result = true;
+	bool result = true;
 
 	memcpy(exact, bytes, len);
 	decoded = paxos_command_decode(exact, len, &c);
 	if (decoded)
 	{
-		Size		again_len;
-		char	   *again = paxos_command_encode(&c, &again_len);
+		Size again_len;
+		char *again = paxos_command_encode(&c, &again_len);
 
 		result = again_len == len && memcmp(again, bytes, len) == 0;
 		pfree(again);
@@ -176,16 +173,16 @@ command_is_canonical(const char *bytes, Size len)
 static bool
 result_is_canonical(const char *bytes, Size len)
 {
-	char	   *exact = palloc(len);
+	char *exact = palloc(len);
 	PaxosCommandResult r;
-	bool		result = true;
+	bool result = true;
 
 	memcpy(exact, bytes, len);
 	decoded = paxos_result_decode(exact, len, &r);
 	if (decoded)
 	{
-		Size		again_len;
-		char	   *again = paxos_result_encode(&r, &again_len);
+		Size again_len;
+		char *again = paxos_result_encode(&r, &again_len);
 
 		result = again_len == len && memcmp(again, bytes, len) == 0;
 		pfree(again);
@@ -195,16 +192,16 @@ result_is_canonical(const char *bytes, Size len)
 }
 
 static void
-torment(const char *bytes, Size len, bool (*canonical) (const char *, Size), const char *name)
+torment(const char *bytes, Size len, bool (*canonical)(const char *, Size), const char *name)
 {
-	char	   *copy = palloc(len + 8);
-	bool		cuts = true;
-	bool		longer;
-	bool		changes = true;
-	bool		noise = true;
-	int			refused = 0;
-	uint64		random = 20;
-	char		title[200];
+	char *copy = palloc(len + 8);
+	bool cuts = true;
+	bool longer;
+	bool changes = true;
+	bool noise = true;
+	int refused = 0;
+	uint64 random = 20;
+	char title[200];
 
 	memcpy(copy, bytes, len);
 	snprintf(title, sizeof(title), "%s: encoded again it is the same", name);
@@ -239,7 +236,7 @@ torment(const char *bytes, Size len, bool (*canonical) (const char *, Size), con
 
 	for (int round = 0; round < 50000; round++)
 	{
-		Size		n = 1 + px_random(&random) % len;
+		Size n = 1 + px_random(&random) % len;
 
 		for (int i = 1 + (int) (px_random(&random) % 6); i > 0; i--)
 			copy[px_random(&random) % n] = (char) px_random(&random);
@@ -254,8 +251,8 @@ torment(const char *bytes, Size len, bool (*canonical) (const char *, Size), con
 static bool
 refuses(const PaxosCommand *c)
 {
-	Size		len;
-	char	   *bytes = paxos_command_encode(c, &len);
+	Size len;
+	char *bytes = paxos_command_encode(c, &len);
 	PaxosCommand back;
 
 	return !paxos_command_decode(bytes, len, &back);
@@ -266,28 +263,28 @@ test_commands(void)
 {
 	PaxosCommand c = keyed_command();
 	PaxosCommand back;
-	Size		len;
-	char	   *bytes = paxos_command_encode(&c, &len);
+	Size len;
+	char *bytes = paxos_command_encode(&c, &len);
 
-	ok(paxos_command_decode(bytes, len, &back) && back.kind == c.kind &&
-	   back.has_request_id && memcmp(&back.request_id, &c.request_id, UUID_LEN) == 0 &&
-	   back.request_retention_us == c.request_retention_us &&
-	   back.u.keyed.table_id == c.u.keyed.table_id && back.u.keyed.verb == c.u.keyed.verb &&
-	   same_columns(2, c.u.keyed.key, back.u.keyed.n_key, back.u.keyed.key) &&
-	   same_columns(3, c.u.keyed.row, back.u.keyed.n_row, back.u.keyed.row) &&
-	   same_columns(3, c.u.keyed.sets, back.u.keyed.n_sets, back.u.keyed.sets) &&
-	   same_columns(6, c.u.keyed.conditions, back.u.keyed.n_conditions,
-					back.u.keyed.conditions),
+	ok(paxos_command_decode(bytes, len, &back) && back.kind == c.kind && back.has_request_id &&
+		   memcmp(&back.request_id, &c.request_id, UUID_LEN) == 0 &&
+		   back.request_retention_us == c.request_retention_us &&
+		   back.u.keyed.table_id == c.u.keyed.table_id && back.u.keyed.verb == c.u.keyed.verb &&
+		   same_columns(2, c.u.keyed.key, back.u.keyed.n_key, back.u.keyed.key) &&
+		   same_columns(3, c.u.keyed.row, back.u.keyed.n_row, back.u.keyed.row) &&
+		   same_columns(3, c.u.keyed.sets, back.u.keyed.n_sets, back.u.keyed.sets) &&
+		   same_columns(6, c.u.keyed.conditions, back.u.keyed.n_conditions,
+						back.u.keyed.conditions),
 	   "a keyed operation is decoded to what it was");
 	torment(bytes, len, command_is_canonical, "keyed operation");
 
 	c = ddl_command();
 	bytes = paxos_command_encode(&c, &len);
 	ok(paxos_command_decode(bytes, len, &back) && back.kind == c.kind && !back.has_request_id &&
-	   back.u.ddl.kind == c.u.ddl.kind && same_text(back.u.ddl.sql, c.u.ddl.sql) &&
-	   same_text(back.u.ddl.schema, c.u.ddl.schema) &&
-	   same_text(back.u.ddl.owner, c.u.ddl.owner) && back.u.ddl.n_tables == 2 &&
-	   memcmp(back.u.ddl.table_ids, c.u.ddl.table_ids, sizeof(int64) * 2) == 0,
+		   back.u.ddl.kind == c.u.ddl.kind && same_text(back.u.ddl.sql, c.u.ddl.sql) &&
+		   same_text(back.u.ddl.schema, c.u.ddl.schema) &&
+		   same_text(back.u.ddl.owner, c.u.ddl.owner) && back.u.ddl.n_tables == 2 &&
+		   memcmp(back.u.ddl.table_ids, c.u.ddl.table_ids, sizeof(int64) * 2) == 0,
 	   "a DDL statement is decoded to what it was");
 	torment(bytes, len, command_is_canonical, "DDL statement");
 
@@ -325,26 +322,25 @@ test_results(void)
 {
 	PaxosCommandResult r = good_result();
 	PaxosCommandResult back;
-	Size		len;
-	char	   *bytes = paxos_result_encode(&r, &len);
-	jmp_buf		jump;
+	Size len;
+	char *bytes = paxos_result_encode(&r, &len);
+	jmp_buf jump;
 
-	ok(paxos_result_decode(bytes, len, &back) && !back.failed && back.applied &&
-	   back.existed && !back.replayed && back.decided_at == r.decided_at &&
-	   back.table_id == r.table_id && same_text(back.previous, r.previous) &&
-	   back.current == NULL,
+	ok(paxos_result_decode(bytes, len, &back) && !back.failed && back.applied && back.existed &&
+		   !back.replayed && back.decided_at == r.decided_at && back.table_id == r.table_id &&
+		   same_text(back.previous, r.previous) && back.current == NULL,
 	   "a result is decoded to what it was");
 	torment(bytes, len, result_is_canonical, "result");
 
 	r = failed_result();
 	bytes = paxos_result_encode(&r, &len);
 	ok(paxos_result_decode(bytes, len, &back) && back.failed && back.replayed && !back.applied &&
-	   back.sqlstate == r.sqlstate && same_text(back.message, r.message) &&
-	   same_text(back.detail, r.detail) && back.hint == NULL &&
-	   same_text(back.schema_name, r.schema_name) && same_text(back.table_name, r.table_name) &&
-	   same_text(back.column_name, r.column_name) &&
-	   same_text(back.datatype_name, r.datatype_name) &&
-	   same_text(back.constraint_name, r.constraint_name),
+		   back.sqlstate == r.sqlstate && same_text(back.message, r.message) &&
+		   same_text(back.detail, r.detail) && back.hint == NULL &&
+		   same_text(back.schema_name, r.schema_name) && same_text(back.table_name, r.table_name) &&
+		   same_text(back.column_name, r.column_name) &&
+		   same_text(back.datatype_name, r.datatype_name) &&
+		   same_text(back.constraint_name, r.constraint_name),
 	   "a failure is decoded to what it was");
 	torment(bytes, len, result_is_canonical, "failure");
 
@@ -353,12 +349,12 @@ test_results(void)
 		paxos_result_raise(&back);
 	raised_jump = NULL;
 	ok(raised.sqlstate == ERRCODE_UNIQUE_VIOLATION && same_text(raised.message, "100% taken") &&
-	   same_text(raised.detail, "Key (u)=(1) already exists.") && raised.hint == NULL &&
-	   same_text(raised.generic[PG_DIAG_SCHEMA_NAME], "public") &&
-	   same_text(raised.generic[PG_DIAG_TABLE_NAME], "t") &&
-	   same_text(raised.generic[PG_DIAG_COLUMN_NAME], "u") &&
-	   same_text(raised.generic[PG_DIAG_DATATYPE_NAME], "d") &&
-	   same_text(raised.generic[PG_DIAG_CONSTRAINT_NAME], "t_u_key"),
+		   same_text(raised.detail, "Key (u)=(1) already exists.") && raised.hint == NULL &&
+		   same_text(raised.generic[PG_DIAG_SCHEMA_NAME], "public") &&
+		   same_text(raised.generic[PG_DIAG_TABLE_NAME], "t") &&
+		   same_text(raised.generic[PG_DIAG_COLUMN_NAME], "u") &&
+		   same_text(raised.generic[PG_DIAG_DATATYPE_NAME], "d") &&
+		   same_text(raised.generic[PG_DIAG_CONSTRAINT_NAME], "t_u_key"),
 	   "and raised with every field");
 }
 
