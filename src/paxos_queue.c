@@ -52,10 +52,15 @@
 #include "storage/proc.h"
 #include "storage/procsignal.h"
 #include "storage/shmem.h"
+#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/dsa.h"
 #include "utils/memutils.h"
+#include "utils/timeout.h"
 #include "utils/uuid.h"
+
+/* libpq/libpq.h, where this stands, wants the headers of GSSAPI installed. */
+extern bool pq_check_connection(void);
 
 /* Commands and results up to this size live in the cell itself. */
 #define CELL_BYTES 1024
@@ -515,6 +520,23 @@ sleep_until(px_usec deadline, uint32 wait_event)
 	 */
 	if (ProcSignalBarrierPending)
 		ProcessProcSignalBarrier();
+
+	/*
+	 * client_connection_check_interval holds here as anywhere: who waits without
+	 * a bound for a majority must not keep a connection nobody is behind.
+	 */
+	if (CheckClientConnectionPending)
+	{
+		CheckClientConnectionPending = false;
+		if (client_connection_check_interval > 0)
+		{
+			if (pq_check_connection())
+				enable_timeout_after(CLIENT_CONNECTION_CHECK_TIMEOUT,
+									 client_connection_check_interval);
+			else
+				ClientConnectionLost = InterruptPending = true;
+		}
+	}
 }
 
 static CellState
@@ -606,7 +628,7 @@ paxos_submit(const char *command, Size len, const pg_uuid_t *request_id, Size *r
 		state = look(number);
 		if (state == CELL_DONE)
 			break;
-		if (ProcDiePending)
+		if (ProcDiePending || ClientConnectionLost)
 			why = "the connection is being terminated";
 		else if (QueryCancelPending)
 			why = "the wait for it was canceled";
@@ -703,7 +725,8 @@ wait_for_read(int number, px_usec deadline)
 		state = look(number);
 		if (state == CELL_DONE)
 			break;
-		if (ProcDiePending || QueryCancelPending || (deadline != 0 && paxos_now_us() >= deadline))
+		if (ProcDiePending || ClientConnectionLost || QueryCancelPending ||
+			(deadline != 0 && paxos_now_us() >= deadline))
 		{
 			state = give_up(number);
 			break;

@@ -27,4 +27,16 @@ kill 'CONT', $backend;
 is($s->answer, 't', 'what was decided is not said to be canceled');
 is($s->query("SELECT 1"), '1', 'nor is the next statement');
 
+# A client that is gone: its session does not wait on without end.
+my $gone = $n->session;
+$gone->query("SET paxos.statement_timeout = 0; SET client_connection_check_interval = '100ms'");
+my $waiting = $gone->query("SELECT pg_backend_pid()");
+kill 'STOP', $learner;
+$gone->ask("SELECT applied FROM paxos_kv_put('gone', '1')");
+$n->poll_sql("SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = $waiting");
+kill 'KILL', $gone->{psql};
+my $ended = eval { $n->poll_sql("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $waiting"); 1 };
+kill 'CONT', $learner;
+ok($ended, 'a session whose client is gone ends while it waits');
+
 done_testing;
