@@ -84,6 +84,8 @@ ROLLBACK PREPARED 'p';
 SELECT (paxos_kv_put('star', '1')).*;
 WITH w AS (SELECT (paxos_kv_put('star', '1')).*) SELECT 1 FROM w;
 DO $$ BEGIN PERFORM applied FROM (SELECT (paxos_kv_put('star', '1')).*) x; END $$;
+CREATE TEMP TABLE stars (a int) USING heap;
+INSERT INTO stars VALUES (1) RETURNING (paxos_kv_put('star', '1')).*;
 CREATE TEMP TABLE star USING heap AS SELECT (paxos_kv_put('star', '1')).*;
 SELECT paxos_kv_get('star') IS NULL;
 SELECT (paxos_kv_put('star', '1')).applied;

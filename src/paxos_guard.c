@@ -742,12 +742,12 @@ process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tre
  * one place in the statement's text, by which they are known.
  */
 static void
-refuse_expanded_calls(Query *query)
+refuse_expanded_in(List *targets)
 {
 	FuncExpr *before = NULL;
 	ListCell *lc;
 
-	foreach (lc, query->targetList)
+	foreach (lc, targets)
 	{
 		Node *expr = (Node *) lfirst_node(TargetEntry, lc)->expr;
 		FuncExpr *call = NULL;
@@ -769,6 +769,15 @@ refuse_expanded_calls(Query *query)
 		}
 		before = call;
 	}
+}
+
+static void
+refuse_expanded_calls(Query *query)
+{
+	ListCell *lc;
+
+	refuse_expanded_in(query->targetList);
+	refuse_expanded_in(query->returningList);
 	foreach (lc, query->rtable)
 	{
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
