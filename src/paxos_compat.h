@@ -115,6 +115,34 @@ paxos_wait_event(uint32 *cache, const char *name)
 #define PaxosSchemaAclCheck(oid, role, mode) pg_namespace_aclcheck((oid), (role), (mode))
 #endif
 
+/*
+ * Connections that the server keeps for some roles: for superusers, and since
+ * 16 for members of a role.  (Users include postmaster/postmaster.h and
+ * catalog/pg_authid.h.)
+ */
+#if PG_VERSION_NUM >= 160000
+#define PaxosSuperuserReserved SuperuserReservedConnections
+#define PaxosRoleReserved ReservedConnections
+#define PAXOS_ROLE_OF_RESERVED ROLE_PG_USE_RESERVED_CONNECTIONS
+#else
+#define PaxosSuperuserReserved ReservedBackends
+#define PaxosRoleReserved 0
+#define PAXOS_ROLE_OF_RESERVED InvalidOid
+#endif
+
+/* Are at least n connections still free? */
+static inline bool
+paxos_have_free_procs(int n)
+{
+#if PG_VERSION_NUM >= 160000
+	int n_free;
+
+	return HaveNFreeProcs(n, &n_free);
+#else
+	return HaveNFreeProcs(n);
+#endif
+}
+
 /* PostgreSQL 18 has another spelling, which goes elsewhere. */
 #ifndef pg_attribute_noreturn
 #define pg_attribute_noreturn() __attribute__((noreturn))

@@ -162,6 +162,7 @@ _PG_init(void)
 	shmem_startup_hook = shmem_startup;
 
 	paxos_ddl_install_hooks();
+	paxos_reserve_install_hook();
 
 	register_worker("paxos proposer", "paxos_proposer_main");
 	register_worker("paxos learner", "paxos_learner_main");

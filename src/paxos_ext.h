@@ -42,7 +42,8 @@ typedef enum PaxosTrace
 extern bool paxos_applying;
 
 /* Hooks of other files, installed from _PG_init; each keeps the previous one. */
-extern void paxos_ddl_install_hooks(void); /* paxos_guard.c */
+extern void paxos_ddl_install_hooks(void);    /* paxos_guard.c */
+extern void paxos_reserve_install_hook(void); /* paxos_reserve.c */
 
 /* Entry points of the two workers. */
 extern PGDLLEXPORT void paxos_proposer_main(Datum arg);
