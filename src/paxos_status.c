@@ -15,10 +15,12 @@
 
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -239,6 +241,7 @@ paxos_members(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	PaxosMembership membership;
+	bool may_read_stats = has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
 	px_node self;
 	px_node leader;
 	px_role role;
@@ -329,7 +332,9 @@ paxos_members(PG_FUNCTION_ARGS)
 			put_nothing(&r);
 			put_nothing(&r);
 		}
-		put_string(&r, p != NULL && !p->connected ? p->last_error : NULL);
+
+		/* libpq's own words: they name hosts, addresses and roles */
+		put_string(&r, p != NULL && !p->connected && may_read_stats ? p->last_error : NULL);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, r.values, r.nulls);
 	}
 	return (Datum) 0;

@@ -144,6 +144,16 @@ px_see_ballot(px_proposer *p, px_ballot ballot)
 		p->highest_seen = px_max64(p->highest_seen, ballot);
 }
 
+/* A stamp that some leader gave, or this one gives. */
+void
+px_see_log_time(px_proposer *p, uint64_t log_time_us)
+{
+	if (log_time_us <= p->log_time_us)
+		return;
+	p->log_time_us = log_time_us;
+	p->log_time_at = p->now;
+}
+
 /* What this node knows to be chosen, as this proposer sees it. */
 static px_slot
 known_chosen(const px_proposer *p)
@@ -295,7 +305,7 @@ on_local(px_proposer *p, const px_local *local)
 		before.gaps_seen = local->gaps_seen;
 	px_see_ballot(p, local->promised);
 	px_see_ballot(p, local->leader);
-	p->log_time_us = px_max64(p->log_time_us, local->log_time_us);
+	px_see_log_time(p, local->log_time_us);
 	px_outbox_local(p, &before);
 	px_elect_local(p, &before);
 	px_read_local(p);

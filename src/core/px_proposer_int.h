@@ -143,6 +143,7 @@ struct px_proposer
 								 * another ballot, see px_stream.c */
 	px_slot proposed;     /* last slot proposed, or w; as CANDIDATE or above */
 	uint64_t log_time_us; /* highest stamp seen or given */
+	px_usec log_time_at;  /* when, on this node's own clock */
 
 	/* election */
 	px_usec stand_at;   /* FOLLOWER: stands then */
@@ -234,6 +235,7 @@ extern px_peer *px_peer_find(px_proposer *p, px_node node);
 extern void px_adopt_config(px_proposer *p, const px_config *config);
 extern px_usec px_delay(px_proposer *p, px_usec from, px_usec to);
 extern void px_see_ballot(px_proposer *p, px_ballot ballot);
+extern void px_see_log_time(px_proposer *p, uint64_t log_time_us);
 extern void px_publish(px_proposer *p);
 
 static inline bool

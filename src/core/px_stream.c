@@ -180,7 +180,7 @@ merge_entry(px_proposer *p, const px_entry *e)
 	w->len = e->value.len;
 	memcpy(window_buffer(p, e->slot), e->value.data, e->value.len);
 	if (px_value_open(e->value, &view))
-		p->log_time_us = px_max64(p->log_time_us, view.log_time_us);
+		px_see_log_time(p, view.log_time_us);
 }
 
 /*
@@ -228,11 +228,22 @@ may_begin_slot(const px_proposer *p)
 	return in_flight == 0 || p->now >= p->proposed_at + p->params.pipeline_gap_us;
 }
 
-/* The stamp of a new value: the wall clock, but never back (protocol.md § 5). */
+/*
+ * The stamp of a new value: the wall clock, but never back (protocol.md § 5),
+ * and ahead of the last stamp by no more than twice the time that this node's
+ * own clock has counted since it knew it.  What is forgotten by log time would
+ * else be forgotten at once, on every node and for good, when one leader's wall
+ * clock is set a year ahead: a request id sent again would be executed twice.
+ * Lagging behind, after all nodes have been down, only keeps it longer.
+ */
 static uint64_t
 next_log_time(px_proposer *p)
 {
-	p->log_time_us = px_max64(p->log_time_us, p->wall_us);
+	uint64_t stamp = p->wall_us;
+
+	if (p->log_time_us != 0)
+		stamp = px_min64(stamp, p->log_time_us + 2 * (p->now - p->log_time_at));
+	px_see_log_time(p, stamp);
 	return p->log_time_us;
 }
 

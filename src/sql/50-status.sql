@@ -66,7 +66,7 @@ COMMENT ON COLUMN paxos.members.rtt_ms IS 'time from the last answered Accept to
 COMMENT ON COLUMN paxos.members.applied IS 'as it last told';
 COMMENT ON COLUMN paxos.members.durable IS 'applied and flushed, as it last told';
 COMMENT ON COLUMN paxos.members.next IS 'slot its acceptor expects next in the open stream';
-COMMENT ON COLUMN paxos.members.last_error IS 'why there is no connection';
+COMMENT ON COLUMN paxos.members.last_error IS 'why there is no connection; for members of pg_read_all_stats';
 
 CREATE FUNCTION paxos.log_entries(
     first bigint DEFAULT NULL, last bigint DEFAULT NULL,

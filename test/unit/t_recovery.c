@@ -387,14 +387,20 @@ test_log_time(void)
 	is(v.log_time_us, 5000000, "a slow clock does not take log time back");
 	solo_accepted(s, 1, 3);
 	solo_accepted(s, 2, 3);
-	s->wall_us = 7000000;
+	s->wall_us = 5000100;
+	s->now += 1000;
 	solo_batch(s, "x");
 	px_value_open(px_proposer_value(s->p, 3), &v);
-	is(v.log_time_us, 7000000, "it goes on with the clock");
+	is(v.log_time_us, 5000100, "it goes on with the clock");
+	s->wall_us = 900000000;
+	s->now += 300;
+	solo_batch(s, "z");
+	px_value_open(px_proposer_value(s->p, 4), &v);
+	is(v.log_time_us, 5000700, "but a clock that leaps ahead takes it only twice the time passed");
 	s->local.log_time_us = 9000000;
 	solo_local(s);
 	solo_batch(s, "y");
-	px_value_open(px_proposer_value(s->p, 4), &v);
+	px_value_open(px_proposer_value(s->p, 5), &v);
 	is(v.log_time_us, 9000000, "and with what was applied");
 	solo_free(s);
 }
