@@ -107,14 +107,15 @@ wait_a_little(PaxosConn *c, int io_flags, int timeout_ms, uint32 wait_event)
 
 /* What open does, with errors thrown or returned; the caller closes on both. */
 static bool
-connect_within(PaxosConn *c, const char *conninfo, px_usec deadline, char **error)
+connect_within(PaxosConn *c, const char *conninfo, const char *application_name, px_usec deadline,
+			   char **error)
 {
 	const char *const *keywords;
 	const char *const *values;
 	PaxosResolveState resolved;
 	PostgresPollingStatusType poll = PGRES_POLLING_WRITING;
 
-	c->resolve = paxos_resolve_start(conninfo, "paxos node", error);
+	c->resolve = paxos_resolve_start(conninfo, application_name, error);
 	if (c->resolve == NULL)
 		return false;
 	while ((resolved = paxos_resolve_poll(c->resolve, &keywords, &values, error)) ==
@@ -179,6 +180,13 @@ connect_within(PaxosConn *c, const char *conninfo, px_usec deadline, char **erro
 PaxosConn *
 paxos_conn_open(const char *conninfo, int timeout_ms, bool session, char **error)
 {
+	return paxos_conn_open_as(conninfo, "paxos node", timeout_ms, session, error);
+}
+
+PaxosConn *
+paxos_conn_open_as(const char *conninfo, const char *application_name, int timeout_ms, bool session,
+				   char **error)
+{
 	PaxosConn *c;
 	volatile bool ok = false;
 
@@ -195,7 +203,8 @@ paxos_conn_open(const char *conninfo, int timeout_ms, bool session, char **error
 
 	PG_TRY();
 	{
-		ok = connect_within(c, conninfo, paxos_now_us() + (px_usec) timeout_ms * 1000, error);
+		ok = connect_within(c, conninfo, application_name,
+							paxos_now_us() + (px_usec) timeout_ms * 1000, error);
 	}
 	PG_CATCH();
 	{

@@ -24,6 +24,10 @@ typedef struct PaxosConn PaxosConn;
  * or, when 'session' is true, lives until paxos_conn_close().
  */
 extern PaxosConn *paxos_conn_open(const char *conninfo, int timeout_ms, bool session, char **error);
+
+/* The same under another application_name than that of nodes at work. */
+extern PaxosConn *paxos_conn_open_as(const char *conninfo, const char *application_name,
+									 int timeout_ms, bool session, char **error);
 extern void paxos_conn_close(PaxosConn *c);
 
 /*

@@ -14,7 +14,8 @@
  * and its readers for nothing: ownership is checked, and nothing can depend on
  * a consensus table (paxos_guard.c).  CREATE INDEX is tried on an empty copy
  * of the table, because trying it on the table would build it twice, and keep
- * the learner out meanwhile.
+ * the learner out meanwhile.  Before what creates something is sent, the other
+ * members are asked whether they have what it needs (paxos_ddl_check.c).
  *
  * At its slot the statement is carried out on every node as the owner the
  * user would get, under fixed settings, and paxos.tables learns the number of
@@ -699,6 +700,20 @@ write_table(Oid relid, bool if_not_exists)
 	return out.data;
 }
 
+/* The names that a table takes in its schema; not of sequences, which give way. */
+static List *
+names_taken(Oid relid)
+{
+	Relation rel = table_open(relid, NoLock);
+	List *names = list_make1(pstrdup(RelationGetRelationName(rel)));
+	ListCell *lc;
+
+	foreach (lc, RelationGetIndexList(rel))
+		names = lappend(names, get_rel_name(lfirst_oid(lc)));
+	table_close(rel, NoLock);
+	return names;
+}
+
 static void
 check_primary_key(Oid relid)
 {
@@ -771,6 +786,7 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 	CreateStmt *copy;
 	Trial trial;
 	volatile bool again = false;
+	List *names = NIL; /* its own and those of its indexes, as chosen here */
 	Oid nsp;
 
 	check_create_clauses(stmt);
@@ -810,6 +826,7 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 		op.sql = write_table(relid, stmt->if_not_exists);
 		AtEOXact_GUC(true, nest_level);
 		check_dependencies(relid);
+		names = names_taken(relid);
 	}
 	PG_CATCH();
 	{
@@ -829,6 +846,7 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 	/* The completion is of what the log does, not of the trial. */
 	if (u->qc)
 		SetQueryCompletion(u->qc, CMDTAG_CREATE_TABLE, 0);
+	paxos_ddl_ask_members(op.schema, op.owner, 0, names);
 	submit_ddl(&op);
 }
 
@@ -1006,6 +1024,7 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 
 	if (u->qc)
 		SetQueryCompletion(u->qc, CMDTAG_CREATE_INDEX, 0);
+	paxos_ddl_ask_members(op.schema, op.owner, table_id, list_make1(index_name));
 	submit_ddl(&op);
 }
 

@@ -46,6 +46,14 @@ extern void paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt);
 extern void paxos_ddl_drop_index(PaxosUtility *u, DropStmt *stmt);
 
 /*
+ * Ask every other member that can be reached whether it could create this: a
+ * table (table_id 0) with its own name first and those of its keys' indexes, or
+ * an index of that table.  55000 if one could not (paxos_ddl_check.c).
+ */
+extern void paxos_ddl_ask_members(const char *schema, const char *owner, int64 table_id,
+								  List *names);
+
+/*
  * The consensus table that a relation is or belongs to (as index, or as sequence
  * owned by a column of it); InvalidOid if none.
  */

@@ -57,3 +57,11 @@ LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_sql_fetch';
 REVOKE ALL ON FUNCTION paxos.fetch FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION paxos.fetch TO paxos_peer;
 COMMENT ON FUNCTION paxos.fetch IS 'entries this node knows chosen, in order; no rows if it does not know the first of them';
+
+CREATE FUNCTION paxos.check_statement(
+    cluster uuid, version int, sender int, schema text, owner text, table_id bigint, names text[])
+RETURNS text
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_sql_check_statement';
+REVOKE ALL ON FUNCTION paxos.check_statement FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION paxos.check_statement TO paxos_peer;
+COMMENT ON FUNCTION paxos.check_statement IS 'what this node lacks to carry out a CREATE TABLE, or a CREATE INDEX on table table_id; null: nothing';

@@ -84,7 +84,9 @@ is($c->same_everywhere("SELECT n, md5(s) FROM t WHERE id = 1", 'the same everywh
 
 $_->sql("CREATE ROLE keeper") for $leader, $other;
 $_->sql("GRANT ALL ON SCHEMA public TO keeper") for $leader, $other;
+$n->stop;	# while it can be asked, the statement is refused
 $leader->sql("SET ROLE keeper; CREATE TABLE kept (id int PRIMARY KEY) USING paxos");
+$n->start;
 $n->poll_sql("SELECT stuck FROM paxos.status", 't', 30);
 my ($slot, $why) = split /\|/, $n->sql("SELECT stuck_slot, stuck_why FROM paxos.status");
 like($why, qr/role "keeper" does not exist/, 'a node without the owner is stuck, and says why');

@@ -45,23 +45,31 @@ $c->same_everywhere(definition('untriggered'), 'but not the log');
 $n2->sql("DROP EVENT TRIGGER no");
 
 # ---- missing here, in the way there ----------------------------------------------------
-$n1->sql("CREATE SCHEMA place");
+# Said before anything is sent where the node can be asked (022_ddl_check.pl); these are down.
+$_->sql("CREATE SCHEMA place") for $n1, $n3;
+$n2->stop;
+$c->await_leader;
 $n1->sql("CREATE TABLE place.t (id int PRIMARY KEY) USING paxos");
-for my $n ($n2, $n3)
-{
-	$n->poll_sql("SELECT stuck AND stuck_why LIKE '%schema \"place\" does not exist%' FROM paxos.status");
-}
+$n2->start;
+$n2->poll_sql("SELECT stuck AND stuck_why LIKE '%schema \"place\" does not exist%' FROM paxos.status");
 pass('a missing schema is said');
+$_->sql("CREATE SCHEMA second") for $n1, $n2;
 $n3->sql("CREATE TABLE in_the_way (id int)");
-$n2->sql("CREATE SCHEMA place");
-$n3->sql("CREATE SCHEMA place");
-$c->same_everywhere(definition('place.t'), 'with the schema there they go on');
+$n3->stop;
+$c->await_leader;
+$n1->sql("CREATE TABLE second.t (id int PRIMARY KEY) USING paxos");
+pass('a node whose learner is stuck votes on');
 $n1->sql("CREATE TABLE in_the_way (id int PRIMARY KEY, v int) USING paxos");
+$n3->start;
+$n3->poll_sql("SELECT stuck AND stuck_why LIKE '%schema \"second\" does not exist%' FROM paxos.status");
+is($n2->sql("SELECT stuck FROM paxos.status"), 't', 'two of three learners are stuck');
+$n2->sql("CREATE SCHEMA place");
+$n3->sql("CREATE SCHEMA second");
 is($n2->sql_after_barrier("SELECT count(*) FROM pg_class WHERE relname = 'in_the_way'"), 1, 'a node without the obstacle is not held up');
 $n3->poll_sql("SELECT stuck AND stuck_why LIKE '%in_the_way%is in the way%' FROM paxos.status");
 $n3->fails("CREATE TABLE in_the_way (id int PRIMARY KEY) USING paxos", '42P07', qr/already exists/, 'a local table of that name is refused before it is sent');
 $n3->sql("ALTER TABLE in_the_way RENAME TO out_of_the_way");
-$c->same_everywhere(definition('in_the_way'), 'renamed, and it goes on');
+$c->same_everywhere(definition($_), "with the reasons gone they go on: $_") for qw(in_the_way place.t second.t);
 
 # An index of another's: decided, the same for all.
 $n2->sql("CREATE INDEX taken ON in_the_way (v)");

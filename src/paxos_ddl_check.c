@@ -1,0 +1,306 @@
+/*
+ * paxos_ddl_check.c
+ *	  Before a statement is sent, the other members are asked whether they can
+ *	  carry it out.
+ *
+ * Owns: the question (paxos_ddl_ask_members) and the answer of a peer,
+ * paxos.check_statement().  Not its business: trying the statement where it is
+ * issued, and carrying it out at its slot (paxos_ddl.c).
+ *
+ * Roles, schemas, grants and ordinary relations are each node's own.  A slot
+ * that needs a schema which only one node has holds up every other learner
+ * until somebody creates it there (protocol.md § 6): correct, but any user who
+ * may create tables in a schema that one node alone has could stop the
+ * cluster, without a bad intention.  So what a member lacks is said before
+ * anything is sent.
+ *
+ * This is a courtesy, not a guarantee: what is there now may be dropped before
+ * the slot comes, and a member that is away is not asked, because a minority
+ * that is down must not make DDL impossible.  What they lack then shows as
+ * before: that learner is stuck, alone.  Nothing that all nodes must agree on
+ * depends on the answers.
+ *
+ * What the log itself decides is never an answer: another consensus table of
+ * that name, a table that is dropped.  A member may be behind, and its answer
+ * would be of yesterday.
+ *
+ * No state; the connections are of this one question and never taken from
+ * those reserved for the cluster's work.  A crash of either side leaves nothing.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/uuid.h"
+
+#include "paxos_acceptor.h"
+#include "paxos_apply.h"
+#include "paxos_compat.h"
+#include "paxos_conn.h"
+#include "paxos_ddl.h"
+#include "paxos_node.h"
+
+PG_FUNCTION_INFO_V1(paxos_sql_check_statement);
+
+/*
+ * Not "paxos ...": that name is for the connections by which the cluster works,
+ * for which members keep some free.  However many sessions ask at once, they
+ * take what clients may take; a member that is full is not asked.
+ */
+#define CHECK_APPLICATION_NAME "paxos_ext check"
+
+/* ------------------------------------------------------------------
+ * The member that is asked
+ * ------------------------------------------------------------------
+ */
+
+/*
+ * Is a relation of this node alone in the way?  One that seems to be is looked at
+ * twice: between finding its name and finding what it is, the learner may have
+ * dropped it or made it.
+ */
+static bool
+relation_in_the_way(const char *name, Oid nsp)
+{
+	for (int i = 0; i < 2; i++)
+	{
+		Oid relid = get_relname_relid(name, nsp);
+
+		if (!OidIsValid(relid) || OidIsValid(paxos_consensus_owner(relid)) ||
+			get_rel_relkind(relid) == '\0')
+			return false;
+		AcceptInvalidationMessages();
+	}
+	return true;
+}
+
+/*
+ * The row type of a table needs the name among types too.  A relation of that
+ * name has been looked at already, and an array type would move away.
+ */
+static bool
+type_in_the_way(const char *name, Oid nsp)
+{
+	Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
+							   ObjectIdGetDatum(nsp));
+	Oid element;
+
+	if (!OidIsValid(type) || OidIsValid(get_typ_typrelid(type)))
+		return false;
+	element = get_element_type(type);
+	return !OidIsValid(element) || get_array_type(element) != type;
+}
+
+/*
+ * What this node lacks to make a table (table_id 0) or an index of that table;
+ * NULL if nothing.  The same things in the same order as at the slot.
+ */
+static char *
+lack_here(char *schema, char *owner, int64 table_id, char **names, int n_names)
+{
+	Oid role;
+	Oid nsp;
+
+	if (table_id == 0)
+	{
+		nsp = get_namespace_oid(schema, true);
+		if (!OidIsValid(nsp))
+			return psprintf("schema \"%s\" does not exist", schema);
+	}
+	else
+	{
+		/* By its number; not here yet, or no longer: that is for the log to say. */
+		Oid table = paxos_table_relid(table_id);
+
+		nsp = OidIsValid(table) ? get_rel_namespace(table) : InvalidOid;
+		if (!OidIsValid(nsp))
+			return NULL;
+		schema = get_namespace_name(nsp);
+		if (schema == NULL)
+			return NULL;
+	}
+
+	role = get_role_oid(owner, true);
+	if (!OidIsValid(role))
+		return psprintf("role \"%s\" does not exist", owner);
+	if (PaxosSchemaAclCheck(nsp, role, ACL_USAGE) != ACLCHECK_OK)
+		return psprintf("role \"%s\" has no USAGE privilege on schema \"%s\"", owner, schema);
+	if (PaxosSchemaAclCheck(nsp, role, ACL_CREATE) != ACLCHECK_OK)
+		return psprintf("role \"%s\" has no CREATE privilege on schema \"%s\"", owner, schema);
+
+	for (int i = 0; i < n_names; i++)
+	{
+		if (relation_in_the_way(names[i], nsp))
+			return psprintf("relation \"%s\" of that node is in the way in schema \"%s\"", names[i],
+							schema);
+	}
+	if (table_id == 0 && type_in_the_way(names[0], nsp))
+		return psprintf("type \"%s\" of that node is in the way in schema \"%s\"", names[0],
+						schema);
+	return NULL;
+}
+
+/*
+ * paxos.check_statement(cluster, version, sender, schema, owner, table_id, names):
+ * what this node lacks to create a table (table_id null; names are its own and
+ * those of its keys' indexes) or an index of table table_id (names is its name;
+ * its schema is the table's, whatever it is called here).  Null: nothing.
+ */
+Datum
+paxos_sql_check_statement(PG_FUNCTION_ARGS)
+{
+	ArrayType *array;
+	Datum *values;
+	bool *nulls;
+	char **names;
+	int n_names;
+	char *lack;
+
+	(void) paxos_peer_check(fcinfo, NULL);
+	if (PG_ARGISNULL(3) || PG_ARGISNULL(4) || PG_ARGISNULL(6))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("schema, owner and names must not be null")));
+	array = PG_GETARG_ARRAYTYPE_P(6);
+	if (ARR_NDIM(array) != 1 || array_contains_nulls(array))
+		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+						errmsg("names must be a one-dimensional array without nulls")));
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &n_names);
+	names = palloc_array(char *, n_names);
+	for (int i = 0; i < n_names; i++)
+		names[i] = TextDatumGetCString(values[i]);
+
+	lack = lack_here(text_to_cstring(PG_GETARG_TEXT_PP(3)), text_to_cstring(PG_GETARG_TEXT_PP(4)),
+					 PG_ARGISNULL(5) ? 0 : PG_GETARG_INT64(5), names, n_names);
+	if (lack == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(lack));
+}
+
+/* ------------------------------------------------------------------
+ * Where the statement is issued
+ * ------------------------------------------------------------------
+ */
+
+static char *
+names_as_text(List *names)
+{
+	Datum *values = palloc_array(Datum, list_length(names));
+	ListCell *lc;
+	int n = 0;
+
+	foreach (lc, names)
+		values[n++] = CStringGetTextDatum((char *) lfirst(lc));
+	return OidOutputFunctionCall(
+		F_ARRAY_OUT, PointerGetDatum(construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT)));
+}
+
+/* What one member answers; NULL: it lacks nothing, or does not answer. */
+static char *
+ask_member(PaxosMember *m, const char *const *params, int n_params, px_usec deadline)
+{
+	char *error = NULL;
+	char *lack = NULL;
+	px_usec now = paxos_now_us();
+	PaxosConn *conn;
+	PGresult *result;
+
+	if (now >= deadline)
+		return NULL;
+	conn = paxos_conn_open_as(m->conninfo, CHECK_APPLICATION_NAME,
+							  Min(paxos_connect_timeout_ms, (int) ((deadline - now) / 1000)), false,
+							  &error);
+	if (conn == NULL)
+	{
+		ereport(DEBUG1, (errmsg_internal("member \"%s\" was not asked: %s", m->name, error)));
+		return NULL;
+	}
+	now = Min(paxos_now_us(), deadline);
+	result =
+		paxos_conn_exec(conn,
+						"SELECT paxos.check_statement($1::pg_catalog.uuid, $2::int, $3::int, "
+						"$4, $5, $6::bigint, $7::text[])",
+						n_params, params, 0,
+						Min(paxos_connect_timeout_ms, (int) ((deadline - now) / 1000)), &error);
+	if (result != NULL && PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1)
+	{
+		if (!PQgetisnull(result, 0, 0))
+			lack = pstrdup(PQgetvalue(result, 0, 0));
+	}
+	else
+		ereport(DEBUG1, (errmsg_internal("member \"%s\" did not answer: %s", m->name,
+										 result ? PQresultErrorMessage(result) : error)));
+	PQclear(result);
+	paxos_conn_close(conn);
+	return lack;
+}
+
+/*
+ * One after the other, each for at most paxos.connect_timeout.  A server that is
+ * down refuses at once; a machine that is silent takes its time.  All together
+ * get the time that a silent minority takes, and one member more: as long as the
+ * statement can be chosen at all, everybody who is there is asked.
+ */
+void
+paxos_ddl_ask_members(const char *schema, const char *owner, int64 table_id, List *names)
+{
+	List *members = paxos_node_members();
+	char *first_lack = NULL;
+	char *first_name = NULL;
+	StringInfoData more;
+	pg_uuid_t cluster;
+	px_node self;
+	const char *params[7];
+	px_usec deadline;
+	ListCell *lc;
+
+	LWLockAcquire(paxos_identity_lock, LW_SHARED);
+	cluster = paxos_shared->cluster_id;
+	self = paxos_shared->node_id;
+	LWLockRelease(paxos_identity_lock);
+
+	params[0] = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&cluster)));
+	params[1] = psprintf("%d", PAXOS_PROTOCOL_VERSION);
+	params[2] = psprintf("%d", self);
+	params[3] = schema;
+	params[4] = owner;
+	params[5] = table_id == 0 ? NULL : psprintf(INT64_FORMAT, table_id);
+	params[6] = names_as_text(names);
+
+	initStringInfo(&more);
+	deadline = paxos_now_us() +
+			   (px_usec) paxos_connect_timeout_ms * 1000 * ((list_length(members) - 1) / 2 + 1);
+	foreach (lc, members)
+	{
+		PaxosMember *m = lfirst(lc);
+		char *lack = m->node == self ? NULL : ask_member(m, params, lengthof(params), deadline);
+
+		if (lack == NULL)
+			continue;
+		if (first_lack == NULL)
+		{
+			first_lack = lack;
+			first_name = m->name;
+		}
+		else
+			appendStringInfo(&more, "\nNor can node \"%s\": %s.", m->name, lack);
+	}
+
+	if (first_lack != NULL)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("node \"%s\" could not carry out the statement: %s", first_name, first_lack),
+			 errdetail("Nothing has been sent.%s", more.data),
+			 errhint(
+				 "Roles, schemas, grants and ordinary relations are each server's own: create there what is missing, or rename what is in the way.")));
+}
