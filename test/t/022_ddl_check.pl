@@ -98,6 +98,16 @@ for my $n ($c->nodes)
 }
 pass('no connection is left');
 
+# Full: it takes no further connection of that role.
+$n1->sql("CREATE SCHEMA crowd");
+$n2->sql("CREATE SCHEMA crowd");
+$n3->sql("ALTER ROLE node CONNECTION LIMIT 0");
+$n1->sql("CREATE TABLE crowd.t (id int PRIMARY KEY) USING paxos");
+$n3->poll_sql("SELECT stuck AND stuck_why LIKE '%schema \"crowd\" does not exist%' FROM paxos.status");
+pass('a node that takes no further connection is not asked');
+$n3->sql("ALTER ROLE node CONNECTION LIMIT -1; CREATE SCHEMA crowd");
+$c->same_everywhere("SELECT count(*) FROM crowd.t", 'and follows when it has what it lacked');
+
 # Silent: the machine answers, no process does.
 my ($silent) = grep { $_ != $n1 && $_ != $c->leader } $c->nodes;
 $silent->sigstop;
