@@ -41,7 +41,8 @@
  *	 promised, truncated, longest_lease_us and the stream's number are as in the
  *	 copy, and an Accept finds its stream and position unmoved: only its own
  *	 backend, this one, could have moved it by a heartbeat or closed it.
- * - learn and fetched only raise chosen: fewer entries would be written, not more.
+ * - learn, news and fetched only raise chosen: fewer entries would be written, not
+ *	 more.
  * - closed and hand-over only take reasons to refuse a Prepare away, or do not
  *	 touch one.
  * - A heartbeat could add one: it grants a lease.  The leader would count a lease
@@ -868,6 +869,25 @@ accept_lightly(const px_accept *m, px_usec now, px_accepted *reply)
 }
 
 /*
+ * Under load chosen travels with the next slots' values: told at once, it lets
+ * the sessions go on that wait for the slots before, a flush earlier.
+ */
+static void
+hear_news(const px_accept *m)
+{
+	px_acceptor before;
+	px_acceptor after;
+
+	LWLockAcquire(paxos_acceptor_lock, LW_EXCLUSIVE);
+	before = paxos_shared->acceptor;
+	px_acceptor_news(&paxos_shared->acceptor, m, my_owner);
+	after = paxos_shared->acceptor;
+	LWLockRelease(paxos_acceptor_lock);
+
+	wake_for_change(&before, &after);
+}
+
+/*
  * Tell the proposer that the leader is being heard although nothing is
  * published until the flush is done: a slow disk must not look like a dead
  * leader.  Only for the open stream's own backend, the single writer.
@@ -969,6 +989,7 @@ paxos_sql_accept(PG_FUNCTION_ARGS)
 		return accepted_row(&reply);
 	}
 
+	hear_news(&m);
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	mark_busy(&m, now);
 	paxos_acceptor_lock_acquire();

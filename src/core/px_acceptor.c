@@ -258,6 +258,30 @@ grant_lease(px_acceptor *a, const px_accept *m, px_usec now, px_acceptor_todo *t
 	a->lease_readable = readable;
 }
 
+/* Keep the newest answer to this node's requests for a read index. */
+static void
+take_read_answer(px_acceptor *a, const px_accept *m)
+{
+	if (m->read.seq != 0 &&
+		(m->read.incarnation > a->read.incarnation ||
+		 (m->read.incarnation == a->read.incarnation && m->read.seq > a->read.seq)))
+		a->read = m->read;
+}
+
+/*
+ * Chosen speaks of slots that were received before this message, and a read
+ * index of none in particular: neither depends on the message's own values.
+ */
+void
+px_acceptor_news(px_acceptor *a, const px_accept *m, uint64_t owner)
+{
+	if (!a->open || m->ballot != a->promised || m->stream != a->stream || owner != a->owner)
+		return;
+	a->told_chosen = px_max64(a->told_chosen, m->chosen);
+	advance_chosen(a);
+	take_read_answer(a, m);
+}
+
 void
 px_acceptor_accept(px_acceptor *a, const px_accept *m, uint64_t owner, px_usec now, px_slot applied,
 				   px_slot durable, px_acceptor_todo *todo, px_accepted *reply)
@@ -299,10 +323,7 @@ px_acceptor_accept(px_acceptor *a, const px_accept *m, uint64_t owner, px_usec n
 		grant_lease(a, m, now, todo);
 		a->heard_at = now;
 		a->truncatable = m->truncatable;
-		if (m->read.seq != 0 &&
-			(m->read.incarnation > a->read.incarnation ||
-			 (m->read.incarnation == a->read.incarnation && m->read.seq > a->read.seq)))
-			a->read = m->read;
+		take_read_answer(a, m);
 	}
 	reply->promised = a->promised;
 	reply->first = a->first;

@@ -102,6 +102,14 @@ extern void px_acceptor_accept(px_acceptor *a, const px_accept *m, uint64_t owne
 							   px_slot applied, px_slot durable, px_acceptor_todo *todo,
 							   px_accepted *reply);
 
+/*
+ * What an Accept of the open stream tells about slots received before it:
+ * chosen, and the answer to a read-index request.  May be run at receipt, on the
+ * shared value, before the message's own values are made durable: sessions that
+ * wait for those slots need not wait for that flush.  Anything else is ignored.
+ */
+extern void px_acceptor_news(px_acceptor *a, const px_accept *m, uint64_t owner);
+
 /* True if taken: the sender's ballot is the one promised and of the open stream. */
 extern bool px_acceptor_handover(px_acceptor *a, const px_handover *m, px_node self, px_usec now);
 

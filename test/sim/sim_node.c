@@ -445,6 +445,16 @@ lock_request(sim_node *n, sim_job_kind kind, sim_conn *c, sim_msg *m)
 	run_job(n);
 }
 
+/* At receipt, while other transitions may be in the middle of their flush. */
+static void
+hear_news(sim_node *n, sim_conn *c, sim_msg *m)
+{
+	px_acceptor before = n->acceptor;
+
+	px_acceptor_news(&n->acceptor, &m->u.accept, c->id);
+	acceptor_changed(n, &before);
+}
+
 /*
  * A heartbeat that makes nothing durable needs no lock.  False: it must go the
  * long way.
@@ -552,6 +562,7 @@ backend(sim_node *n, sim_conn *c)
 					n->acceptor.promised == m->u.accept.ballot &&
 					n->acceptor.stream == m->u.accept.stream)
 					n->accept_busy = c->id;
+				hear_news(n, c, m);
 				c->busy = true;
 				lock_request(n, J_STREAM, c, m);
 				break;

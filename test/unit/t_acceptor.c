@@ -266,6 +266,38 @@ test_learn(void)
 	is(a.chosen, 2, "for what was received");
 }
 
+/* What an Accept tells of former slots may be heard before its values are stored. */
+static void
+test_news(void)
+{
+	px_accept m = {0};
+
+	fresh();
+	prepare_on(B(5, 1), 2, 0, 0, 11);
+	accept_on(B(5, 1), 2, 1, 2, 0, 11);
+	m.from = 1;
+	m.ballot = B(5, 1);
+	m.stream = 2;
+	m.first = 3;
+	m.n_values = 1;
+	m.chosen = 9;
+	m.read.incarnation = 1;
+	m.read.seq = 4;
+	px_acceptor_news(&a, &m, 12);
+	is(a.chosen, 0, "not from another connection");
+	m.stream = 1;
+	px_acceptor_news(&a, &m, 11);
+	is(a.chosen, 0, "nor of another stream");
+	m.stream = 2;
+	m.ballot = B(4, 1);
+	px_acceptor_news(&a, &m, 11);
+	ok(a.chosen == 0 && a.read.seq == 0, "nor of another ballot");
+	m.ballot = B(5, 1);
+	px_acceptor_news(&a, &m, 11);
+	is(a.chosen, 2, "chosen is heard for what was received before, and not beyond");
+	ok(a.read.seq == 4 && a.next == 3, "and a read answer; the position does not move");
+}
+
 static void
 test_lease(void)
 {
@@ -464,6 +496,7 @@ run_tests(void)
 	test_reopening();
 	test_closed();
 	test_learn();
+	test_news();
 	test_lease();
 	test_lease_exact();
 	test_restart();
