@@ -259,7 +259,7 @@ rel_info(Relation rel)
 
 	MemoryContextSwitchTo(old);
 
-	/* Good for now, because the table is locked; but not to be kept if an
+	/* Good as long as the table is locked; but not to be kept if an
 	 * invalidation arrived meanwhile. */
 	info->valid = !info->struck;
 	return info;
