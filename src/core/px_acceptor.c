@@ -393,9 +393,3 @@ px_acceptor_gap(const px_acceptor *a, px_slot *from, px_slot *to)
 	*to = below;
 	return true;
 }
-
-bool
-px_acceptor_leased(const px_acceptor *a, px_ballot ballot, px_usec now)
-{
-	return leased_to_other(a, px_ballot_node(ballot), now);
-}

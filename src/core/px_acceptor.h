@@ -140,7 +140,4 @@ extern void px_acceptor_truncate(px_acceptor *a, px_slot truncated);
  */
 extern bool px_acceptor_gap(const px_acceptor *a, px_slot *from, px_slot *to);
 
-/* Is a lease of another leader than 'ballot' alive? */
-extern bool px_acceptor_leased(const px_acceptor *a, px_ballot ballot, px_usec now);
-
 #endif /* PX_ACCEPTOR_H */
