@@ -43,6 +43,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/reloptions.h"
 #include "access/sysattr.h"
 #include "access/table.h"
@@ -877,6 +878,7 @@ check_owner(Oid table)
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(table));
 }
 
+/* The number the cluster knows a table by, which the caller has locked. */
 static int64
 table_id_of(Oid table)
 {
@@ -905,12 +907,12 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 	IndexStmt *copy;
 	Trial trial;
 	volatile bool again = false;
-	Oid nsp = get_rel_namespace(table);
-	char *schema = get_namespace_name(nsp);
-	char *table_name = get_rel_name(table);
+	Relation rel;
+	Oid nsp;
+	char *schema;
+	char *table_name;
 	char *index_name;
 	char clone[NAMEDATALEN];
-	HeapTuple tuple;
 	Oid owner;
 	int64 table_id;
 
@@ -919,6 +921,16 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 	if (stmt->tableSpace != NULL)
 		not_supported("a tablespace", "Tablespaces are local to a node.");
 	begin_statement(u, "CREATE INDEX on a consensus-backed table");
+
+	/* Locked while it is looked at: somebody else's DROP may be applied at any
+	 * moment, and what was looked up before it would no longer be there. */
+	rel = try_relation_open(table, AccessShareLock);
+	if (rel == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("relation \"%s\" does not exist", stmt->relation->relname)));
+	nsp = RelationGetNamespace(rel);
+	schema = get_namespace_name(nsp);
+	table_name = pstrdup(RelationGetRelationName(rel));
 	check_owner(table);
 	refuse_kv(table, "CREATE INDEX");
 
@@ -930,15 +942,12 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 							errmsg("relation \"%s\" already exists", stmt->idxname)));
 		ereport(NOTICE, (errcode(ERRCODE_DUPLICATE_TABLE),
 						 errmsg("relation \"%s\" already exists, skipping", stmt->idxname)));
+		relation_close(rel, AccessShareLock);
 		return;
 	}
 	index_name = stmt->idxname ? stmt->idxname : choose_index_name(table, stmt);
-
-	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", table);
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
+	owner = rel->rd_rel->relowner;
+	relation_close(rel, AccessShareLock);
 	op.owner = GetUserNameFromId(owner, false);
 
 	/* It is carried out as the owner, who may have less than a superuser who
@@ -1063,9 +1072,10 @@ paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt)
 	foreach (lc, stmt->objects)
 	{
 		RangeVar *rv = makeRangeVarFromNameList(lfirst(lc));
-		Oid relid = RangeVarGetRelid(rv, NoLock, true);
+		Oid relid = RangeVarGetRelid(rv, AccessShareLock, true);
 		char *schema;
 
+		/* Locked while it is looked at, as above. */
 		if (!OidIsValid(relid))
 		{
 			if (!stmt->missing_ok)
@@ -1081,6 +1091,7 @@ paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt)
 		appendStringInfo(&sql, "%s%s", op.n_tables > 0 ? ", " : "",
 						 quote_qualified_identifier(schema, get_rel_name(relid)));
 		op.table_ids[op.n_tables++] = table_id_of(relid);
+		UnlockRelationOid(relid, AccessShareLock);
 	}
 	if (u->qc)
 		SetQueryCompletion(u->qc, CMDTAG_DROP_TABLE, 0);
@@ -1091,6 +1102,34 @@ paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt)
 		return;
 	op.sql = sql.data;
 	submit_ddl(&op);
+}
+
+/*
+ * An index by name, and its table, both locked ACCESS SHARE, the table first as
+ * everywhere.  Either may go before it is locked; then the name is looked up anew,
+ * which ends: the next look finds another index or says that there is none.
+ */
+static Oid
+lock_index(RangeVar *rv, Oid *index)
+{
+	for (;;)
+	{
+		Oid table;
+
+		*index = RangeVarGetRelid(rv, NoLock, false);
+		table = IndexGetRelation(*index, true);
+		if (OidIsValid(table))
+		{
+			LockRelationOid(table, AccessShareLock);
+			LockRelationOid(*index, AccessShareLock);
+			if (IndexGetRelation(*index, true) == table)
+				return table;
+			UnlockRelationOid(*index, AccessShareLock);
+			UnlockRelationOid(table, AccessShareLock);
+		}
+		CHECK_FOR_INTERRUPTS();
+		AcceptInvalidationMessages();
+	}
 }
 
 void
@@ -1109,8 +1148,7 @@ paxos_ddl_drop_index(PaxosUtility *u, DropStmt *stmt)
 	begin_statement(u, "DROP INDEX on a consensus-backed table");
 
 	rv = makeRangeVarFromNameList(linitial(stmt->objects));
-	index = RangeVarGetRelid(rv, NoLock, false);
-	table = IndexGetRelation(index, false);
+	table = lock_index(rv, &index);
 	check_may_drop(index, OBJECT_INDEX);
 	refuse_kv(table, "DROP INDEX");
 	if (OidIsValid(get_index_constraint(index)))
@@ -1130,6 +1168,8 @@ paxos_ddl_drop_index(PaxosUtility *u, DropStmt *stmt)
 	op.table_ids = &table_id;
 	op.sql = psprintf("DROP INDEX %s%s", stmt->missing_ok ? "IF EXISTS " : "",
 					  quote_qualified_identifier(op.schema, get_rel_name(index)));
+	UnlockRelationOid(index, AccessShareLock);
+	UnlockRelationOid(table, AccessShareLock);
 	if (u->qc)
 		SetQueryCompletion(u->qc, CMDTAG_DROP_INDEX, 0);
 	submit_ddl(&op);
