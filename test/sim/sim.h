@@ -19,6 +19,7 @@
  *	sim_check.c		the canonical history and the facts of protocol.md § 11
  *	sim_fault.c		scenarios: what goes wrong when, and the end phase
  *	sim_main.c		arguments, sets of seeds, replay, coverage
+ *	sim_minimise.c	a failing run made shorter
  */
 #ifndef SIM_H
 #define SIM_H
@@ -32,12 +33,16 @@
 #include "px_invariants.h"
 #include "px_trace.h"
 
+#define SIM_DEFAULT_STEPS 40000
 #define SIM_MAX_NODES 7
 #define SIM_MAX_SESSIONS 24 /* on one node */
 #define SIM_KEYS 5
 #define SIM_MAX_CONNS 65536 /* in one run */
 #define SIM_RING 40         /* trace lines kept per node */
 #define SIM_LINE 320
+#define SIM_DRIFT_PPM 24000 /* the allowed drift, of every clock */
+#define SIM_END_PPM 150000  /* above it nothing need come to an end */
+#define SIM_FAULT_LINES 64  /* faults listed when a run fails */
 #define SIM_MS 1000ULL
 #define SIM_SEC 1000000ULL
 
@@ -48,7 +53,108 @@ typedef struct sim_blob
 	uint64_t hash;
 	uint32_t id; /* in order of first sight: fit for traces */
 	px_bytes bytes;
+	bool well_formed; /* as a value: 'view' is what px_value_open said */
+	px_value_view view;
 } sim_blob;
+
+/* ---- coverage ----
+ *
+ * Those that begin with "crash:" are the boundaries at which FAULT_crash_at
+ * kills a server, from cov_prepare_written to cov_half_update.
+ */
+
+#define SIM_COVERAGE(X)                                                          \
+	X(cov_promise_ballots, "promise with entries of several ballots")            \
+	X(cov_promise_chosen, "promise with an entry marked chosen")                 \
+	X(cov_recovered, "value proposed again in a higher ballot")                  \
+	X(cov_replaced, "accepted value replaced by another of a higher ballot")     \
+	X(cov_gap_filled, "gap filled by fetch")                                     \
+	X(cov_fetch_replaced, "fetched entry replaced a stale one")                  \
+	X(cov_snapshot, "snapshot loaded")                                           \
+	X(cov_truncated, "log truncated")                                            \
+	X(cov_duplicate, "duplicate origin batch skipped")                           \
+	X(cov_gap_skip, "origin batch skipped as a gap")                             \
+	X(cov_stale_incarnation, "origin batch of an older incarnation skipped")     \
+	X(cov_resend, "origin batches sent again")                                   \
+	X(cov_settled_never, "numbered command settled: never took effect")          \
+	X(cov_settled_unknown, "numbered command settled: outcome unknown")          \
+	X(cov_empty_batch, "empty first batch of an incarnation")                    \
+	X(cov_timeout_unknown, "session gave up: unknown")                           \
+	X(cov_timeout_never, "session gave up: never sent")                          \
+	X(cov_prevote_lease, "PreVote refused by a lease")                           \
+	X(cov_prevote_truncated, "PreVote refused by truncation")                    \
+	X(cov_refused_ballot, "Prepare refused by a higher promise")                 \
+	X(cov_refused_lease, "Prepare refused by a lease")                           \
+	X(cov_refused_restart, "Prepare refused after a restart")                    \
+	X(cov_accept_ballot, "Accept refused by a higher promise")                   \
+	X(cov_accept_stream, "Accept refused: not the open stream")                  \
+	X(cov_late_promise, "promise after leadership was won")                      \
+	X(cov_reopened, "stream opened again in one ballot")                         \
+	X(cov_paged, "promise that did not hold the whole log")                      \
+	X(cov_catching_up, "candidate caught up before its Prepare")                 \
+	X(cov_handover_sent, "hand-over sent")                                       \
+	X(cov_handover_used, "Prepare with a hand-over promised")                    \
+	X(cov_step_down, "step down by a higher ballot")                             \
+	X(cov_step_down_alone, "leader stepped down without a majority")             \
+	X(cov_reset_peer, "proposer cut a silent peer")                              \
+	X(cov_window_full, "window full")                                            \
+	X(cov_window_deep, "more than 32 slots in flight")                           \
+	X(cov_outbox_full, "no room for another own batch")                          \
+	X(cov_read_leader, "linearizable read at the leader")                        \
+	X(cov_read_follower, "linearizable read at a follower")                      \
+	X(cov_read_restarted, "read request repeated by a new proposer life")        \
+	X(cov_stream_closed, "leader's stream closed, lease ended early")            \
+	X(cov_stale_closed, "closing of a stream no longer open ignored")            \
+	X(cov_lease_readable, "readable lease granted")                              \
+	X(cov_crash_kept, "crash kept an unflushed transaction")                     \
+	X(cov_crash_lost, "crash lost an unflushed transaction")                     \
+	X(cov_crash_accept, "crash in the middle of an acceptor's flush")            \
+	X(cov_applied_fell, "crash took applied back")                               \
+	X(cov_answer_lost, "answer lost after the far side acted")                   \
+	X(cov_half_open, "message sent into a half-open connection")                 \
+	X(cov_leader_life_ended, "leading proposer process killed alone")            \
+	X(cov_note_in_flush, "acceptor changed by others during a flush")            \
+	X(cov_light_waits, "heartbeat that waited for a Prepare being made durable") \
+	X(cov_retimed, "timing settings changed within a life")                      \
+	X(cov_learner_member, "cluster with a non-voting learner")                   \
+	X(cov_all_crashed, "all servers crashed at once")                            \
+	X(cov_duel, "elections provoked on all nodes at once")                       \
+	X(cov_promise_three, "promise with entries of three ballots or more")        \
+	X(cov_beyond, "clocks beyond the allowed drift")                             \
+	X(cov_tail, "message that took much longer than others")                     \
+	X(cov_not_answered, "backend ended between a flush and its answer")          \
+	X(cov_backend_stream, "backend that owned the open stream ended alone")      \
+	X(cov_flush_failed, "failed flush ended the server")                         \
+	X(cov_prepare_written, "crash: promise written, not flushed")                \
+	X(cov_prepare_flushed, "crash: promise durable, not answered")               \
+	X(cov_accept_written, "crash: values written, not flushed")                  \
+	X(cov_accept_flushed, "crash: values durable, not answered")                 \
+	X(cov_answered, "crash: just answered")                                      \
+	X(cov_fetch_flushed, "crash: fetched entries durable, not applied")          \
+	X(cov_snapshot_flushed, "crash: snapshot durable")                           \
+	X(cov_truncate_flushed, "crash: truncation durable")                         \
+	X(cov_incarnation_flushed, "crash: incarnation durable, not used")           \
+	X(cov_applied, "crash: applied, nobody told")                                \
+	X(cov_delivered, "crash: results just handed out")                           \
+	X(cov_handed_over, "crash: hand-over just sent")                             \
+	X(cov_half_update, "proposer killed between two actions of an update")
+
+typedef enum sim_coverage
+{
+#define X(name, text) name,
+	SIM_COVERAGE(X)
+#undef X
+	N_COVERAGE
+} sim_coverage;
+
+extern const char *const sim_coverage_text[N_COVERAGE];
+extern uint64_t sim_covered[N_COVERAGE];
+
+static inline void
+cover(sim_coverage c)
+{
+	sim_covered[c]++;
+}
 
 /* ---- the replicated state machine ---- */
 
@@ -232,6 +338,7 @@ typedef struct sim_conn
 	sim_fifo back;     /* under way to near */
 	sim_fifo inbox;    /* arrived, the backend has not read it */
 	bool busy;         /* the backend works on a message */
+	bool doomed;       /* the backend ends when its transaction is over */
 	bool closing;      /* the far end has seen the end, after inbox */
 	sim_msg *question; /* what the backend works on */
 	sim_msg *answer;   /* to be sent when the backend is done */
@@ -292,11 +399,12 @@ typedef struct sim_waiter
 typedef struct sim_node
 {
 	px_node id;
-	bool up;       /* the server runs */
-	uint64_t boot; /* server starts */
-	px_usec offset_us;
-	px_usec wall_offset_us; /* wall clocks differ by seconds */
-	int64_t ppm;
+	bool up;                /* the server runs */
+	uint64_t boot;          /* server starts */
+	px_usec clock_us;       /* what its clock showed ... */
+	px_usec clock_at;       /* ... at this world time, when its rate last changed */
+	int64_t ppm;            /* its rate: so much too fast */
+	int64_t wall_offset_us; /* wall clocks differ by seconds, and are set */
 	px_usec paused_until;
 	px_usec proposer_until; /* stalled */
 	px_usec learner_until;
@@ -304,6 +412,9 @@ typedef struct sim_node
 	bool no_vote;
 	px_usec flush_us;
 	px_usec slow_disk_until;
+	int slow_disk_times;
+	bool flush_fails;   /* the next one */
+	sim_coverage armed; /* boundary at which its server is killed */
 
 	/* disk */
 	sim_image visible;
@@ -437,81 +548,13 @@ typedef struct sim_event
 	sim_conn *conn;
 } sim_event;
 
-/* ---- coverage ---- */
-
-#define SIM_COVERAGE(X)                                                          \
-	X(cov_promise_ballots, "promise with entries of several ballots")            \
-	X(cov_promise_chosen, "promise with an entry marked chosen")                 \
-	X(cov_recovered, "value proposed again in a higher ballot")                  \
-	X(cov_replaced, "accepted value replaced by another of a higher ballot")     \
-	X(cov_gap_filled, "gap filled by fetch")                                     \
-	X(cov_fetch_replaced, "fetched entry replaced a stale one")                  \
-	X(cov_snapshot, "snapshot loaded")                                           \
-	X(cov_truncated, "log truncated")                                            \
-	X(cov_duplicate, "duplicate origin batch skipped")                           \
-	X(cov_gap_skip, "origin batch skipped as a gap")                             \
-	X(cov_stale_incarnation, "origin batch of an older incarnation skipped")     \
-	X(cov_resend, "origin batches sent again")                                   \
-	X(cov_settled_never, "numbered command settled: never took effect")          \
-	X(cov_settled_unknown, "numbered command settled: outcome unknown")          \
-	X(cov_empty_batch, "empty first batch of an incarnation")                    \
-	X(cov_timeout_unknown, "session gave up: unknown")                           \
-	X(cov_timeout_never, "session gave up: never sent")                          \
-	X(cov_prevote_lease, "PreVote refused by a lease")                           \
-	X(cov_prevote_truncated, "PreVote refused by truncation")                    \
-	X(cov_refused_ballot, "Prepare refused by a higher promise")                 \
-	X(cov_refused_lease, "Prepare refused by a lease")                           \
-	X(cov_refused_restart, "Prepare refused after a restart")                    \
-	X(cov_accept_ballot, "Accept refused by a higher promise")                   \
-	X(cov_accept_stream, "Accept refused: not the open stream")                  \
-	X(cov_late_promise, "promise after leadership was won")                      \
-	X(cov_reopened, "stream opened again in one ballot")                         \
-	X(cov_paged, "promise that did not hold the whole log")                      \
-	X(cov_catching_up, "candidate caught up before its Prepare")                 \
-	X(cov_handover_sent, "hand-over sent")                                       \
-	X(cov_handover_used, "Prepare with a hand-over promised")                    \
-	X(cov_step_down, "step down by a higher ballot")                             \
-	X(cov_step_down_alone, "leader stepped down without a majority")             \
-	X(cov_reset_peer, "proposer cut a silent peer")                              \
-	X(cov_window_full, "window full")                                            \
-	X(cov_window_deep, "more than 32 slots in flight")                           \
-	X(cov_outbox_full, "no room for another own batch")                          \
-	X(cov_read_leader, "linearizable read at the leader")                        \
-	X(cov_read_follower, "linearizable read at a follower")                      \
-	X(cov_read_restarted, "read request repeated by a new proposer life")        \
-	X(cov_stream_closed, "leader's stream closed, lease ended early")            \
-	X(cov_stale_closed, "closing of a stream no longer open ignored")            \
-	X(cov_lease_readable, "readable lease granted")                              \
-	X(cov_crash_kept, "crash kept an unflushed transaction")                     \
-	X(cov_crash_lost, "crash lost an unflushed transaction")                     \
-	X(cov_crash_accept, "crash in the middle of an acceptor's flush")            \
-	X(cov_applied_fell, "crash took applied back")                               \
-	X(cov_answer_lost, "answer lost after the far side acted")                   \
-	X(cov_half_open, "message sent into a half-open connection")                 \
-	X(cov_leader_life_ended, "leading proposer process killed alone")            \
-	X(cov_note_in_flush, "acceptor changed by others during a flush")            \
-	X(cov_light_waits, "heartbeat that waited for a Prepare being made durable") \
-	X(cov_retimed, "timing settings changed within a life")                      \
-	X(cov_learner_member, "cluster with a non-voting learner")                   \
-	X(cov_all_crashed, "all servers crashed at once")                            \
-	X(cov_duel, "elections provoked on all nodes at once")
-
-typedef enum sim_coverage
+/* When an event is due, and which of W->events it is. */
+typedef struct sim_due
 {
-#define X(name, text) name,
-	SIM_COVERAGE(X)
-#undef X
-	N_COVERAGE
-} sim_coverage;
-
-extern const char *const sim_coverage_text[N_COVERAGE];
-extern uint64_t sim_covered[N_COVERAGE];
-
-static inline void
-cover(sim_coverage c)
-{
-	sim_covered[c]++;
-}
+	px_usec at;
+	uint64_t order;
+	uint32_t event;
+} sim_due;
 
 /* ---- the world ---- */
 
@@ -544,12 +587,99 @@ typedef enum sim_phase
 	PHASE_END
 } sim_phase;
 
-typedef struct sim_weights
+/*
+ * What can go wrong, one occurrence at a time.  A name here is a name for
+ * --without; each occurrence has an index for --drop.
+ */
+#define SIM_FAULTS(X)                                                    \
+	X(cut, "a connection cut")                                           \
+	X(cut_node, "all connections of a node cut")                         \
+	X(lose_answers, "a connection cut, all questions arrive, no answer") \
+	X(kill_backend, "an acceptor backend ended alone")                   \
+	X(crash, "a server killed")                                          \
+	X(crash_leader, "the leader's server killed")                        \
+	X(crash_many, "several servers killed at once")                      \
+	X(crash_at, "a server killed at a boundary")                         \
+	X(flush_fails, "a flush fails")                                      \
+	X(kill_proposer, "a proposer killed alone")                          \
+	X(kill_all_proposers, "all proposers killed at once")                \
+	X(retime, "timing settings changed")                                 \
+	X(learner_stall, "a learner stalled")                                \
+	X(learner_restart, "a learner killed alone")                         \
+	X(pause, "a server paused")                                          \
+	X(pause_many, "several servers paused")                              \
+	X(proposer_stall, "a proposer stalled")                              \
+	X(one_way, "a link blocked in one direction")                        \
+	X(two_way, "a link blocked: a partition that is not transitive")     \
+	X(split, "a partition into two sides")                               \
+	X(ring, "each node sees a majority, no two the same")                \
+	X(bridge, "two sides, and one node that sees both")                  \
+	X(isolate_leader, "the leader cut off")                              \
+	X(flap, "a partition that comes and goes")                           \
+	X(swizzle, "links blocked one by one and restored in another order") \
+	X(slow_link, "a slow link")                                          \
+	X(slow_node, "all links of a node slow")                             \
+	X(slow_disk, "a slow disk")                                          \
+	X(slow_disks, "all disks slow")                                      \
+	X(clock_rate, "a clock that changes its rate")                       \
+	X(clock_jump, "a clock that jumps ahead (beyond what leases allow)") \
+	X(wall_jump, "a wall clock set")                                     \
+	X(transfer, "a hand-over asked for")                                 \
+	X(no_vote, "a node that may not vote for a while")                   \
+	X(stuck, "a leader whose learner is stuck")
+
+typedef enum sim_fault
 {
-	int cut, cut_node, crash, crash_leader, crash_many, kill_proposer, kill_all_proposers, retime,
-		learner_stall, learner_restart, pause, proposer_stall, one_way, two_way, split,
-		isolate_leader, slow_disk, transfer, no_vote, stuck;
-} sim_weights;
+#define X(name, text) FAULT_##name,
+	SIM_FAULTS(X)
+#undef X
+	N_FAULTS
+} sim_fault;
+
+/*
+ * What goes on all the time, or not, each with a probability (in thousandths)
+ * of its own in every run.  Names for --without, too.
+ */
+#define SIM_AMBIENT(X)                                                \
+	X(tails, "messages that take much longer than others")            \
+	X(lost_calls, "fetches and their answers lost")                   \
+	X(late_ticks, "timers that go off late")                          \
+	X(slow_flushes, "single flushes that take long")                  \
+	X(bursts, "several faults at one moment")                         \
+	X(crash_again, "a server that crashes again as soon as it is up") \
+	X(quiet_crash, "crashes that nobody is told of")
+
+typedef enum sim_ambient
+{
+#define X(name, text) AMBIENT_##name,
+	SIM_AMBIENT(X)
+#undef X
+	N_AMBIENT
+} sim_ambient;
+
+#define SIM_MAX_DROPS 16384
+
+/* A run: a seed and what is left out of it (sim_minimise.c). */
+typedef struct sim_options
+{
+	uint64_t seed;
+	int nodes; /* 0: as the seed says */
+	uint64_t steps;
+	int sessions; /* of one node, at most; 0: as the seed says */
+	bool no_fault[N_FAULTS];
+	bool no_ambient[N_AMBIENT];
+	uint8_t dropped[SIM_MAX_DROPS / 8]; /* occurrences, by index */
+} sim_options;
+
+static inline bool
+sim_dropped(const sim_options *o, uint32_t occurrence)
+{
+	return occurrence < SIM_MAX_DROPS && (o->dropped[occurrence / 8] & (1 << occurrence % 8)) != 0;
+}
+
+extern const char *const sim_fault_name[N_FAULTS];
+extern const char *const sim_ambient_name[N_AMBIENT];
+extern uint64_t sim_faults[N_FAULTS]; /* how often each happened */
 
 typedef struct sim_world
 {
@@ -565,7 +695,10 @@ typedef struct sim_world
 	sim_node nodes[SIM_MAX_NODES + 1]; /* [id]; 0 unused */
 
 	/* heap */
-	sim_event *heap;
+	sim_due *heap;
+	sim_event *events;
+	uint32_t *free_events;
+	uint32_t n_free;
 	size_t n_heap;
 	size_t cap_heap;
 	uint64_t order;
@@ -573,6 +706,9 @@ typedef struct sim_world
 	/* network */
 	px_usec latency_us;
 	px_usec jitter_us;
+	px_usec tail_us;
+	px_usec slow_until[SIM_MAX_NODES + 1][SIM_MAX_NODES + 1];
+	int slow_times[SIM_MAX_NODES + 1][SIM_MAX_NODES + 1];
 	int blocked[SIM_MAX_NODES + 1][SIM_MAX_NODES + 1]; /* [from][to], a count */
 	uint64_t n_conns;
 	sim_conn **conns;
@@ -587,9 +723,24 @@ typedef struct sim_world
 	uint16_t max_pad;
 	bool truncating;
 	px_usec election_us;
+	int64_t max_ppm;  /* of any clock */
+	bool leases_hold; /* clocks keep to the allowed drift.  If not, all must
+						* hold but what is read under a lease */
 
 	/* faults */
-	sim_weights weights;
+	const sim_options *options;
+	int weights[N_FAULTS];
+	int ambient[N_AMBIENT];
+	uint64_t fault_rng;   /* of the setup; each occurrence has its own */
+	uint32_t n_faults;    /* occurrences, those left out included */
+	uint32_t faults_done; /* not left out */
+	uint32_t fault_counts[N_FAULTS];
+	struct
+	{
+		px_usec at;
+		uint32_t index;
+		sim_fault kind;
+	} fault_lines[SIM_FAULT_LINES];
 	px_usec fault_every_us;
 	px_usec chaos_ends;
 	uint64_t fault_gen;
@@ -628,6 +779,7 @@ typedef struct sim_world
 	bool ring;  /* keep the last lines */
 	jmp_buf failed;
 	char fact[1024];
+	const char *fact_format; /* the same check failed if this is the same */
 } sim_world;
 
 extern sim_world *W;
@@ -647,6 +799,7 @@ extern void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2
 extern void sim_trace(sim_node *n, const char *format, ...) __attribute__((format(printf, 2, 3)));
 extern void sim_world_free(void);
 extern px_usec sim_clock(const sim_node *n);
+extern void sim_set_clock(sim_node *n, px_usec ahead, int64_t ppm);
 extern px_usec sim_when(const sim_node *n, px_usec local);
 
 #define TRACE(n, ...)                    \
@@ -661,6 +814,7 @@ extern sim_msg *net_msg(sim_msg_kind kind);
 extern void net_send(sim_conn *c, sim_msg *m);
 extern void net_reply(sim_conn *c, sim_msg *m);
 extern void net_cut(sim_conn *c, px_usec near_delay, px_usec far_delay);
+extern void net_lose_answers(sim_conn *c, px_usec near_delay, px_usec far_delay);
 extern void net_arrive(const sim_event *e, bool out);
 extern sim_conn *net_connect(sim_node *from, sim_node *to, bool forward);
 extern bool net_reachable(px_node from, px_node to);
@@ -694,6 +848,8 @@ extern void node_dispatch(const sim_event *e);
 extern void node_crash(sim_node *n, bool quiet);
 extern void node_kill_proposer(sim_node *n);
 extern void node_restart_learner(sim_node *n);
+extern void node_kill_backend(sim_node *n, sim_conn *c);
+extern void node_boundary(sim_node *n, sim_coverage boundary);
 extern void node_start_server(sim_node *n);
 extern void node_start_proposer(sim_node *n);
 extern void node_transfer(sim_node *n, px_node to);
@@ -717,10 +873,42 @@ extern void check_acceptor(sim_node *n, const px_acceptor *before);
 extern sim_command *check_command(uint64_t id);
 
 /* sim_fault.c */
-extern void fault_setup(uint64_t seed, int nodes, uint64_t steps);
+extern void fault_setup(const sim_options *options);
+extern void fault_crash(sim_node *n);
+extern void fault_crash_soon(sim_node *n);
+extern void fault_kill_proposer(sim_node *n);
 extern void fault_now(const sim_event *e);
 extern void fault_heal(const sim_event *e);
 extern void fault_end(void);
 extern bool fault_done(void);
+
+/* sim_main.c */
+typedef struct sim_run
+{
+	bool ok;
+	uint64_t step;
+	px_usec at;
+	char fact[1024];
+	const char *fact_format;
+	bool in_end_phase;
+	uint32_t n_faults;
+	uint32_t faults_done;
+	uint32_t fault_counts[N_FAULTS];
+	uint32_t fault_index[SIM_FAULT_LINES];
+	int n_sessions;
+	px_slot slots;
+	uint64_t commands;
+	uint64_t acknowledged;
+	uint64_t reads;
+	px_usec took_us;
+	px_usec leader_took_us;
+	px_usec election_us;
+} sim_run;
+
+extern void sim_run_once(const sim_options *o, bool trace, bool ring, sim_run *out);
+extern void sim_print_command(const sim_options *o, const char *what);
+
+/* sim_minimise.c */
+extern bool sim_minimise(const sim_options *from);
 
 #endif /* SIM_H */

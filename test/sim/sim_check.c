@@ -104,7 +104,6 @@ check_proposed(sim_node *n, px_ballot ballot, px_slot slot, sim_blob *value)
 {
 	sim_canon *c = canon(slot);
 	sim_vote *v;
-	px_value_view view;
 
 	if (px_ballot_node(ballot) != n->id)
 		sim_fail("node %u proposes in ballot %s, which is not its own", n->id, bal(ballot));
@@ -116,7 +115,7 @@ check_proposed(sim_node *n, px_ballot ballot, px_slot slot, sim_blob *value)
 						 (unsigned long long) slot);
 			return;
 		}
-	if (!px_value_open(value->bytes, &view))
+	if (!value->well_formed)
 		sim_fail("node %u proposes a malformed value for slot %llu", n->id,
 				 (unsigned long long) slot);
 	if (c->chosen != NULL && ballot > c->chosen_ballot && c->chosen != value)
@@ -365,6 +364,17 @@ check_leads(sim_node *n, px_ballot ballot)
 	lead(n, ballot, "led");
 }
 
+/*
+ * What a leader may at most use of a readable lease, in world time after it was
+ * granted: the drift taken off it (a twentieth) covers two clocks that are each
+ * SIM_DRIFT_PPM off.
+ */
+static px_usec
+usable(px_usec lease_us)
+{
+	return lease_us - lease_us * 26 / 1000;
+}
+
 /* An answer leaves node n: is all that it says durable? */
 void
 check_promise(sim_node *n, const px_promise *r, const sim_msg *question)
@@ -378,7 +388,7 @@ check_promise(sim_node *n, const px_promise *r, const sim_msg *question)
 	if (r->refusal == PX_REFUSED_NOT && question->u.prepare.handover != 0 &&
 		question->u.prepare.handover == n->lease_ballot)
 		n->lease_until = 0; /* its holder has given it up */
-	if (r->refusal == PX_REFUSED_NOT && n->lease_until > question->received_at &&
+	if (W->leases_hold && r->refusal == PX_REFUSED_NOT && n->lease_until > question->received_at &&
 		px_ballot_node(r->ballot) != px_ballot_node(n->lease_ballot))
 		sim_fail("node %u promises %s while the readable lease it granted to %s stands (§ 9)",
 				 n->id, bal(r->ballot), bal(n->lease_ballot));
@@ -397,8 +407,7 @@ check_answer(sim_node *n, const px_accepted *r, const sim_msg *question)
 	else if (r->lease_readable)
 	{
 		n->lease_ballot = r->ballot;
-		n->lease_until =
-			px_max64(n->lease_until, question->received_at + r->lease_us - r->lease_us / 50);
+		n->lease_until = px_max64(n->lease_until, question->received_at + usable(r->lease_us));
 	}
 	for (px_slot s = r->first; s < r->next; s++)
 	{

@@ -101,20 +101,20 @@ execute(sim_tables *t, uint64_t id, uint8_t op, uint8_t key, uint64_t a1, uint64
 void
 client_apply(sim_tables *t, px_slot slot, sim_blob *value, sim_sink sink, void *arg)
 {
-	px_value_view v;
+	const px_value_view *v = &value->view;
 	px_batch_view b;
 	uint32_t pos = 0;
 
 	if (slot != t->applied + 1)
 		sim_fail("slot %llu applied after slot %llu", (unsigned long long) slot,
 				 (unsigned long long) t->applied);
-	if (!px_value_open(value->bytes, &v))
+	if (!value->well_formed)
 		sim_fail("slot %llu holds a malformed value", (unsigned long long) slot);
 	t->digest = mix(t->digest, slot);
-	t->log_time_us = px_max64(t->log_time_us, v.log_time_us);
+	t->log_time_us = px_max64(t->log_time_us, v->log_time_us);
 	t->digest = mix(t->digest, t->log_time_us);
-	if (v.kind == PX_VALUE_BATCHES)
-		while (px_value_next_batch(&v, &pos, &b))
+	if (v->kind == PX_VALUE_BATCHES)
+		while (px_value_next_batch(v, &pos, &b))
 		{
 			px_origin old = px_origins_get(&t->origins, b.origin);
 			px_verdict verdict = px_origins_judge(&t->origins, b.origin, b.incarnation, b.sequence);

@@ -2,8 +2,9 @@
  * sim_main.c
  *	  Arguments, sets of seeds, replay of a failing one, coverage.
  *
- *	sim --seed N [--nodes N] [--steps N] [--trace]
- *	sim --seeds FROM..TO [--file FILE] [--coverage] [--stop at the first failure]
+ *	sim --seed N [--trace] [--minimise]		and what is left out: --nodes, --steps,
+ *											--sessions, --without, --drop, --only
+ *	sim --seeds FROM..TO [--every N] [--file FILE] [--coverage] [--stop]
  *
  * A run that fails is run again at once with the trace kept (a seed gives the
  * same run every time), so that ordinary runs pay nothing for traces.
@@ -12,31 +13,39 @@
 
 #include "sim.h"
 
-#define DEFAULT_STEPS 40000
-
-typedef struct outcome
-{
-	bool ok;
-	uint64_t step;
-	px_usec at;
-	char fact[1024];
-	px_slot slots;
-	uint64_t commands;
-	uint64_t acknowledged;
-	uint64_t reads;
-	px_usec took_us;
-	px_usec leader_took_us;
-	px_usec election_us;
-} outcome;
-
 static uint64_t totals[6];
 static uint64_t worst_end_tenths;
 static uint64_t worst_leader_tenths;
 static uint64_t worst_end_seed;
 static uint64_t worst_leader_seed;
 
+/* What happened last, on every node, and the faults. */
 static void
-run(uint64_t seed, int nodes, uint64_t steps, bool trace, bool ring, outcome *out)
+show_end(void)
+{
+	for (int i = 1; i <= W->n_nodes; i++)
+	{
+		sim_node *n = &W->nodes[i];
+		uint64_t first = n->n_ring > SIM_RING ? n->n_ring - SIM_RING : 0;
+
+		printf("--- node %d, last lines (step, ms) ---\n", i);
+		for (uint64_t j = first; j < n->n_ring; j++)
+			printf("%s\n", n->ring[j % SIM_RING]);
+	}
+	if (W->faults_done <= SIM_FAULT_LINES)
+	{
+		printf("--- faults (ms, index) ---\n");
+		for (uint32_t i = 0; i < W->faults_done; i++)
+			printf("%10llu.%03llu  %5u %s\n", (unsigned long long) (W->fault_lines[i].at / 1000),
+				   (unsigned long long) (W->fault_lines[i].at % 1000), W->fault_lines[i].index,
+				   sim_fault_name[W->fault_lines[i].kind]);
+	}
+	else
+		printf("--- %u faults ---\n", W->faults_done);
+}
+
+void
+sim_run_once(const sim_options *o, bool trace, bool ring, sim_run *out)
 {
 	sim_event e;
 
@@ -48,7 +57,7 @@ run(uint64_t seed, int nodes, uint64_t steps, bool trace, bool ring, outcome *ou
 	W->ring = ring;
 	if (setjmp(W->failed) == 0)
 	{
-		fault_setup(seed, nodes, steps);
+		fault_setup(o);
 		for (;;)
 		{
 			if (!sim_next(&e))
@@ -75,19 +84,19 @@ run(uint64_t seed, int nodes, uint64_t steps, bool trace, bool ring, outcome *ou
 	{
 		out->ok = false;
 		memcpy(out->fact, W->fact, sizeof(out->fact));
+		out->fact_format = W->fact_format;
 		if (ring)
-			for (int i = 1; i <= W->n_nodes; i++)
-			{
-				sim_node *n = &W->nodes[i];
-				uint64_t first = n->n_ring > SIM_RING ? n->n_ring - SIM_RING : 0;
-
-				printf("--- node %d, last lines (step, ms) ---\n", i);
-				for (uint64_t j = first; j < n->n_ring; j++)
-					printf("%s\n", n->ring[j % SIM_RING]);
-			}
+			show_end();
 	}
 	out->step = W->step;
 	out->at = W->now;
+	out->n_faults = W->n_faults;
+	out->in_end_phase = W->phase == PHASE_END;
+	out->faults_done = W->faults_done;
+	memcpy(out->fault_counts, W->fault_counts, sizeof(out->fault_counts));
+	for (uint32_t i = 0; i < W->faults_done && i < SIM_FAULT_LINES; i++)
+		out->fault_index[i] = W->fault_lines[i].index;
+	out->n_sessions = W->n_sessions;
 	out->slots = W->prefix;
 	out->commands = W->n_commands;
 	out->acknowledged = W->n_acknowledged;
@@ -98,55 +107,93 @@ run(uint64_t seed, int nodes, uint64_t steps, bool trace, bool ring, outcome *ou
 	sim_world_free();
 }
 
-static bool
-one(uint64_t seed, int nodes, uint64_t steps, bool trace)
+/* The command line of a run. */
+void
+sim_print_command(const sim_options *o, const char *what)
 {
-	outcome o;
+	const char *separator = " --without ";
+	bool only;
+
+	printf("%s: ./sim --seed %llu", what, (unsigned long long) o->seed);
+	if (o->nodes != 0)
+		printf(" --nodes %d", o->nodes);
+	if (o->steps != SIM_DEFAULT_STEPS)
+		printf(" --steps %llu", (unsigned long long) o->steps);
+	if (o->sessions != 0)
+		printf(" --sessions %d", o->sessions);
+	for (int i = 0; i < N_FAULTS + N_AMBIENT; i++)
+		if (i < N_FAULTS ? o->no_fault[i] : o->no_ambient[i - N_FAULTS])
+		{
+			printf("%s%s", separator,
+				   i < N_FAULTS ? sim_fault_name[i] : sim_ambient_name[i - N_FAULTS]);
+			separator = ",";
+		}
+	only = (o->dropped[SIM_MAX_DROPS / 8 - 1] & 0x80) != 0;
+	separator = only ? " --only " : " --drop ";
+	for (uint32_t i = 1; i < SIM_MAX_DROPS; i++)
+		if (sim_dropped(o, i) != only)
+		{
+			uint32_t to = i;
+
+			while (to + 1 < SIM_MAX_DROPS && sim_dropped(o, to + 1) != only)
+				to++;
+			printf("%s%u", separator, i);
+			if (to > i)
+				printf("-%u", to);
+			separator = ",";
+			i = to;
+		}
+	printf("%s\n", strcmp(what, "replay") == 0 ? " --trace" : " --minimise");
+}
+
+static bool
+one(const sim_options *o, bool trace)
+{
+	sim_run r;
 	uint64_t tenths;
 
-	run(seed, nodes, steps, trace, false, &o);
+	sim_run_once(o, trace, false, &r);
 	totals[0]++;
-	totals[1] += o.step;
-	totals[2] += o.slots;
-	totals[3] += o.commands;
-	totals[4] += o.acknowledged;
-	totals[5] += o.reads;
-	if (o.ok)
+	totals[1] += r.step;
+	totals[2] += r.slots;
+	totals[3] += r.commands;
+	totals[4] += r.acknowledged;
+	totals[5] += r.reads;
+	if (r.ok)
 	{
-		tenths = o.took_us * 10 / o.election_us;
+		tenths = r.took_us * 10 / r.election_us;
 		if (tenths > worst_end_tenths)
 		{
 			worst_end_tenths = tenths;
-			worst_end_seed = seed;
+			worst_end_seed = o->seed;
 		}
-		tenths = o.leader_took_us * 10 / o.election_us;
+		tenths = r.leader_took_us * 10 / r.election_us;
 		if (tenths > worst_leader_tenths)
 		{
 			worst_leader_tenths = tenths;
-			worst_leader_seed = seed;
+			worst_leader_seed = o->seed;
 		}
 		return true;
 	}
 	if (!trace)
 	{
-		outcome again;
+		sim_run again;
 		uint64_t keep[N_COVERAGE];
+		uint64_t keep_faults[N_FAULTS];
 
 		memcpy(keep, sim_covered, sizeof(keep));
-		run(seed, nodes, steps, false, true, &again);
+		memcpy(keep_faults, sim_faults, sizeof(keep_faults));
+		sim_run_once(o, false, true, &again);
 		memcpy(sim_covered, keep, sizeof(keep));
-		if (again.ok || again.step != o.step || strcmp(again.fact, o.fact) != 0)
+		memcpy(sim_faults, keep_faults, sizeof(keep_faults));
+		if (again.ok || again.step != r.step || strcmp(again.fact, r.fact) != 0)
 			printf("THE SECOND RUN DIFFERS: the simulator is not deterministic\n");
 	}
-	printf("FAILED seed %llu at step %llu (%llu.%03llu ms): %s\n", (unsigned long long) seed,
-		   (unsigned long long) o.step, (unsigned long long) (o.at / 1000),
-		   (unsigned long long) (o.at % 1000), o.fact);
-	printf("replay: ./sim --seed %llu", (unsigned long long) seed);
-	if (nodes != 0)
-		printf(" --nodes %d", nodes);
-	if (steps != DEFAULT_STEPS)
-		printf(" --steps %llu", (unsigned long long) steps);
-	printf(" --trace\n");
+	printf("FAILED seed %llu at step %llu (%llu.%03llu ms): %s\n", (unsigned long long) o->seed,
+		   (unsigned long long) r.step, (unsigned long long) (r.at / 1000),
+		   (unsigned long long) (r.at % 1000), r.fact);
+	sim_print_command(o, "replay");
+	sim_print_command(o, "shorten");
 	fflush(stdout);
 	return false;
 }
@@ -154,10 +201,12 @@ one(uint64_t seed, int nodes, uint64_t steps, bool trace)
 static void
 usage(void)
 {
-	fprintf(stderr,
-			"usage: sim --seed N | --seeds FROM..TO | --file FILE ...\n"
-			"           [--nodes 1..%d] [--steps N] [--trace] [--coverage] [--quiet] [--stop]\n",
-			SIM_MAX_NODES);
+	fprintf(
+		stderr,
+		"usage: sim --seed N | --seeds FROM..TO | --file FILE ...\n"
+		"           [--nodes 1..%d] [--steps N] [--sessions N] [--without KIND,...] [--drop|--only N,N-N,...]\n"
+		"           [--trace] [--minimise] [--coverage] [--quiet] [--stop] [--every N]\n",
+		SIM_MAX_NODES);
 	exit(2);
 }
 
@@ -171,15 +220,87 @@ number(const char *s, char **end)
 	return v;
 }
 
+static void
+without(sim_options *o, const char *list)
+{
+	while (*list != '\0')
+	{
+		size_t len = strcspn(list, ",");
+		bool known = false;
+
+		for (int i = 0; i < N_FAULTS + N_AMBIENT; i++)
+		{
+			const char *name = i < N_FAULTS ? sim_fault_name[i] : sim_ambient_name[i - N_FAULTS];
+
+			if (strlen(name) != len || strncmp(name, list, len) != 0)
+				continue;
+			known = true;
+			if (i < N_FAULTS)
+				o->no_fault[i] = true;
+			else
+				o->no_ambient[i - N_FAULTS] = true;
+		}
+		if (!known)
+		{
+			fprintf(stderr, "sim: no fault is called %.*s\n", (int) len, list);
+			exit(2);
+		}
+		list += len + (list[len] == ',');
+	}
+}
+
+static void
+drop(sim_options *o, const char *list, bool only)
+{
+	if (only)
+		memset(o->dropped, 0xff, sizeof(o->dropped));
+	while (*list != '\0')
+	{
+		char *end;
+		uint64_t from = number(list, &end);
+		uint64_t to = *end == '-' ? number(end + 1, &end) : from;
+
+		for (uint64_t i = from; i <= to && i < SIM_MAX_DROPS; i++)
+			if (only)
+				o->dropped[i / 8] &= (uint8_t) ~(1 << i % 8);
+			else
+				o->dropped[i / 8] |= (uint8_t) (1 << i % 8);
+		if (*end != '\0' && *end != ',')
+			usage();
+		list = end + (*end == ',');
+	}
+}
+
+static int
+show_coverage(void)
+{
+	int missing = 0;
+
+	for (int i = 0; i < N_COVERAGE; i++)
+	{
+		printf("%10llu  %s\n", (unsigned long long) sim_covered[i], sim_coverage_text[i]);
+		if (sim_covered[i] == 0)
+			missing++;
+	}
+	for (int i = 0; i < N_FAULTS; i++)
+	{
+		printf("%10llu  fault %s\n", (unsigned long long) sim_faults[i], sim_fault_name[i]);
+		if (sim_faults[i] == 0)
+			missing++;
+	}
+	return missing;
+}
+
 int
 main(int argc, char **argv)
 {
-	int nodes = 0;
-	uint64_t steps = DEFAULT_STEPS;
+	sim_options o = {.steps = SIM_DEFAULT_STEPS};
 	bool trace = false;
 	bool coverage = false;
 	bool quiet = false;
 	bool stop = false;
+	bool minimise = false;
+	uint64_t every = 1;
 	uint64_t failures = 0;
 	char *end;
 
@@ -193,27 +314,46 @@ main(int argc, char **argv)
 			quiet = true;
 		else if (strcmp(argv[i], "--stop") == 0)
 			stop = true;
+		else if (strcmp(argv[i], "--minimise") == 0)
+			minimise = true;
 		else if (i + 1 >= argc)
 			usage();
 		else if (strcmp(argv[i], "--nodes") == 0)
 		{
-			nodes = (int) number(argv[++i], &end);
-			if (nodes < 1 || nodes > SIM_MAX_NODES)
+			o.nodes = (int) number(argv[++i], &end);
+			if (o.nodes < 1 || o.nodes > SIM_MAX_NODES)
 				usage();
 		}
 		else if (strcmp(argv[i], "--steps") == 0)
-			steps = number(argv[++i], &end);
+			o.steps = number(argv[++i], &end);
+		else if (strcmp(argv[i], "--sessions") == 0)
+			o.sessions = (int) number(argv[++i], &end);
+		else if (strcmp(argv[i], "--every") == 0)
+		{
+			every = number(argv[++i], &end);
+			if (every == 0)
+				usage();
+		}
+		else if (strcmp(argv[i], "--without") == 0)
+			without(&o, argv[++i]);
+		else if (strcmp(argv[i], "--drop") == 0)
+			drop(&o, argv[++i], false);
+		else if (strcmp(argv[i], "--only") == 0)
+			drop(&o, argv[++i], true);
 		else if (strcmp(argv[i], "--seed") == 0 || strcmp(argv[i], "--seeds") == 0 ||
 				 strcmp(argv[i], "--file") == 0)
 			i++;
 		else
 			usage();
 	}
-	for (int i = 1; i < argc && !(stop && failures > 0); i++)
+	for (int i = 1; i + 1 < argc && !(stop && failures > 0); i++)
 	{
 		if (strcmp(argv[i], "--seed") == 0)
 		{
-			if (!one(number(argv[++i], &end), nodes, steps, trace))
+			o.seed = number(argv[++i], &end);
+			if (minimise)
+				return sim_minimise(&o) ? 1 : 0;
+			if (!one(&o, trace))
 				failures++;
 		}
 		else if (strcmp(argv[i], "--seeds") == 0)
@@ -224,8 +364,8 @@ main(int argc, char **argv)
 			if (strncmp(end, "..", 2) != 0)
 				usage();
 			to = number(end + 2, &end);
-			for (uint64_t s = from; s <= to && !(stop && failures > 0); s++)
-				if (!one(s, nodes, steps, trace))
+			for (o.seed = from; o.seed <= to && !(stop && failures > 0); o.seed += every)
+				if (!one(&o, trace))
 					failures++;
 		}
 		else if (strcmp(argv[i], "--file") == 0)
@@ -241,18 +381,19 @@ main(int argc, char **argv)
 			/* lines: seed [nodes [steps]] [# why] */
 			while (fgets(line, sizeof(line), f) != NULL)
 			{
-				unsigned long long s = 0, st = DEFAULT_STEPS;
-				int nn = 0;
+				unsigned long long s = 0, st = SIM_DEFAULT_STEPS;
+				sim_options kept = o;
 
-				if (line[0] == '#' || sscanf(line, "%llu %d %llu", &s, &nn, &st) < 1)
+				kept.nodes = 0;
+				if (line[0] == '#' || sscanf(line, "%llu %d %llu", &s, &kept.nodes, &st) < 1)
 					continue;
-				if (!one(s, nn, st, trace))
+				kept.seed = s;
+				kept.steps = st;
+				if (!one(&kept, trace))
 					failures++;
 			}
 			fclose(f);
 		}
-		else if (strcmp(argv[i], "--nodes") == 0 || strcmp(argv[i], "--steps") == 0)
-			i++;
 	}
 	if (totals[0] == 0)
 		usage();
@@ -270,14 +411,8 @@ main(int argc, char **argv)
 			   (unsigned long long) worst_end_tenths % 10, (unsigned long long) worst_end_seed);
 	if (coverage)
 	{
-		int missing = 0;
+		int missing = show_coverage();
 
-		for (int i = 0; i < N_COVERAGE; i++)
-		{
-			printf("%10llu  %s\n", (unsigned long long) sim_covered[i], sim_coverage_text[i]);
-			if (sim_covered[i] == 0)
-				missing++;
-		}
 		if (missing > 0)
 		{
 			printf("FAILED: %d situations were never reached\n", missing);

@@ -73,8 +73,15 @@ net_delay(px_node from, px_node to)
 	px_usec base = from == to ? 20 : W->latency_us;
 	px_usec d = base + rnd_below(W->jitter_us + 1) / (from == to ? 4 : 1);
 
-	if (W->phase == PHASE_CHAOS && chance(4))
-		d += rnd_log(SIM_MS, 400 * SIM_MS); /* a retransmission */
+	if (W->phase != PHASE_CHAOS)
+		return d;
+	if (W->slow_until[from][to] > W->now)
+		d *= (px_usec) W->slow_times[from][to];
+	if (chance(W->ambient[AMBIENT_tails]))
+	{
+		d += rnd_log(SIM_MS, W->tail_us); /* a retransmission, or many */
+		cover(cov_tail);
+	}
 	return d;
 }
 
@@ -144,27 +151,17 @@ net_reply(sim_conn *c, sim_msg *m)
 	sim_at(at, E_ARRIVE_BACK, P_PROPOSER, c->near)->conn = c;
 }
 
-/*
- * Nothing more gets through, but a random part of what is under way.  Each
- * end notices after its delay.
- */
-void
-net_cut(sim_conn *c, px_usec near_delay, px_usec far_delay)
+/* Nothing more gets through, but so much of what is under way. */
+static void
+cut(sim_conn *c, int keep_out, int keep_back, px_usec near_delay, px_usec far_delay)
 {
 	sim_event *e;
 
-	if (c->cut)
-		return;
 	c->cut = true;
-	fifo_keep(&c->out, (int) rnd_below((uint64_t) c->out.n + 1));
-	if (c->back.n > 0)
-	{
-		int keep = (int) rnd_below((uint64_t) c->back.n + 1);
-
-		if (keep < c->back.n)
-			cover(cov_answer_lost);
-		fifo_keep(&c->back, keep);
-	}
+	fifo_keep(&c->out, keep_out);
+	if (keep_back < c->back.n)
+		cover(cov_answer_lost);
+	fifo_keep(&c->back, keep_back);
 	if (c->near_open)
 	{
 		e = sim_at(px_max64(W->now + near_delay, c->back.last_arrival), E_DOWN, P_PROPOSER,
@@ -176,6 +173,28 @@ net_cut(sim_conn *c, px_usec near_delay, px_usec far_delay)
 		e = sim_at(px_max64(W->now + far_delay, c->out.last_arrival), E_CLOSED, P_SERVER, c->far);
 		e->conn = c;
 	}
+}
+
+/* A random part of what is under way arrives.  Each end notices after its delay. */
+void
+net_cut(sim_conn *c, px_usec near_delay, px_usec far_delay)
+{
+	int keep_out;
+	int keep_back;
+
+	if (c->cut)
+		return;
+	keep_out = (int) rnd_below((uint64_t) c->out.n + 1);
+	keep_back = c->back.n > 0 ? (int) rnd_below((uint64_t) c->back.n + 1) : 0;
+	cut(c, keep_out, keep_back, near_delay, far_delay);
+}
+
+/* All that is under way to the far end is worked on there; no answer comes back. */
+void
+net_lose_answers(sim_conn *c, px_usec near_delay, px_usec far_delay)
+{
+	if (!c->cut)
+		cut(c, c->out.n, 0, near_delay, far_delay);
 }
 
 /*
@@ -226,7 +245,8 @@ net_rpc(px_node from, px_node to, sim_msg *m)
 {
 	sim_event *e;
 
-	if (W->blocked[from][to] > 0 || (W->phase == PHASE_CHAOS && chance(15)))
+	if (W->blocked[from][to] > 0 ||
+		(W->phase == PHASE_CHAOS && chance(W->ambient[AMBIENT_lost_calls])))
 		return;
 	e = sim_at(W->now + net_delay(from, to), E_RPC, m->kind == M_FETCH ? P_SERVER : P_LEARNER, to);
 	e->msg = m;

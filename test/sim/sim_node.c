@@ -32,8 +32,26 @@ flush_time(sim_node *n)
 	px_usec t = rnd_between(n->flush_us / 2 + 1, n->flush_us * 2);
 
 	if (n->slow_disk_until > W->now)
-		t *= 40;
+		t *= (px_usec) n->slow_disk_times;
+	if (W->phase == PHASE_CHAOS && chance(W->ambient[AMBIENT_slow_flushes]))
+		t += rnd_log(SIM_MS, 2 * W->election_us);
 	return t;
+}
+
+/*
+ * The node is at a boundary: something is durable, or said, and what should
+ * follow has not happened.  If a fault waits for just this, the server is
+ * killed before anything else happens.
+ */
+void
+node_boundary(sim_node *n, sim_coverage boundary)
+{
+	if (n->armed != boundary)
+		return;
+	n->armed = N_COVERAGE;
+	cover(boundary);
+	TRACE(n, "node %u is killed: %s", n->id, sim_coverage_text[boundary]);
+	fault_crash_soon(n);
 }
 
 /* ---- waking ---- */
@@ -215,13 +233,22 @@ job_done(sim_node *n)
 	publish(n);
 	n->preparing = false;
 	if (kind == J_STREAM)
+	{
+		node_boundary(n, n->job_msg->kind == M_PREPARE ? cov_prepare_flushed : cov_accept_flushed);
 		answer_soon(n, n->job_conn);
+	}
 	if (kind == J_TRUNCATE)
+	{
+		node_boundary(n, cov_truncate_flushed);
 		n->truncate_waiting = false;
+	}
+	if (kind == J_FETCHED)
+		node_boundary(n, cov_fetch_flushed);
 	if (kind == J_SNAPSHOT)
 	{
 		px_origin o = px_origins_get(&n->visible.tables.origins, n->id);
 
+		node_boundary(n, cov_snapshot_flushed);
 		for (int i = 0; i < W->n_sessions; i++)
 		{
 			sim_session *s = &n->sessions[i];
@@ -249,6 +276,8 @@ job_commit(sim_node *n, sim_wal *w)
 	w->held = true;
 	n->job_wal = w;
 	n->job_lsn = disk_commit(n, w);
+	if (n->job == J_STREAM)
+		node_boundary(n, n->job_msg->kind == M_PREPARE ? cov_prepare_written : cov_accept_written);
 	e = sim_at(W->now + flush_time(n), E_FLUSHED, P_SERVER, n->id);
 	e->life = n->boot;
 	e->a = n->job_lsn;
@@ -282,7 +311,8 @@ read_entries(sim_node *n, const px_prepare *q, sim_msg *answer)
 {
 	px_promise *r = &answer->u.promise;
 	px_slot w = q->w;
-	px_ballot seen = 0;
+	px_ballot seen[3] = {0};
+	int n_seen = 0;
 
 	answer->entries = sim_alloc(PX_MAX_WINDOW * sizeof(px_entry));
 	r->entries = answer->entries;
@@ -295,9 +325,9 @@ read_entries(sim_node *n, const px_prepare *q, sim_msg *answer)
 
 		if (cell->value == NULL)
 			continue;
-		if (seen != 0 && seen != cell->ballot)
-			cover(cov_promise_ballots);
-		seen = cell->ballot;
+		if (n_seen < 3 && (n_seen < 1 || seen[0] != cell->ballot) &&
+			(n_seen < 2 || seen[1] != cell->ballot))
+			seen[n_seen++] = cell->ballot;
 		if (cell->chosen)
 			cover(cov_promise_chosen);
 		e->slot = s;
@@ -306,6 +336,10 @@ read_entries(sim_node *n, const px_prepare *q, sim_msg *answer)
 		e->value = cell->value->bytes;
 		r->n_entries++;
 	}
+	if (n_seen >= 2)
+		cover(cov_promise_ballots);
+	if (n_seen >= 3)
+		cover(cov_promise_three);
 	if (n->visible.last > w + PX_MAX_WINDOW)
 		cover(cov_paged);
 	if (q->handover != 0)
@@ -509,6 +543,40 @@ close_far(sim_node *n, sim_conn *c)
 		cover(cov_stale_closed);
 }
 
+/*
+ * The backend of one connection ends, as by pg_terminate_backend(): at once
+ * when it reads or waits for the lock; when its transaction is over, and
+ * without an answer, when it is in the middle of one.  Its stream and its lease
+ * end as the connection's do.
+ */
+void
+node_kill_backend(sim_node *n, sim_conn *c)
+{
+	if (!n->up || !c->far_open)
+		return;
+	TRACE(n, "node %u backend of connection %llu from %u ends", n->id, (unsigned long long) c->id,
+		  c->near);
+	if (n->lock_held && n->job_conn == c)
+	{
+		c->doomed = true;
+		return;
+	}
+	for (int i = 0; i < n->n_waiters; i++)
+		if (n->waiters[i].conn == c)
+		{
+			n->waiters[i] = n->waiters[--n->n_waiters];
+			break;
+		}
+	if (c->answer != NULL && c->busy)
+		cover(cov_not_answered);
+	if (n->accept_busy == c->id)
+		n->accept_busy = 0;
+	if (n->acceptor.open && n->acceptor.owner == c->id)
+		cover(cov_backend_stream);
+	close_far(n, c);
+	net_cut(c, rnd_log(50, 20 * SIM_MS), 0);
+}
+
 static void
 backend(sim_node *n, sim_conn *c)
 {
@@ -598,6 +666,14 @@ answered(sim_node *n, sim_conn *c)
 	if (!c->far_open)
 		return;
 	c->busy = false;
+	if (c->doomed)
+	{
+		cover(cov_not_answered);
+		c->busy = true; /* counted once */
+		c->answer = NULL;
+		node_kill_backend(n, c);
+		return;
+	}
 	if (c->answer != NULL)
 	{
 		TRACE(n, "node %u backend -> %u: %s", n->id, c->near,
@@ -608,6 +684,7 @@ answered(sim_node *n, sim_conn *c)
 			check_answer(n, &c->answer->u.accepted, c->question);
 		net_reply(c, c->answer);
 		c->answer = NULL;
+		node_boundary(n, cov_answered);
 	}
 	backend(n, c);
 }
@@ -720,6 +797,7 @@ carry_out(sim_node *n, const px_action *a)
 			m = net_msg(M_HANDOVER);
 			m->u.handover = a->u.handover;
 			send_stream(n, a->to, m);
+			node_boundary(n, cov_handed_over);
 			break;
 		case PX_DO_SEND_FORWARD:
 			send_forward(n, a);
@@ -776,7 +854,7 @@ schedule_tick(sim_node *n, px_usec wake_at)
 		return;
 	n->tick_at = wake_at;
 	at = sim_when(n, wake_at) + rnd_below(200);
-	if (W->phase == PHASE_CHAOS && chance(10))
+	if (W->phase == PHASE_CHAOS && chance(W->ambient[AMBIENT_late_ticks]))
 		at += rnd_log(SIM_MS, 50 * SIM_MS);
 	e = sim_at(at, E_TICK, P_PROPOSER, n->id);
 	e->life = n->life;
@@ -792,8 +870,10 @@ prop_event(sim_node *n, px_event *ev)
 	char text[PX_TRACE_BYTES];
 	int n_actions;
 
+	if (!n->proposer_up)
+		return; /* it was killed within this very event */
 	ev->now = sim_clock(n);
-	ev->wall_us = W->now + n->wall_offset_us;
+	ev->wall_us = (uint64_t) ((int64_t) W->now + n->wall_offset_us);
 	px_proposer_look(n->proposer, &v1);
 	if (W->trace || W->ring)
 		sim_trace(n, "%s", px_trace_event(text, sizeof(text), n->id, ev));
@@ -815,6 +895,14 @@ prop_event(sim_node *n, px_event *ev)
 		if (W->trace || W->ring)
 			sim_trace(n, "%s", px_trace_action(text, sizeof(text), n->id, &up.actions[i]));
 		carry_out(n, &up.actions[i]);
+		if (n->armed == cov_half_update && n_actions - i > 1 && chance(300))
+		{
+			/* the process ends here; what it told its own node stays told */
+			n->armed = N_COVERAGE;
+			cover(cov_half_update);
+			fault_kill_proposer(n);
+			return;
+		}
 	}
 	schedule_tick(n, up.wake_at);
 
@@ -842,8 +930,11 @@ one_batch(sim_node *n, bool even_if_empty)
 {
 	px_event ev;
 	uint64_t sequence = 0;
-	px_batch_writer *w = px_proposer_batch(n->proposer, &sequence);
+	px_batch_writer *w;
 
+	if (!n->proposer_up)
+		return;
+	w = px_proposer_batch(n->proposer, &sequence);
 	if (!client_fill(n, w, n->params.incarnation, sequence))
 	{
 		if (!even_if_empty)
@@ -858,7 +949,7 @@ one_batch(sim_node *n, bool even_if_empty)
 static void
 drain(sim_node *n)
 {
-	while (client_queued(n))
+	while (n->proposer_up && client_queued(n))
 	{
 		if (!px_proposer_batch_room(n->proposer))
 		{
@@ -1032,6 +1123,7 @@ proposer_ready(sim_node *n, uint64_t lsn, uint64_t incarnation)
 	disk_flush(n, lsn);
 	n->proposer_starting = false;
 	n->proposer_up = true;
+	node_boundary(n, cov_incarnation_flushed);
 	if (incarnation <= n->max_incarnation)
 		sim_fail("node %u uses incarnation %llu for two lives (§ 1)", n->id,
 				 (unsigned long long) incarnation);
@@ -1072,7 +1164,7 @@ proposer_ready(sim_node *n, uint64_t lsn, uint64_t incarnation)
 		}
 	TRACE(n, "node %u proposer starts, incarnation %llu", n->id, (unsigned long long) incarnation);
 	tell_local(n);
-	if (!px_proposer_batch_room(n->proposer))
+	if (n->proposer_up && !px_proposer_batch_room(n->proposer))
 		sim_fail("node %u: a new proposer has no room for a batch", n->id);
 	one_batch(n, true);
 	n->read_signal = read_wanted(n);
@@ -1171,6 +1263,7 @@ apply_some(sim_node *n)
 	TRACE(n, "node %u applied %llu", n->id, (unsigned long long) upto);
 	disk_commit(n, w);
 	disk_show(n, w);
+	node_boundary(n, cov_applied);
 	if (!n->deliver_scheduled)
 	{
 		n->deliver_scheduled = true;
@@ -1265,6 +1358,8 @@ deliver(sim_node *n)
 
 		client_outcome(n, &o);
 	}
+	if (count > 0)
+		node_boundary(n, cov_delivered);
 	client_reads_ready(n);
 	node_wake(n);
 }
@@ -1372,6 +1467,7 @@ node_init(sim_node *n, px_node id)
 {
 	memset(n, 0, sizeof(*n));
 	n->id = id;
+	n->armed = N_COVERAGE;
 	disk_cell(&n->visible, 1);
 	disk_cell(&n->durable, 1);
 }
@@ -1386,7 +1482,10 @@ node_start_server(sim_node *n)
 	n->up = true;
 	n->boot++;
 	if (n->boot > 1 && chance(300))
-		n->offset_us = rnd_between(SIM_SEC, 1000000 * SIM_SEC) - W->now;
+	{
+		n->clock_us = rnd_between(SIM_SEC, 1000000 * SIM_SEC);
+		n->clock_at = W->now;
+	}
 	n->lock_held = false;
 	n->job = J_NONE;
 	n->job_conn = NULL;
@@ -1470,6 +1569,19 @@ node_transfer(sim_node *n, px_node to)
 
 /* ---- events ---- */
 
+/* A flush that fails is the end of the server, as PANIC is. */
+static bool
+flush_failed(sim_node *n)
+{
+	if (!n->flush_fails)
+		return false;
+	n->flush_fails = false;
+	cover(cov_flush_failed);
+	TRACE(n, "node %u: a flush fails", n->id);
+	fault_crash(n);
+	return true;
+}
+
 void
 node_dispatch(const sim_event *e)
 {
@@ -1516,6 +1628,8 @@ node_dispatch(const sim_event *e)
 			{
 				sim_wal *w = n->job_wal;
 
+				if (flush_failed(n))
+					break;
 				n->job_wal = NULL;
 				disk_show(n, w);
 				disk_flush(n, e->a);
@@ -1592,7 +1706,7 @@ node_dispatch(const sim_event *e)
 				deliver(n);
 			break;
 		case E_WALWRITE:
-			if (n->up && e->life == n->boot)
+			if (n->up && e->life == n->boot && !flush_failed(n))
 			{
 				disk_flush(n, n->wal_lsn);
 				node_wake_learner(n);
@@ -1615,7 +1729,7 @@ node_dispatch(const sim_event *e)
 				node_start_proposer(n);
 			break;
 		case E_PROPOSER_READY:
-			if (n->up && n->proposer_starting && e->life == n->life)
+			if (n->up && n->proposer_starting && e->life == n->life && !flush_failed(n))
 				proposer_ready(n, e->a, e->b);
 			break;
 		case E_FAULT:

@@ -107,7 +107,19 @@ sim_blob_of(px_bytes bytes)
 	sim_blob *b;
 	uint8_t *copy;
 
-	for (uint32_t i = 0; i < bytes.len; i++)
+	uint32_t i = 0;
+
+	/* bytes in pairs of four, by shifts: the same on any machine */
+	for (; i + 8 <= bytes.len; i += 8)
+	{
+		const uint8_t *d = bytes.data + i;
+		uint64_t low = d[0] | (uint64_t) d[1] << 8 | (uint64_t) d[2] << 16 | (uint64_t) d[3] << 24;
+		uint64_t high = d[4] | (uint64_t) d[5] << 8 | (uint64_t) d[6] << 16 | (uint64_t) d[7] << 24;
+
+		h = (h ^ (low | high << 32)) * UINT64_C(0x9E3779B97F4A7C15);
+		h ^= h >> 29;
+	}
+	for (; i < bytes.len; i++)
 		h = (h ^ bytes.data[i]) * UINT64_C(1099511628211);
 	if (W->buckets == NULL)
 		W->buckets = sim_alloc(N_BUCKETS * sizeof(sim_blob *));
@@ -123,15 +135,16 @@ sim_blob_of(px_bytes bytes)
 	b->bytes.len = bytes.len;
 	b->hash = h;
 	b->id = ++W->n_blobs;
+	b->well_formed = px_value_open(b->bytes, &b->view);
 	b->next = W->buckets[h % N_BUCKETS];
 	W->buckets[h % N_BUCKETS] = b;
 	return b;
 }
 
-/* ---- heap ---- */
+/* ---- heap: four children to a node; the events themselves lie still ---- */
 
 static bool
-before(const sim_event *a, const sim_event *b)
+before(const sim_due *a, const sim_due *b)
 {
 	return a->at != b->at ? a->at < b->at : a->order < b->order;
 }
@@ -139,23 +152,28 @@ before(const sim_event *a, const sim_event *b)
 static sim_event *
 push(const sim_event *e)
 {
+	sim_due due = {e->at, e->order, 0};
 	size_t i;
 
 	if (W->n_heap == W->cap_heap)
 	{
 		W->cap_heap = W->cap_heap ? W->cap_heap * 2 : 1024;
-		W->heap = realloc(W->heap, W->cap_heap * sizeof(sim_event));
-		if (W->heap == NULL)
+		W->heap = realloc(W->heap, W->cap_heap * sizeof(sim_due));
+		W->events = realloc(W->events, W->cap_heap * sizeof(sim_event));
+		W->free_events = realloc(W->free_events, W->cap_heap * sizeof(uint32_t));
+		if (W->heap == NULL || W->events == NULL || W->free_events == NULL)
 			abort();
 	}
+	due.event = W->n_free > 0 ? W->free_events[--W->n_free] : (uint32_t) W->n_heap;
+	W->events[due.event] = *e;
 	i = W->n_heap++;
-	while (i > 0 && before(e, &W->heap[(i - 1) / 2]))
+	while (i > 0 && before(&due, &W->heap[(i - 1) / 4]))
 	{
-		W->heap[i] = W->heap[(i - 1) / 2];
-		i = (i - 1) / 2;
+		W->heap[i] = W->heap[(i - 1) / 4];
+		i = (i - 1) / 4;
 	}
-	W->heap[i] = *e;
-	return &W->heap[i];
+	W->heap[i] = due;
+	return &W->events[due.event];
 }
 
 /*
@@ -188,23 +206,29 @@ sim_again(const sim_event *old, px_usec at)
 bool
 sim_next(sim_event *out)
 {
-	sim_event last;
+	sim_due last;
 	size_t i = 0;
 
 	if (W->n_heap == 0)
 		return false;
-	*out = W->heap[0];
+	*out = W->events[W->heap[0].event];
+	W->free_events[W->n_free++] = W->heap[0].event;
 	last = W->heap[--W->n_heap];
-	while (2 * i + 1 < W->n_heap)
+	for (;;)
 	{
-		size_t child = 2 * i + 1;
+		size_t child = 4 * i + 1;
+		size_t end = child + 4 < W->n_heap ? child + 4 : W->n_heap;
+		size_t least = child;
 
-		if (child + 1 < W->n_heap && before(&W->heap[child + 1], &W->heap[child]))
-			child++;
-		if (!before(&W->heap[child], &last))
+		if (child >= W->n_heap)
 			break;
-		W->heap[i] = W->heap[child];
-		i = child;
+		while (++child < end)
+			if (before(&W->heap[child], &W->heap[least]))
+				least = child;
+		if (!before(&W->heap[least], &last))
+			break;
+		W->heap[i] = W->heap[least];
+		i = least;
 	}
 	if (W->n_heap > 0)
 		W->heap[i] = last;
@@ -213,26 +237,37 @@ sim_next(sim_event *out)
 	return true;
 }
 
-/* ---- clocks: each node has its own, within the drift bound ---- */
+/* ---- clocks: each node has its own, with a rate that may change ---- */
 
 px_usec
 sim_clock(const sim_node *n)
 {
-	int64_t skew = (int64_t) W->now * n->ppm / 1000000;
+	int64_t since = (int64_t) (W->now - n->clock_at);
 
-	return n->offset_us + (px_usec) ((int64_t) W->now + skew);
+	return n->clock_us + (px_usec) (since + since * n->ppm / 1000000);
+}
+
+/* From now on it runs at this rate; and it jumps ahead. */
+void
+sim_set_clock(sim_node *n, px_usec ahead, int64_t ppm)
+{
+	n->clock_us = sim_clock(n) + ahead;
+	n->clock_at = W->now;
+	n->ppm = ppm;
 }
 
 /* World time at which the node's clock shows at least 'local'. */
 px_usec
 sim_when(const sim_node *n, px_usec local)
 {
-	if (local <= sim_clock(n))
+	px_usec shows = sim_clock(n);
+
+	if (local <= shows)
 		return W->now;
-	local -= n->offset_us;
+	local -= shows;
 	if (local > UINT64_C(1) << 43)
-		return UINT64_C(1) << 43; /* "never" */
-	return (px_usec) ((int64_t) local * 1000000 / (1000000 + n->ppm)) + 2;
+		return W->now + (UINT64_C(1) << 43); /* "never" */
+	return W->now + (px_usec) ((int64_t) local * 1000000 / (1000000 + n->ppm)) + 2;
 }
 
 /* ---- traces and failure ---- */
@@ -269,6 +304,7 @@ sim_fail(const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(W->fact, sizeof(W->fact), format, ap);
 	va_end(ap);
+	W->fact_format = format;
 	longjmp(W->failed, 1);
 }
 
@@ -298,6 +334,8 @@ sim_world_free(void)
 		free(b);
 	}
 	free(W->heap);
+	free(W->events);
+	free(W->free_events);
 	free(W->canon);
 	free(W->commands);
 	free(W->leads);
