@@ -9,6 +9,7 @@ SELECT state, why IS NULL AS fine, cluster_id IS NOT NULL AS cluster, node_id, v
 SELECT node_id, voter, self, role, connected, open, last_contact <= clock_timestamp() AS contact, rtt_ms > 0 AS rtt,
        applied = (SELECT applied FROM paxos.status) AS applied, last_error
     FROM paxos.members;
+SELECT * FROM paxos.alarms;
 -- a counter moves by what is done
 CREATE TEMP TABLE before USING heap AS SELECT * FROM paxos.stats;
 SELECT applied FROM paxos_kv_put('k', '1');

@@ -81,6 +81,7 @@
 #include "utils/uuid.h"
 
 #include "paxos_acceptor.h"
+#include "paxos_memory.h"
 #include "paxos_node.h"
 #include "paxos_queue.h"
 
@@ -335,6 +336,8 @@ publish(void)
 	PX_ASSERT(after.promised >= before.promised);
 
 	paxos_shared->acceptor = after;
+	if (after.positioned && after.next > after.first)
+		paxos_shared->accepted = Max(paxos_shared->accepted, after.next - 1);
 	if (paxos_shared->preparing_owner == staged.owner && staged.kind == PREPARE)
 		paxos_shared->preparing_owner = 0;
 	LWLockRelease(paxos_acceptor_lock);
@@ -634,6 +637,8 @@ paxos_peer_check(FunctionCallInfo fcinfo, bool *may_vote)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("node %d is no member of this cluster", sender)));
 
+	paxos_memory_check_sender((px_node) sender);
+
 	/*
 	 * This process' own view of the settings: it reads the file again before
 	 * its next message, perhaps before a worker has fenced the node.
@@ -799,6 +804,10 @@ paxos_sql_prepare(PG_FUNCTION_ARGS)
 		trace("prepare", from, m.ballot, m.stream, m.w, reply.refusal);
 		return promise_row(&reply, NULL, 0, 0);
 	}
+
+	/* Its own acceptor promised this ballot before we heard of it. */
+	if (from != paxos_shared->node_id)
+		paxos_memory_note(from, m.ballot, 0);
 
 	number_this_connection();
 	SPI_connect_ext(SPI_OPT_NONATOMIC);

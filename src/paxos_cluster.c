@@ -62,7 +62,7 @@
 
 #include "paxos_acceptor.h"
 #include "paxos_conn.h"
-#include "paxos_node.h"
+#include "paxos_identity.h"
 
 PG_FUNCTION_INFO_V1(paxos_create_cluster);
 PG_FUNCTION_INFO_V1(paxos_form_lock);
@@ -117,7 +117,6 @@ static uint32 lock_event = 0;
 static uint32 leader_event = 0;
 
 static bool holds_forming_lock = false;
-static bool wake_at_commit = false;
 
 static void
 forming_tag(LOCKTAG *tag)
@@ -339,31 +338,6 @@ paxos_form_reach(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-static void
-at_end_of_transaction(XactEvent event, void *arg)
-{
-	if (event == XACT_EVENT_COMMIT && wake_at_commit)
-	{
-		paxos_wake_proposer();
-		paxos_wake_learner();
-	}
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
-		wake_at_commit = false;
-}
-
-static void
-wake_workers_at_commit(void)
-{
-	static bool registered = false;
-
-	if (!registered)
-	{
-		RegisterXactCallback(at_end_of_transaction, NULL);
-		registered = true;
-	}
-	wake_at_commit = true;
-}
-
 /* paxos.form_record(cluster, node, configuration): step 1 on this node. */
 Datum
 paxos_form_record(PG_FUNCTION_ARGS)
@@ -412,13 +386,13 @@ paxos_form_record(PG_FUNCTION_ARGS)
 	row.cluster_id = *cluster;
 	row.node_id = (px_node) node;
 	row.begun = false;
-	row.system_identifier = GetSystemIdentifier();
-	row.timeline = GetWALInsertionTimeLine();
+	row.incarnation = 0;
+	paxos_identity_adopt(&row);
 	paxos_node_row_write(&row);
 	paxos_configuration_write(0, 0, value);
 	PopActiveSnapshot();
 	paxos_commit_locally();
-	wake_workers_at_commit();
+	paxos_node_wake_workers_at_commit();
 	PG_RETURN_VOID();
 }
 
@@ -443,7 +417,7 @@ paxos_form_begin(PG_FUNCTION_ARGS)
 		row.begun = true;
 		paxos_node_row_write(&row);
 		paxos_commit_locally();
-		wake_workers_at_commit();
+		paxos_node_wake_workers_at_commit();
 	}
 	PopActiveSnapshot();
 	PG_RETURN_VOID();

@@ -72,6 +72,7 @@
 #include "paxos_apply.h"
 #include "paxos_catchup.h"
 #include "paxos_log.h"
+#include "paxos_memory.h"
 #include "paxos_node.h"
 #include "paxos_queue.h"
 #include "paxos_replicated.h"
@@ -1166,6 +1167,31 @@ fetch_missing(const px_acceptor *a)
 	return progress;
 }
 
+/* What this node remembers of others (paxos_memory.c), now and then. */
+static void
+save_memory(void)
+{
+	PG_TRY();
+	{
+		(void) paxos_memory_save();
+	}
+	PG_CATCH();
+	{
+		ErrorData *edata;
+
+		MemoryContextSwitchTo(TopMemoryContext);
+		edata = CopyErrorData();
+		FlushErrorState();
+		clean_up_after_error();
+		ereport(LOG,
+				(errmsg("paxos learner: could not write down what is remembered of members: %s",
+						edata->message)));
+		FreeErrorData(edata);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(TopMemoryContext);
+}
+
 static void
 leave(int code, Datum arg)
 {
@@ -1280,6 +1306,8 @@ paxos_learner_main(Datum arg)
 				busy = fetch_missing(&a);
 		}
 		publish_durable();
+		if (membership == PAXOS_MEMBER && !busy)
+			save_memory();
 		if (stats_pending)
 		{
 			/* reports now and then, whatever we ask; autovacuum lives on it */

@@ -1,12 +1,12 @@
 /*
  * paxos_node.c
  *	  Who this node is: the tables paxos.node and paxos.configuration, loading
- *	  them and the acceptor into shared memory, the incarnation, and the
- *	  guard against being somebody else's copy.
+ *	  them and the acceptor into shared memory, and the incarnation.
  *
  * Owns: paxos_shared's identity fields and the first value of the acceptor.
  * Not its business: how a cluster comes about (paxos_cluster.c), what the
- * acceptor does afterwards (paxos_acceptor.c).
+ * acceptor does afterwards (paxos_acceptor.c), whether this server may be the node
+ * its tables say (paxos_identity.c).
  *
  * The standing of a node, and what moves it:
  *
@@ -14,23 +14,13 @@
  *		NO_EXTENSION	<-> NO_CLUSTER	CREATE EXTENSION, DROP EXTENSION
  *		NO_CLUSTER		-> FORMING		paxos.form_record()
  *		FORMING			-> MEMBER		paxos.form_begin()
- *		MEMBER			-> FENCED		the guard; back only by a start of the
- *										server that passes it
+ *		MEMBER			<-> FENCED		paxos_identity.c
  *
  * A load reads tables under the acceptor lock, so that no transition is between
  * its commit and its publication: the acceptor read and the one published
  * are the same moment's.  One that is loaded already is left alone: the
  * stream and the lease are in shared memory only.  Another cluster's, or one of
  * an extension that has been dropped and created since, is thrown away.
- *
- * The guard (protocol.md § 10).  An acceptor that has forgotten what it
- * promised breaks consensus, so a node does not vote
- *
- * - on a server with another system identifier or timeline than the one that
- *	 became this node: a promoted standby or a restored backup may lack what
- *	 was answered last;
- * - while fsync or full_page_writes is off, and from then to the next start:
- *	 what was written meanwhile may have holes below what is flushed later.
  *
  * A crash loses nothing here: both tables are written by flushed transactions.
  */
@@ -40,7 +30,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "catalog/indexing.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -50,7 +39,8 @@
 #include "utils/uuid.h"
 
 #include "paxos_acceptor.h"
-#include "paxos_node.h"
+#include "paxos_identity.h"
+#include "paxos_memory.h"
 
 /* Columns; src/sql/10-schema.sql and 30-learner.sql. */
 #define NODE_CLUSTER 1
@@ -59,7 +49,12 @@
 #define NODE_INCARNATION 4
 #define NODE_SYSTEM 5
 #define NODE_TIMELINE 6
-#define NODE_COLUMNS 6
+#define NODE_SENTINEL 7
+#define NODE_BACKUP_LABEL 8
+#define NODE_DOUBT 9
+#define NODE_OVERRULED_PROMISED 10
+#define NODE_OVERRULED_ACCEPTED 11
+#define NODE_COLUMNS 11
 
 #define CONFIG_SLOT 1
 #define CONFIG_BALLOT 2
@@ -108,6 +103,14 @@ paxos_node_row_read(PaxosNodeRow *row)
 		row->incarnation = (uint64) DatumGetInt64(values[NODE_INCARNATION - 1]);
 		row->system_identifier = (uint64) DatumGetInt64(values[NODE_SYSTEM - 1]);
 		row->timeline = (uint32) DatumGetInt32(values[NODE_TIMELINE - 1]);
+		text_to_cstring_buffer(DatumGetTextPP(values[NODE_SENTINEL - 1]), row->sentinel,
+							   sizeof(row->sentinel));
+		text_to_cstring_buffer(DatumGetTextPP(values[NODE_BACKUP_LABEL - 1]), row->backup_label,
+							   sizeof(row->backup_label));
+		text_to_cstring_buffer(DatumGetTextPP(values[NODE_DOUBT - 1]), row->doubt,
+							   sizeof(row->doubt));
+		row->overruled_promised = (px_ballot) DatumGetInt64(values[NODE_OVERRULED_PROMISED - 1]);
+		row->overruled_accepted = (px_slot) DatumGetInt64(values[NODE_OVERRULED_ACCEPTED - 1]);
 	}
 	systable_endscan(scan);
 	table_close(node, NoLock);
@@ -130,6 +133,11 @@ paxos_node_row_write(const PaxosNodeRow *row)
 	values[NODE_INCARNATION - 1] = Int64GetDatum((int64) row->incarnation);
 	values[NODE_SYSTEM - 1] = Int64GetDatum((int64) row->system_identifier);
 	values[NODE_TIMELINE - 1] = Int32GetDatum((int32) row->timeline);
+	values[NODE_SENTINEL - 1] = CStringGetTextDatum(row->sentinel);
+	values[NODE_BACKUP_LABEL - 1] = CStringGetTextDatum(row->backup_label);
+	values[NODE_DOUBT - 1] = CStringGetTextDatum(row->doubt);
+	values[NODE_OVERRULED_PROMISED - 1] = Int64GetDatum((int64) row->overruled_promised);
+	values[NODE_OVERRULED_ACCEPTED - 1] = Int64GetDatum((int64) row->overruled_accepted);
 	fresh = heap_form_tuple(RelationGetDescr(node), values, nulls);
 	if (HeapTupleIsValid(old))
 		CatalogTupleUpdate(node, &old->t_self, fresh);
@@ -221,42 +229,6 @@ paxos_node_applied(void)
  * ---- loading ----
  */
 
-/* Why this server may not vote as the node it claims to be; "" if it may. */
-static void
-judge(const PaxosNodeRow *row, char *why, Size size)
-{
-	uint64 system = GetSystemIdentifier();
-	uint32 timeline = GetWALInsertionTimeLine();
-
-	why[0] = '\0';
-	if ((!enableFsync || !fullPageWrites) && !paxos_allow_unsafe_fsync)
-	{
-		LWLockAcquire(paxos_identity_lock, LW_EXCLUSIVE);
-		paxos_shared->unsafe_fsync_seen = true;
-		LWLockRelease(paxos_identity_lock);
-		snprintf(why, size,
-				 "%s is off, so that this node could forget what it promised; "
-				 "turn it on and restart the server",
-				 enableFsync ? "full_page_writes" : "fsync");
-	}
-	else if (paxos_shared->unsafe_fsync_seen && !paxos_allow_unsafe_fsync)
-		snprintf(why, size,
-				 "fsync or full_page_writes has been off since the server started; "
-				 "restart it now that they are on");
-	else if (row->system_identifier != system)
-		snprintf(why, size,
-				 "the node was formed on the server with system identifier " UINT64_FORMAT
-				 ", this one has " UINT64_FORMAT
-				 ": these data were copied; join the cluster again as a new node",
-				 row->system_identifier, system);
-	else if (row->timeline != timeline)
-		snprintf(why, size,
-				 "the node was formed on timeline %u, this server is on timeline %u: "
-				 "it was promoted or restored and may have forgotten what it promised; "
-				 "join the cluster again as a new node",
-				 row->timeline, timeline);
-}
-
 PaxosMembership
 paxos_node_load(void)
 {
@@ -267,7 +239,11 @@ paxos_node_load(void)
 	PaxosAcceptorRow acceptor;
 	px_config config;
 	px_slot applied = 0;
+	px_slot last = 0;
+	PaxosMemory memories[PX_MAX_MEMBERS];
+	int n_memories = 0;
 	char why[PAXOS_ERROR_TEXT] = "";
+	PaxosAlarmKind kind = PAXOS_ALARM_AMNESIA;
 	bool changed;
 
 	memset(&row, 0, sizeof(row));
@@ -294,10 +270,10 @@ paxos_node_load(void)
 									   PAXOS_SCHEMA)));
 			acceptor = paxos_acceptor_row_read();
 			applied = paxos_node_applied();
+			(void) paxos_log_above(0, 0, NULL, &last);
+			n_memories = paxos_memory_read(memories);
 			standing = row.begun ? PAXOS_MEMBER : PAXOS_FORMING;
-			if (row.begun)
-				judge(&row, why, sizeof(why));
-			if (why[0] != '\0')
+			if (row.begun && !paxos_identity_judge(&row, &kind, why, sizeof(why)))
 				standing = PAXOS_FENCED;
 		}
 		PopActiveSnapshot();
@@ -326,6 +302,11 @@ paxos_node_load(void)
 		paxos_shared->fetch_to = 0;
 		paxos_shared->fetch_from = 0;
 		LWLockRelease(paxos_learner_lock);
+		LWLockAcquire(paxos_integrity_lock, LW_EXCLUSIVE);
+		memcpy(paxos_shared->memories, memories, sizeof(PaxosMemory) * n_memories);
+		paxos_shared->n_memories = n_memories;
+		memset(&paxos_shared->claims, 0, sizeof(PaxosMemory));
+		LWLockRelease(paxos_integrity_lock);
 	}
 
 	LWLockAcquire(paxos_acceptor_lock, LW_EXCLUSIVE);
@@ -336,6 +317,7 @@ paxos_node_load(void)
 	{
 		px_acceptor_init(&paxos_shared->acceptor, acceptor.promised, acceptor.truncated,
 						 acceptor.longest_lease_us, applied, paxos_now_us());
+		paxos_shared->accepted = last;
 		paxos_shared->acceptor_loaded = true;
 	}
 	else
@@ -348,6 +330,10 @@ paxos_node_load(void)
 	LWLockRelease(paxos_acceptor_lock);
 
 	paxos_shared->membership = standing;
+	paxos_shared->fenced_kind = kind;
+	paxos_shared->node_incarnation = row.incarnation;
+	if (standing < PAXOS_MEMBER)
+		paxos_shared->identity_judged = paxos_shared->twin_seen = false;
 	strlcpy(paxos_shared->why_fenced, why, sizeof(paxos_shared->why_fenced));
 	paxos_shared->cluster_id = row.cluster_id;
 	paxos_shared->node_id = row.node_id;
@@ -358,6 +344,14 @@ paxos_node_load(void)
 	LWLockRelease(paxos_identity_lock);
 	paxos_acceptor_lock_release();
 
+	/* one reason at a time */
+	for (int k = PAXOS_ALARM_FSYNC_OFF; k <= PAXOS_ALARM_TWIN; k++)
+	{
+		if (standing == PAXOS_FENCED && k == (int) kind)
+			paxos_alarm_raise(kind, 0, why);
+		else
+			(void) paxos_alarm_clear(k, 0);
+	}
 	if (previous != standing)
 	{
 		if (standing == PAXOS_FENCED)
@@ -372,6 +366,37 @@ paxos_node_load(void)
 								 standing_names[standing])));
 	}
 	return standing;
+}
+
+/*
+ * ---- telling the workers ----
+ */
+
+static bool wake_at_commit = false;
+
+static void
+at_end_of_transaction(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT && wake_at_commit)
+	{
+		paxos_wake_proposer();
+		paxos_wake_learner();
+	}
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
+		wake_at_commit = false;
+}
+
+void
+paxos_node_wake_workers_at_commit(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+	{
+		RegisterXactCallback(at_end_of_transaction, NULL);
+		registered = true;
+	}
+	wake_at_commit = true;
 }
 
 /*
@@ -440,6 +465,7 @@ paxos_node_new_incarnation(void)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("this node is in no cluster")));
 	row.incarnation++;
+	paxos_identity_stamp(&row);
 	paxos_node_row_write(&row);
 	PopActiveSnapshot();
 
@@ -449,5 +475,9 @@ paxos_node_new_incarnation(void)
 	 */
 	paxos_commit_locally();
 	CommitTransactionCommand();
+
+	LWLockAcquire(paxos_identity_lock, LW_EXCLUSIVE);
+	paxos_shared->node_incarnation = row.incarnation;
+	LWLockRelease(paxos_identity_lock);
 	return row.incarnation;
 }

@@ -1,7 +1,7 @@
 /*
  * paxos_node.h
  *	  Who this node is: the tables paxos.node and paxos.configuration, the
- *	  incarnation, the identity guard, and the conninfo of members.
+ *	  incarnation, and the conninfo of members.
  */
 #ifndef PAXOS_NODE_H
 #define PAXOS_NODE_H
@@ -22,8 +22,8 @@ typedef struct PaxosMember
 /*
  * Load identity, configuration and acceptor state from the tables into shared
  * memory (idempotent; the first worker after a start does it), and judge
- * whether this server is still the node it was (protocol.md § 10: system
- * identifier, timeline; fsync and full_page_writes).  Inside a transaction.
+ * whether this server is still the node it was (paxos_identity.c).  Inside a
+ * transaction.
  * Returns the membership.
  */
 extern PaxosMembership paxos_node_load(void);
@@ -35,9 +35,14 @@ extern bool paxos_node_member(px_node node, PaxosMember *member);
 /* Raise the incarnation, flushed, and return it.  Outside a transaction. */
 extern uint64 paxos_node_new_incarnation(void);
 
+/* The workers shall look at this node anew when the transaction has committed. */
+extern void paxos_node_wake_workers_at_commit(void);
+
 /*
  * ---- the row of paxos.node, for those that form a cluster ----
  */
+#define PAXOS_STAMP_BYTES 96
+
 typedef struct PaxosNodeRow
 {
 	pg_uuid_t cluster_id;
@@ -46,6 +51,13 @@ typedef struct PaxosNodeRow
 	uint64 incarnation;
 	uint64 system_identifier;
 	uint32 timeline;
+	char sentinel[PAXOS_STAMP_BYTES];     /* paxos_identity.c; "": none */
+	char backup_label[PAXOS_STAMP_BYTES]; /* of backup_label.old; "": none */
+	char doubt[PAXOS_ERROR_TEXT];         /* found to have forgotten something:
+										 * does not vote; "": not so */
+	px_ballot overruled_promised;         /* an operator said that this node has */
+	px_slot overruled_accepted;           /* forgotten nothing, whatever members
+										 * remember, up to here */
 } PaxosNodeRow;
 
 /* Under the active snapshot; false if there is none. */

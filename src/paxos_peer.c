@@ -41,6 +41,9 @@
  */
 #include "paxos_peer.h"
 
+#include "paxos_identity.h"
+#include "paxos_memory.h"
+
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
@@ -61,6 +64,7 @@
 typedef enum MessageKind
 {
 	MESSAGE_STATEMENTS, /* preparing the statements */
+	MESSAGE_GREET,
 	MESSAGE_PREVOTE,
 	MESSAGE_PREPARE,
 	MESSAGE_ACCEPT,
@@ -118,6 +122,12 @@ typedef struct Statement
  * another signature cannot be picked.
  */
 static const Statement statements[] = {
+	[MESSAGE_GREET] = {"paxos_greet",
+					   "SELECT * FROM paxos.greet($1, $2, $3, $4, $5, $6, $7, $8)",
+					   8,
+					   {UUIDOID, INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID},
+					   4,
+					   {INT4OID, INT8OID, INT8OID, INT8OID}},
 	[MESSAGE_PREVOTE] = {"paxos_pre_vote",
 						 "SELECT * FROM paxos.pre_vote($1, $2, $3, $4)",
 						 4,
@@ -159,16 +169,18 @@ uint64 paxos_peer_sockets_generation = 1;
 
 static pg_uuid_t our_cluster;
 static px_node our_node;
+static uint64 our_incarnation;
 static uint64 back_off_seed;
 
 /* A bytea[] being encoded; kept between messages so that its memory is. */
 static StringInfoData array_buf;
 
 void
-paxos_peer_identity(const pg_uuid_t *cluster_id, px_node self, uint64 seed)
+paxos_peer_identity(const pg_uuid_t *cluster_id, px_node self, uint64 incarnation, uint64 seed)
 {
 	our_cluster = *cluster_id;
 	our_node = self;
+	our_incarnation = incarnation;
 	back_off_seed = seed;
 	if (array_buf.data == NULL)
 	{
@@ -433,15 +445,15 @@ push(PaxosPeer *peer, px_usec now)
 	return true;
 }
 
-/* The answers to the statements being prepared bring the peer UP. */
+/* The answers to the statements being prepared let it greet. */
 static void
 send_statements(PaxosPeer *peer, px_usec now)
 {
-	for (int kind = MESSAGE_PREVOTE; kind <= MESSAGE_FORWARD; kind++)
+	for (int kind = MESSAGE_GREET; kind <= MESSAGE_FORWARD; kind++)
 	{
 		const Statement *s = &statements[kind];
 
-		if (peer->forwarding != (kind == MESSAGE_FORWARD))
+		if (peer->forwarding != (kind == MESSAGE_FORWARD) && kind != MESSAGE_GREET)
 			continue;
 		if (!PQsendPrepare(peer->conn, s->name, s->sql, s->n_params, s->types))
 		{
@@ -582,7 +594,7 @@ send_call(PaxosPeer *peer, MessageKind kind, const Params *p, px_usec now)
 	PaxosPending *m;
 
 	Assert(p->n == s->n_params);
-	if (peer->state != PAXOS_PEER_UP)
+	if (peer->state != PAXOS_PEER_UP && kind != MESSAGE_GREET)
 		return NULL;
 	if (peer->n_pending >= MAX_PENDING)
 	{
@@ -605,6 +617,26 @@ send_call(PaxosPeer *peer, MessageKind kind, const Params *p, px_usec now)
 		return NULL;
 	}
 	return m;
+}
+
+/*
+ * Say who we are and what we remember of whom we greet; the answer brings the
+ * peer UP (paxos_memory.c).
+ */
+static void
+send_greeting(PaxosPeer *peer, px_usec now)
+{
+	Params p;
+	PaxosMemory memory;
+
+	paxos_memory_get(peer->node, &memory);
+	add_header(&p);
+	add_int8(&p, our_incarnation);
+	add_int8(&p, paxos_shared->instance);
+	add_int8(&p, memory.incarnation);
+	add_int8(&p, memory.promised);
+	add_int8(&p, memory.accepted);
+	(void) send_call(peer, MESSAGE_GREET, &p, now);
 }
 
 void
@@ -953,8 +985,61 @@ decode(PaxosPeer *peer, const PGresult *res, const PaxosPending *sent, PaxosPeer
 			event->u.forward_reply.leads = !PQgetisnull(res, 0, 0) && *PQgetvalue(res, 0, 0) != 0;
 			return true;
 		case MESSAGE_STATEMENTS:
+		case MESSAGE_GREET:
 			break;
 	}
+	return false;
+}
+
+/*
+ * The answer to the greeting.  False: there is no working together, the connection
+ * was cut; or this node has learnt that it is not fit to, and its life ends.
+ */
+static bool
+hear_welcome(PaxosPeer *peer, px_usec now)
+{
+	PGresult *res = peer->answer;
+	PaxosWelcome welcome;
+	uint64 incarnation;
+	px_ballot promised;
+	px_slot accepted;
+
+	peer->answer = NULL;
+	if (res == NULL || !row_valid(res, &statements[MESSAGE_GREET]) || PQgetisnull(res, 0, 0))
+	{
+		PQclear(res);
+		paxos_peer_cut(peer, "malformed answer", now);
+		return false;
+	}
+	welcome = get_int4(res, 0);
+	incarnation = get_int8(res, 1);
+	promised = get_int8(res, 2);
+	accepted = get_int8(res, 3);
+	PQclear(res);
+
+	if (peer->node != our_node &&
+		!paxos_memory_compare(peer->node, incarnation, promised, accepted))
+	{
+		paxos_peer_cut(peer, "it remembers more of this node than this node itself", now);
+		return false;
+	}
+	switch (welcome)
+	{
+		case PAXOS_WELCOME:
+			return true;
+		case PAXOS_WELCOME_OLDER:
+			/* a former proposer of this server, on its way out */
+			paxos_peer_cut(peer, "it has heard this node in a later life", now);
+			return false;
+		case PAXOS_WELCOME_TWIN:
+			break;
+	}
+	if (peer->node == our_node)
+		paxos_identity_twin(
+			"this node's address leads to another server that says it is this node");
+	else
+		paxos_memory_twin(peer->node, our_incarnation);
+	paxos_peer_cut(peer, "another server says it is this node", now);
 	return false;
 }
 
@@ -971,6 +1056,13 @@ complete_oldest(PaxosPeer *peer, PaxosPeerEvent *event, px_usec now)
 
 	if (sent.kind == MESSAGE_STATEMENTS)
 	{
+		send_greeting(peer, now);
+		return false;
+	}
+	if (sent.kind == MESSAGE_GREET)
+	{
+		if (!hear_welcome(peer, now))
+			return false;
 		if (peer->error_count > 0 && !peer->forwarding)
 			ereport(LOG, (errmsg("paxos: connection to node %u is up", peer->node)));
 		peer->state = PAXOS_PEER_UP;
@@ -1042,7 +1134,7 @@ paxos_peer_next(PaxosPeer *peer, PaxosPeerEvent *event, px_usec now)
 					paxos_peer_cut(peer, "answer without a row", now);
 				break;
 			case PGRES_TUPLES_OK:
-				if (peer->answer != NULL || peer->state != PAXOS_PEER_UP)
+				if (peer->answer != NULL || peer->state < PAXOS_PEER_PREPARING)
 				{
 					PQclear(res);
 					paxos_peer_cut(peer, "more than one answer to a message", now);

@@ -20,7 +20,7 @@ typedef enum PaxosPeerState
 	PAXOS_PEER_WAITING, /* not connected; next try at retry_at */
 	PAXOS_PEER_RESOLVING,
 	PAXOS_PEER_CONNECTING,
-	PAXOS_PEER_PREPARING, /* connected; the statements are being prepared */
+	PAXOS_PEER_PREPARING, /* connected; statements are prepared, then it greets */
 	PAXOS_PEER_UP
 } PaxosPeerState;
 
@@ -92,10 +92,14 @@ typedef struct PaxosPeer
 	char last_error[PAXOS_ERROR_TEXT]; /* "" when all is well */
 	uint64 error_count;                /* changes with each failure */
 	px_usec answered_at;               /* last answer to anything; 0: never */
+
+	px_ballot noted_promised; /* what the proposer has made known of it last */
+	px_usec noted_at;
 } PaxosPeer;
 
 /* Who we are, for every message; set once before any peer is created. */
-extern void paxos_peer_identity(const pg_uuid_t *cluster_id, px_node self, uint64 seed);
+extern void paxos_peer_identity(const pg_uuid_t *cluster_id, px_node self, uint64 incarnation,
+								uint64 seed);
 
 /* palloc'd in the current context; connects at the first tick. */
 extern PaxosPeer *paxos_peer_create(px_node node, const char *conninfo, bool forwarding,

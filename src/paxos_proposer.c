@@ -60,7 +60,9 @@
 
 #include "core/px_trace.h"
 #include "paxos_ext.h"
+#include "paxos_identity.h"
 #include "paxos_log.h"
+#include "paxos_memory.h"
 #include "paxos_node.h"
 #include "paxos_peer.h"
 #include "paxos_queue.h"
@@ -543,6 +545,22 @@ step_simple(Life *life, px_event_kind kind, px_node node)
 
 /* ---- events ---- */
 
+/*
+ * What was durable there when it answered (paxos_memory.c).  Accepted slots a
+ * little late: the next heartbeat's answer says them again.
+ */
+static void
+remember(Life *life, PaxosPeer *peer, px_ballot promised, px_slot accepted)
+{
+	if (peer->node == life->self ||
+		(promised <= peer->noted_promised &&
+		 life->now < peer->noted_at + (px_usec) paxos_heartbeat_interval_ms * 1000))
+		return;
+	paxos_memory_note(peer->node, promised, accepted);
+	peer->noted_promised = Max(peer->noted_promised, promised);
+	peer->noted_at = life->now;
+}
+
 /* Everything one member's connection has to tell. */
 static void
 take_peer_events(Life *life, PaxosPeer *peer)
@@ -565,14 +583,19 @@ take_peer_events(Life *life, PaxosPeer *peer)
 				ev.kind = PX_EV_PEER_DOWN;
 				break;
 			case PAXOS_PEER_EV_PREVOTE_REPLY:
+				remember(life, peer, pe.u.prevote_reply.promised, 0);
 				ev.kind = PX_EV_PREVOTE_REPLY;
 				ev.u.prevote_reply = &pe.u.prevote_reply;
 				break;
 			case PAXOS_PEER_EV_PROMISE:
+				remember(life, peer, pe.u.promise.promised, pe.u.promise.last);
 				ev.kind = PX_EV_PROMISE;
 				ev.u.promise = &pe.u.promise;
 				break;
 			case PAXOS_PEER_EV_ACCEPTED:
+				/* below its first slot there may be a gap */
+				remember(life, peer, pe.u.accepted.promised,
+						 pe.u.accepted.next > pe.u.accepted.first ? pe.u.accepted.next - 1 : 0);
 				ev.kind = PX_EV_ACCEPTED;
 				ev.u.accepted = &pe.u.accepted;
 				break;
@@ -1002,7 +1025,7 @@ begin_life(Life *life)
 	life->core = px_proposer_init((void *) TYPEALIGN(PG_CACHE_LINE_SIZE, memory), bytes, &params,
 								  &life->config, life->now);
 
-	paxos_peer_identity(&life->cluster_id, life->self, px_random(&seed));
+	paxos_peer_identity(&life->cluster_id, life->self, life->incarnation, px_random(&seed));
 	load_peers(life);
 	paxos_queue_proposer_started();
 }
@@ -1089,6 +1112,21 @@ live(void)
 	end_life(life);
 }
 
+/*
+ * Is this node a member in good standing, and no copy of one that lives?  A twin
+ * is looked for again: it may be gone.
+ */
+static bool
+may_live(void)
+{
+	PaxosMembership membership = look_up_membership();
+
+	if (membership == PAXOS_FENCED && paxos_shared->twin_seen && paxos_identity_check_address())
+		membership = look_up_membership();
+	return membership == PAXOS_MEMBER &&
+		   (paxos_identity_check_address() || look_up_membership() == PAXOS_MEMBER);
+}
+
 void
 paxos_proposer_main(Datum arg)
 {
@@ -1116,7 +1154,7 @@ paxos_proposer_main(Datum arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
-		if (look_up_membership() == PAXOS_MEMBER)
+		if (may_live())
 			live();
 		if (end_requested)
 			proc_exit(1);

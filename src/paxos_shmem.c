@@ -1,6 +1,6 @@
 /*
  * paxos_shmem.c
- *	  The shared memory of one server: allocation, the five locks, waking the
+ *	  The shared memory of one server: allocation, the six locks, waking the
  *	  workers, keeping them away from a database that is being dropped, and
  *	  the small checks every function begins with.
  *
@@ -9,7 +9,8 @@
  *
  * Lock order, outermost first: the transaction-long acceptor lock
  * (paxos_log.c), identity_lock, acceptor_lock, proposer_lock, learner_lock,
- * queue_lock.  Nobody does I/O or waits while holding one of the last five.
+ * queue_lock, integrity_lock.  Nobody does I/O or waits while holding one of the
+ * last six.
  *
  * Everything here is volatile.  When any server process crashes, the
  * postmaster reinitialises shared memory and starts the workers anew: the
@@ -35,7 +36,7 @@
 #include "utils/lsyscache.h"
 #include "utils/wait_event.h"
 
-#include "paxos_ext.h"
+#include "paxos_alarm.h"
 #include "paxos_queue.h"
 
 PaxosShared *paxos_shared = NULL;
@@ -45,9 +46,10 @@ LWLock *paxos_acceptor_lock = NULL;
 LWLock *paxos_proposer_lock = NULL;
 LWLock *paxos_learner_lock = NULL;
 LWLock *paxos_queue_lock = NULL;
+LWLock *paxos_integrity_lock = NULL;
 
 #define PAXOS_TRANCHE "paxos"
-#define PAXOS_N_LOCKS 5
+#define PAXOS_N_LOCKS 6
 
 static uint32 let_go_event = 0;
 static uint32 held_off_event = 0;
@@ -75,6 +77,7 @@ paxos_shmem_startup(void)
 	paxos_proposer_lock = &locks[2].lock;
 	paxos_learner_lock = &locks[3].lock;
 	paxos_queue_lock = &locks[4].lock;
+	paxos_integrity_lock = &locks[5].lock;
 
 	paxos_shared = ShmemInitStruct("paxos shared state", sizeof(PaxosShared), &found);
 	if (!found)
@@ -87,6 +90,10 @@ paxos_shmem_startup(void)
 		s->learner_procno = -1;
 		pg_atomic_init_u32(&s->learner_gathers, 0);
 		s->next_owner = 1;
+		if (!pg_strong_random(&s->instance, sizeof(s->instance)))
+			ereport(FATAL,
+					(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
+		s->instance = s->instance >> 2 | 1; /* travels as a bigint, and 0 is none */
 		pg_atomic_init_u64(&s->accept_busy_since_us, 0);
 		pg_atomic_init_u64(&s->lock_holder_pid, 0);
 		pg_atomic_init_u64(&s->lock_held_since_us, 0);
@@ -164,10 +171,12 @@ paxos_require_member(void)
 	PaxosMembership membership;
 	Oid database_oid;
 	char why[PAXOS_ERROR_TEXT];
+	PaxosAlarmKind kind;
 
 	paxos_require_preload();
 
 	LWLockAcquire(paxos_identity_lock, LW_SHARED);
+	kind = paxos_shared->fenced_kind;
 	membership = paxos_shared->membership;
 	database_oid = paxos_shared->database_oid;
 	strlcpy(why, paxos_shared->why_fenced, sizeof(why));
@@ -212,7 +221,7 @@ paxos_require_member(void)
 		case PAXOS_FENCED:
 			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 							errmsg("this node may not take part in its cluster"),
-							errdetail("%s", why), errhint("See paxos.status.")));
+							errdetail("%s.", why), errhint("%s", paxos_alarm_hint(kind))));
 			break;
 	}
 }

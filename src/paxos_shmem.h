@@ -34,6 +34,39 @@ typedef enum PaxosMembership
 	PAXOS_FENCED /* identity in doubt or fsync off: see why_fenced */
 } PaxosMembership;
 
+/* What can be wrong on a node (paxos_alarm.c). */
+typedef enum PaxosAlarmKind
+{
+	PAXOS_ALARM_FSYNC_OFF,
+	PAXOS_ALARM_AMNESIA,
+	PAXOS_ALARM_TWIN,
+	PAXOS_ALARM_STUCK,
+	PAXOS_ALARM_CORRUPT_VALUE,
+	PAXOS_ALARM_DIVERGENCE
+} PaxosAlarmKind;
+
+#define PAXOS_MAX_ALARMS 32
+typedef struct PaxosAlarm
+{
+	PaxosAlarmKind kind;
+	px_slot subject; /* the slot it is about; 0: none in particular */
+	TimestampTz since;
+	char detail[2 * PAXOS_ERROR_TEXT];
+} PaxosAlarm;
+
+/*
+ * What this node remembers of a member (paxos_memory.c): at least this much was
+ * durable there when it said so.
+ */
+typedef struct PaxosMemory
+{
+	px_node node;
+	uint64 incarnation; /* highest it has been heard in */
+	uint64 instance;    /* of the server heard in it; 0: not known */
+	px_ballot promised;
+	px_slot accepted;
+} PaxosMemory;
+
 /* Latency and size counters: sum and count, and a histogram of powers of two. */
 #define PAXOS_HISTOGRAM_BUCKETS 32
 typedef struct PaxosHistogram
@@ -73,6 +106,15 @@ typedef struct PaxosShared
 	uint64 identity_generation; /* raised at each change */
 	bool unsafe_fsync_seen;     /* fsync or full_page_writes was off since the
 									 * start: fenced until the next start */
+	PaxosAlarmKind fenced_kind; /* while fenced: why, as an alarm */
+	bool identity_judged;       /* the data directory was found to be this
+									 * node's own since the start */
+	bool twin_seen;             /* this node's address led to another server */
+	uint64 node_incarnation;    /* as in paxos.node, durable */
+
+	/* A random number of this start of the server: tells two servers apart that
+	 * are equal in everything durable.  Never changes. */
+	uint64 instance;
 
 	/* Forming a cluster (paxos_cluster.c): the attempt that holds this server's
 	 * forming lock, and which of its nodes this server is; identity_lock. */
@@ -92,6 +134,9 @@ typedef struct PaxosShared
 	uint64 preparing_owner; /* a Prepare of this connection is being made
 									 * durable: no lease may be granted meanwhile;
 									 * 0: none */
+
+	px_slot accepted; /* highest slot this node has ever accepted and
+								 * answered for; durable */
 
 	/* Who holds the transaction-long acceptor lock, for a waiter that must end
 	 * it: process id and CLOCK_BOOTTIME us; 0: nobody.  Written by the holder. */
@@ -141,6 +186,13 @@ typedef struct PaxosShared
 	px_slot fetch_to;
 	px_node fetch_from;
 
+	/* integrity_lock: what is wrong here, and what is remembered of others. */
+	int n_alarms;
+	PaxosAlarm alarms[PAXOS_MAX_ALARMS];
+	int n_memories;
+	PaxosMemory memories[PX_MAX_MEMBERS];
+	PaxosMemory claims; /* the most that any has said of this node */
+
 	/* Workers hold back from the database while a DROP DATABASE runs. */
 	bool hold_off; /* identity_lock */
 
@@ -171,6 +223,7 @@ extern LWLock *paxos_acceptor_lock;
 extern LWLock *paxos_proposer_lock;
 extern LWLock *paxos_learner_lock;
 extern LWLock *paxos_queue_lock;
+extern LWLock *paxos_integrity_lock;
 
 /* Error 55000 with the line to add, if the library is not preloaded. */
 extern void paxos_require_preload(void);

@@ -27,7 +27,12 @@ CREATE TABLE paxos.node (
     state             text NOT NULL CHECK (state IN ('forming', 'member')),
     incarnation       bigint NOT NULL,
     system_identifier bigint NOT NULL,
-    timeline          int NOT NULL
+    timeline          int NOT NULL,
+    sentinel          text NOT NULL,
+    backup_label      text NOT NULL,
+    doubt             text NOT NULL,
+    overruled_promised bigint NOT NULL,
+    overruled_accepted bigint NOT NULL
 );
 REVOKE ALL ON paxos.node FROM PUBLIC;
 COMMENT ON TABLE paxos.node IS 'who this node is; one row once a cluster has been recorded';
@@ -37,6 +42,11 @@ COMMENT ON COLUMN paxos.node.state IS 'forming: the configuration is recorded, t
 COMMENT ON COLUMN paxos.node.incarnation IS 'raised at every start of the proposer process';
 COMMENT ON COLUMN paxos.node.system_identifier IS 'of the server that became this node; a difference means the data were copied to another';
 COMMENT ON COLUMN paxos.node.timeline IS 'of that server; a difference means it was restored or promoted';
+COMMENT ON COLUMN paxos.node.sentinel IS 'inode and change time of the file paxos_ext.node; a difference means the data directory is a copy';
+COMMENT ON COLUMN paxos.node.backup_label IS 'the same of backup_label.old, if there is one';
+COMMENT ON COLUMN paxos.node.doubt IS 'found to have forgotten something: it does not vote any more';
+COMMENT ON COLUMN paxos.node.overruled_promised IS 'members may remember promises up to this ballot that this node does not: paxos_trust_node() was called';
+COMMENT ON COLUMN paxos.node.overruled_accepted IS 'the same of accepted slots';
 
 -- One row, always.
 CREATE TABLE paxos.acceptor (

@@ -452,7 +452,7 @@ sub stop_all
 {
 	my ($self) = @_;
 	kill 'KILL', $_ for keys %{ $self->{running_loads} // {} };
-	for my $n ($self->nodes)
+	for my $n ($self->nodes, @{ $self->{copies} // [] })
 	{
 		$n->sigcont if $n->{stopped};
 		$n->kill9 if $n->{running};
@@ -520,6 +520,24 @@ END
 	$self->conf($o{conf}) if $o{conf};
 	$o{prepare}->($self) if $o{prepare};
 	return $self;
+}
+
+# A server beside the members, on a data directory that 'fill' makes, with a port
+# of its own: a copy of a node, a standby of it.
+sub copy
+{
+	my ($self, $name, $fill) = @_;
+	my $copy = bless {
+		cluster => $self->{cluster},
+		number => "$self->{number}$name",
+		port => PaxosCluster::free_port(),
+		dir => "$self->{cluster}{dir}/node$self->{number}$name",
+	}, ref $self;
+	mkdir $copy->{dir};
+	$fill->($copy);
+	$copy->conf("port = $copy->{port}");
+	push @{ $self->{cluster}{copies} }, $copy;
+	return $copy;
 }
 
 sub id { return $_[0]{number}; }
