@@ -661,17 +661,21 @@ typedef struct ResultColumn
 	Oid type;
 } ResultColumn;
 
-static const ResultColumn promise_columns[] = {
-	{"refusal", INT4OID},      {"promised", INT8OID},     {"chosen", INT8OID},
-	{"truncated", INT8OID},    {"last_slot", INT8OID},    {"slots", INT8ARRAYOID},
-	{"ballots", INT8ARRAYOID}, {"chosens", BOOLARRAYOID}, {"vals", BYTEAARRAYOID}};
+static const ResultColumn promise_columns[] = {{"refusal", INT4OID},      {"promised", INT8OID},
+											   {"chosen", INT8OID},       {"truncated", INT8OID},
+											   {"last_slot", INT8OID},    {"slots", INT8ARRAYOID},
+											   {"ballots", INT8ARRAYOID}, {"chosens", BOOLARRAYOID},
+											   {"vals", BYTEAARRAYOID},   {"config", INT8OID}};
 
 static const ResultColumn accepted_columns[] = {
 	{"refusal", INT4OID}, {"promised", INT8OID}, {"stream_first", INT8OID}, {"next_slot", INT8OID},
-	{"applied", INT8OID}, {"durable", INT8OID},  {"truncated", INT8OID}};
+	{"applied", INT8OID}, {"durable", INT8OID},  {"truncated", INT8OID},    {"config", INT8OID}};
 
-static const ResultColumn prevote_columns[] = {
-	{"refusal", INT4OID}, {"promised", INT8OID}, {"voter_chosen", INT8OID}, {"truncated", INT8OID}};
+static const ResultColumn prevote_columns[] = {{"refusal", INT4OID},
+											   {"promised", INT8OID},
+											   {"voter_chosen", INT8OID},
+											   {"truncated", INT8OID},
+											   {"config", INT8OID}};
 
 static TupleDesc
 result_descriptor(TupleDesc *cache, const ResultColumn *columns, int n)
@@ -703,6 +707,7 @@ accepted_row(const px_accepted *reply)
 	values[4] = Int64GetDatum((int64) reply->applied);
 	values[5] = Int64GetDatum((int64) reply->durable);
 	values[6] = Int64GetDatum((int64) reply->truncated);
+	values[7] = Int64GetDatum((int64) reply->config);
 	return HeapTupleGetDatum(heap_form_tuple(
 		result_descriptor(&desc, accepted_columns, lengthof(accepted_columns)), values, nulls));
 }
@@ -740,6 +745,7 @@ promise_row(const px_promise *reply, const px_entry *entries, int n, px_slot las
 		PointerGetDatum(construct_array(ballots, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	values[7] = PointerGetDatum(construct_array(chosens, n, BOOLOID, 1, true, TYPALIGN_CHAR));
 	values[8] = PointerGetDatum(construct_array(vals, n, BYTEAOID, -1, false, TYPALIGN_INT));
+	values[9] = Int64GetDatum((int64) reply->config);
 	return HeapTupleGetDatum(heap_form_tuple(
 		result_descriptor(&desc, promise_columns, lengthof(promise_columns)), values, nulls));
 }
@@ -801,6 +807,7 @@ paxos_sql_prepare(PG_FUNCTION_ARGS)
 		reply.promised = a.promised;
 		reply.chosen = a.chosen;
 		reply.truncated = a.truncated;
+		reply.config = a.config.slot;
 		trace("prepare", from, m.ballot, m.stream, m.w, reply.refusal);
 		return promise_row(&reply, NULL, 0, 0);
 	}
@@ -942,6 +949,7 @@ paxos_sql_accept(PG_FUNCTION_ARGS)
 	m.n_values = (uint16_t) paxos_arg_bytes_array(fcinfo, 6, "vals", PX_MAX_WINDOW,
 												  PX_MAX_VALUE_BYTES, values);
 	m.values = values;
+	m.config_at = px_accept_config_at(&m);
 	m.chosen = paxos_arg_u64(fcinfo, 7, "chosen");
 	m.sent_at = paxos_arg_u64(fcinfo, 8, "sent_at");
 	m.lease_us = paxos_arg_u64(fcinfo, 9, "lease_us");
@@ -976,6 +984,7 @@ paxos_sql_accept(PG_FUNCTION_ARGS)
 		reply.refusal = PX_REFUSED_NOT_VOTING;
 		reply.promised = a.promised;
 		reply.truncated = a.truncated;
+		reply.config = a.config.slot;
 		trace("accept", from, m.ballot, m.stream, m.first, reply.refusal);
 		return accepted_row(&reply);
 	}
@@ -988,6 +997,7 @@ paxos_sql_accept(PG_FUNCTION_ARGS)
 		reply.refusal = m.ballot < a.promised ? PX_REFUSED_BALLOT : PX_REFUSED_STREAM;
 		reply.promised = a.promised;
 		reply.truncated = a.truncated;
+		reply.config = a.config.slot;
 		trace("accept", from, m.ballot, m.stream, m.first, reply.refusal);
 		return accepted_row(&reply);
 	}
@@ -1074,6 +1084,7 @@ paxos_sql_pre_vote(PG_FUNCTION_ARGS)
 	values[1] = Int64GetDatum((int64) reply.promised);
 	values[2] = Int64GetDatum((int64) reply.chosen);
 	values[3] = Int64GetDatum((int64) reply.truncated);
+	values[4] = Int64GetDatum((int64) reply.config);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(
 		result_descriptor(&desc, prevote_columns, lengthof(prevote_columns)), values, nulls)));
 }

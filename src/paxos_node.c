@@ -318,6 +318,7 @@ paxos_node_load(void)
 		px_acceptor_init(&paxos_shared->acceptor, acceptor.promised, acceptor.truncated,
 						 acceptor.longest_lease_us, applied, paxos_now_us());
 		paxos_shared->accepted = last;
+		px_acceptor_config(&paxos_shared->acceptor, &config, 0);
 		paxos_shared->acceptor_loaded = true;
 	}
 	else

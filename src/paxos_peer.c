@@ -113,7 +113,7 @@ typedef struct Statement
 	int n_params;
 	Oid types[MAX_PARAMS];
 	int n_columns; /* of the one row it answers */
-	Oid columns[9];
+	Oid columns[10];
 } Statement;
 
 /*
@@ -132,25 +132,25 @@ static const Statement statements[] = {
 						 "SELECT * FROM paxos.pre_vote($1, $2, $3, $4)",
 						 4,
 						 {UUIDOID, INT4OID, INT4OID, INT8OID},
-						 4,
-						 {INT4OID, INT8OID, INT8OID, INT8OID}},
+						 5,
+						 {INT4OID, INT8OID, INT8OID, INT8OID, INT8OID}},
 	[MESSAGE_PREPARE] = {"paxos_prepare",
 						 "CALL paxos.prepare($1, $2, $3, $4, $5, $6, $7,"
-						 " NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+						 " NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
 						 7,
 						 {UUIDOID, INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID},
-						 9,
+						 10,
 						 {INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8ARRAYOID, INT8ARRAYOID,
-						  BOOLARRAYOID, BYTEAARRAYOID}},
+						  BOOLARRAYOID, BYTEAARRAYOID, INT8OID}},
 	[MESSAGE_ACCEPT] =
 		{"paxos_accept",
 		 "CALL paxos.accept($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,"
-		 " NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+		 " NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
 		 15,
 		 {UUIDOID, INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, BYTEAARRAYOID, INT8OID, INT8OID,
 		  INT8OID, BOOLOID, INT8OID, INT8OID, INT8OID, INT8OID},
-		 7,
-		 {INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID}},
+		 8,
+		 {INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID}},
 	[MESSAGE_HANDOVER] = {"paxos_hand_over",
 						  "SELECT paxos.hand_over($1, $2, $3, $4)",
 						  4,
@@ -914,6 +914,7 @@ decode_promise(PaxosPeer *peer, const PGresult *res, const PaxosPending *sent, p
 	m->chosen = get_int8(res, 2);
 	m->truncated = get_int8(res, 3);
 	m->last = get_int8(res, 4);
+	m->config = get_int8(res, 9);
 	if (!array_open(&slots, res, 5, INT8OID) || !array_open(&ballots, res, 6, INT8OID) ||
 		!array_open(&chosens, res, 7, BOOLOID) || !array_open(&vals, res, 8, BYTEAOID) ||
 		slots.n > PX_MAX_WINDOW || ballots.n != slots.n || chosens.n != slots.n ||
@@ -955,6 +956,7 @@ decode(PaxosPeer *peer, const PGresult *res, const PaxosPending *sent, PaxosPeer
 			event->u.prevote_reply.promised = get_int8(res, 1);
 			event->u.prevote_reply.chosen = get_int8(res, 2);
 			event->u.prevote_reply.truncated = get_int8(res, 3);
+			event->u.prevote_reply.config = get_int8(res, 4);
 			return !PQgetisnull(res, 0, 0) &&
 				   event->u.prevote_reply.refusal <= PX_REFUSED_NOT_VOTING;
 		case MESSAGE_PREPARE:
@@ -972,6 +974,7 @@ decode(PaxosPeer *peer, const PGresult *res, const PaxosPending *sent, PaxosPeer
 			event->u.accepted.applied = get_int8(res, 4);
 			event->u.accepted.durable = get_int8(res, 5);
 			event->u.accepted.truncated = get_int8(res, 6);
+			event->u.accepted.config = get_int8(res, 7);
 			event->u.accepted.sent_at = sent->sent_at;
 			event->u.accepted.lease_us = sent->lease_us;
 			event->u.accepted.lease_readable = sent->lease_readable;

@@ -466,6 +466,8 @@ do_action(Life *life, const px_action *a)
 		case PX_DO_HANDOVER_USED:
 			paxos_acceptor_handover_used();
 			return;
+		case PX_DO_CONFIGURED:
+			return;
 		case PX_DO_SEND_PREVOTE:
 		case PX_DO_SEND_PREPARE:
 		case PX_DO_SEND_ACCEPT:

@@ -23,11 +23,12 @@
  * still good.
  *
  * Invariants (px_check_acceptor, px_check_acceptor_step): promised, truncated,
- * chosen and longest_lease_us never fall; truncated <= chosen; an open stream
- * is of the promised ballot; opened_w < first <= next.
+ * chosen, longest_lease_us and config.slot never fall; truncated <= chosen;
+ * config.slot <= chosen; an open stream is of the promised ballot; opened_w <
+ * first <= next.
  *
- * A crash loses everything but promised, truncated, longest_lease_us, the log
- * and the tables.  Losing the stream is safe: the leader opens a new one.
+ * A crash loses everything but promised, truncated, longest_lease_us, config,
+ * the log and the tables.  Losing the stream is safe: the leader opens a new one.
  * Losing a readable lease would not be: hence PX_REFUSED_RESTART.
  */
 #include <string.h>
@@ -112,7 +113,10 @@ px_acceptor_prevote(const px_acceptor *a, const px_prevote *m, px_usec now, px_p
 	reply->promised = a->promised;
 	reply->chosen = a->chosen;
 	reply->truncated = a->truncated;
-	if (leased_to_other(a, m->from, now))
+	reply->config = a->config.slot;
+	if (px_config_removed(&a->config, m->from))
+		reply->refusal = PX_REFUSED_REMOVED;
+	else if (leased_to_other(a, m->from, now))
 		reply->refusal = PX_REFUSED_LEASE;
 	else if (restarted_lately(a, now))
 		reply->refusal = PX_REFUSED_RESTART;
@@ -128,6 +132,14 @@ judge_prepare(const px_acceptor *a, const px_prepare *m, px_usec now)
 {
 	bool handed_over = m->handover != 0 && m->handover == a->lease_ballot;
 
+	/*
+	 * A node *known* to be removed learns it here, whatever its ballot; else one
+	 * that was away while it was removed would depose the leader again and
+	 * again.  One not heard of is judged like any other: this node may be the
+	 * one that lags.
+	 */
+	if (px_config_removed(&a->config, px_ballot_node(m->ballot)))
+		return PX_REFUSED_REMOVED;
 	if (m->ballot < a->promised)
 		return PX_REFUSED_BALLOT;
 	if (m->ballot == a->promised && m->stream <= a->stream)
@@ -199,6 +211,7 @@ px_acceptor_prepare(px_acceptor *a, const px_prepare *m, uint64_t owner, px_usec
 	reply->promised = a->promised;
 	reply->chosen = a->chosen;
 	reply->truncated = a->truncated;
+	reply->config = a->config.slot;
 }
 
 /* Why an Accept is refused. */
@@ -315,6 +328,8 @@ px_acceptor_accept(px_acceptor *a, const px_accept *m, uint64_t owner, px_usec n
 		if (known >= m->first)
 			todo->skip = (uint16_t) px_min64(known - m->first + 1, m->n_values);
 		todo->store = (uint16_t) (m->n_values - todo->skip);
+		if (m->config_at > known)
+			px_acceptor_holds_config(a, m->config_at);
 		a->next += m->n_values;
 
 		a->told_chosen = px_max64(a->told_chosen, m->chosen);
@@ -331,6 +346,7 @@ px_acceptor_accept(px_acceptor *a, const px_accept *m, uint64_t owner, px_usec n
 	reply->applied = applied;
 	reply->durable = durable;
 	reply->truncated = a->truncated;
+	reply->config = a->config.slot;
 }
 
 bool
@@ -392,4 +408,34 @@ px_acceptor_gap(const px_acceptor *a, px_slot *from, px_slot *to)
 	*from = a->chosen + 1;
 	*to = below;
 	return true;
+}
+
+void
+px_acceptor_holds_config(px_acceptor *a, px_slot slot)
+{
+	if (slot > a->config.slot && (a->config_at == 0 || slot < a->config_at))
+		a->config_at = slot;
+}
+
+bool
+px_acceptor_config_due(const px_acceptor *a)
+{
+	return a->config_at != 0 && a->config_at <= a->chosen;
+}
+
+void
+px_acceptor_config(px_acceptor *a, const px_config *config, px_slot next)
+{
+	PX_ASSERT(px_config_valid(config) && config->slot >= a->config.slot);
+	PX_ASSERT(next == 0 || next > config->slot);
+	a->config = *config;
+	a->config_at = next;
+	a->chosen = px_max64(a->chosen, config->slot);
+	advance_chosen(a);
+}
+
+px_slot
+px_acceptor_settled(const px_acceptor *a)
+{
+	return px_acceptor_config_due(a) ? a->config_at - 1 : a->chosen;
 }

@@ -21,6 +21,13 @@
  * watermark*.  Knowledge of chosen that comes with a stream is trusted only
  * for slots received in that stream; below its first slot there may be a gap
  * that the learner fills by Fetch.
+ *
+ * And the newest *configuration* known chosen, whether applied or not (§ 7).
+ * Which entries hold configurations the core sees as they are stored; that one
+ * of them is chosen it says with px_acceptor_config_due().  Then the caller
+ * takes the acceptor lock, looks it up in the log, records it durably, and calls
+ * px_acceptor_config().  Until then px_acceptor_settled() ends below it, so that
+ * no proposer begins above a configuration that it does not know.
  */
 #ifndef PX_ACCEPTOR_H
 #define PX_ACCEPTOR_H
@@ -33,6 +40,8 @@ typedef struct px_acceptor
 	px_ballot promised;
 	px_slot truncated;        /* every slot up to it is not in the log */
 	px_usec longest_lease_us; /* longest readable lease ever granted */
+	px_config config;         /* newest one recorded as chosen; n_members == 0:
+								 * none yet (a node that joins and has nothing) */
 
 	/* volatile: the stream */
 	bool open;           /* is a stream open?  If so, its ballot == promised */
@@ -54,8 +63,11 @@ typedef struct px_acceptor
 	bool lease_readable;
 
 	/* volatile: what this node knows and when it heard it */
-	px_slot chosen; /* every slot up to it is known chosen, and in the
+	px_slot chosen;    /* every slot up to it is known chosen, and in the
 								 * log unless truncated or applied */
+	px_slot config_at; /* lowest slot above config.slot at which a configuration
+								 * was stored and not looked at since; it may have
+								 * been replaced.  0: none */
 	px_usec started_at;
 	px_usec heard_at;    /* last Accept taken; 0: none */
 	px_usec lost_at;     /* when the open stream's connection closed; 0: it did
@@ -133,6 +145,34 @@ extern void px_acceptor_learn(px_acceptor *a, px_ballot ballot, px_slot chosen);
  */
 extern void px_acceptor_fetched(px_acceptor *a, px_slot first, px_slot last);
 extern void px_acceptor_truncate(px_acceptor *a, px_slot truncated);
+
+/*
+ * ---- configurations (§ 7) ----
+ *
+ * At start, after px_acceptor_init(): px_acceptor_config() with the newest
+ * configuration recorded, and 'next' from the log.  What was recorded was known
+ * chosen with everything below it, so chosen begins there, if the tables are
+ * behind.  A node that joins with nothing calls it when its snapshot is loaded,
+ * after px_acceptor_fetched() and in the same step.
+ *
+ * Entries written by a fetch: px_acceptor_holds_config() for each that holds a
+ * configuration, in the same step as px_acceptor_fetched().
+ *
+ * In between: whenever px_acceptor_config_due(), which can become true with any
+ * message or knowledge: take the acceptor lock; *upto = px_acceptor.chosen; the
+ * newest entry of the log at or below *upto, and above config.slot, that holds a
+ * configuration (px_value_is_config) is recorded, durably; then
+ * px_acceptor_config() with it (with the one that stands, if there is none) and
+ * with 'next', the lowest slot above *upto whose entry holds a configuration, or
+ * 0; and only then the lock is released.
+ */
+extern void px_acceptor_holds_config(px_acceptor *a, px_slot slot);
+extern bool px_acceptor_config_due(const px_acceptor *a);
+extern void px_acceptor_config(px_acceptor *a, const px_config *config, px_slot next);
+
+/* Up to here all is known chosen, and the configurations in it are recorded:
+ * what px_local.chosen has to say. */
+extern px_slot px_acceptor_settled(const px_acceptor *a);
 
 /*
  * The slots to fetch before the stream's knowledge can be used: *from .. *to,

@@ -43,6 +43,7 @@ back_off(px_proposer *p)
 void
 px_become_follower(px_proposer *p, const char *reason, bool failed)
 {
+	px_change_end(p);
 	px_set_role(p, PX_FOLLOWER, reason);
 	p->ballot = 0;
 	p->handover = 0;
@@ -66,6 +67,15 @@ px_become_follower(px_proposer *p, const char *reason, bool failed)
 	}
 	else
 		p->stand_at = p->now + patience(p);
+
+	/*
+	 * As leader it may have been ahead of its own acceptor, which did not accept
+	 * the slot itself.  The next ballot begins where the acceptor's knowledge
+	 * ends, and what governs there is what the acceptor knows: with the newer
+	 * configuration two of them would decide one slot.
+	 */
+	if (p->config.slot != p->known.slot)
+		px_adopt_config(p, &p->known);
 }
 
 static bool
@@ -85,6 +95,7 @@ stand(px_proposer *p, px_ballot handover)
 	px_set_role(p, PX_CANDIDATE,
 				handover != 0 ? "leadership was handed over to this node"
 							  : "caught up with what the voters know");
+	PX_ASSERT(p->config.slot <= p->local.chosen);
 	p->ballot = px_ballot_above(p->highest_seen, p->params.self);
 	PX_ASSERT(p->ballot > p->local.promised && p->ballot > p->highest_seen);
 	p->highest_seen = p->ballot;
@@ -125,6 +136,34 @@ catch_up(px_proposer *p)
 	p->deadline = p->now + p->params.election_timeout_us;
 }
 
+/*
+ * No leader is heard and no majority would vote for this node, or it may not
+ * stand at all; but a member has answered that it knows more.  Its knowledge is
+ * fetched: a configuration may be among it by which others, or this node as a
+ * new voter, can go on.  Without this a cluster whose old leader removed
+ * itself and crashed before it had told a new voter would wait for ever,
+ * though the old leader, started again, knows it all and only has to be asked.
+ */
+static void
+learn_from_best(px_proposer *p)
+{
+	const px_peer *best = NULL;
+
+	for (int i = 0; i < p->config.n_members; i++)
+	{
+		const px_peer *peer = &p->peers[i];
+
+		if (peer->prevote_chosen > p->local.chosen && peer->up &&
+			(best == NULL || peer->prevote_chosen > best->prevote_chosen))
+			best = peer;
+	}
+	if (best == NULL)
+		return;
+	p->catch_up_from = best->node;
+	p->catch_up_to = best->prevote_chosen;
+	p->want_fetch = true;
+}
+
 static void
 count_prevotes(px_proposer *p)
 {
@@ -143,9 +182,26 @@ count_prevotes(px_proposer *p)
 			break;
 		case PX_TALLY_LOST:
 			px_become_follower(p, "no majority would vote for this node", true);
+			learn_from_best(p);
 			break;
 		case PX_TALLY_PENDING:
 			break;
+	}
+}
+
+/*
+ * A member that is no voter hears no leader: it asks as a pre-candidate does,
+ * but only to learn what the others know (learn_from_best).
+ */
+static void
+probe(px_proposer *p)
+{
+	for (int i = 0; i < p->config.n_members; i++)
+	{
+		px_peer *peer = &p->peers[i];
+
+		peer->want_prevote = peer->node != p->params.self && peer->up;
+		peer->prevote_chosen = 0;
 	}
 }
 
@@ -170,6 +226,11 @@ void
 px_elect_prevote_reply(px_proposer *p, px_peer *peer, const px_prevote_reply *m)
 {
 	px_see_ballot(p, m->promised);
+	px_change_recorded(p, peer, m->config);
+	px_elect_told_removed(p, m->refusal, m->config);
+	peer->prevote_chosen = m->chosen;
+	if (p->role == PX_FOLLOWER && p->now >= p->local.heard_at + p->params.election_timeout_us)
+		learn_from_best(p);
 	if (p->role != PX_PRECANDIDATE || !peer->voter)
 	{
 		p->reason = "ignored: no pre-vote is asked for";
@@ -177,8 +238,26 @@ px_elect_prevote_reply(px_proposer *p, px_peer *peer, const px_prevote_reply *m)
 	}
 	peer->yes = m->refusal == PX_REFUSED_NOT;
 	peer->no = !peer->yes;
-	peer->prevote_chosen = m->chosen;
 	count_prevotes(p);
+}
+
+/*
+ * A member that has recorded a configuration without this node says so.  It is
+ * true and final, but this node does not stop asking: it may be needed by
+ * those who do not know that configuration yet, if the member that does is gone
+ * for good.  A majority of the old voters that does not know it has this node
+ * find it among the values it recovers.  It stops when it knows it itself.
+ */
+bool
+px_elect_told_removed(px_proposer *p, px_refusal refusal, px_slot config)
+{
+	if (refusal != PX_REFUSED_REMOVED)
+		return false;
+	p->told_removed = px_max64(p->told_removed, px_max64(config, 1));
+	if (!px_in_ballot(p) || p->leaving)
+		return false;
+	px_become_follower(p, "this node was removed", true);
+	return true;
 }
 
 /*
@@ -309,7 +388,7 @@ static bool
 fit_to_lead(const px_proposer *p, const px_peer *peer)
 {
 	return peer->voter && peer->up && peer->open && peer->next != 0 &&
-		   peer->node != p->params.self &&
+		   peer->node != p->params.self && (!p->leaving || peer->config >= p->config.slot) &&
 		   p->now < peer->answered_at + p->params.election_timeout_us;
 }
 
@@ -357,6 +436,11 @@ px_elect_transfer(px_proposer *p, px_node to)
 		p->reason = "ignored: only a leader hands over";
 		return;
 	}
+	if (p->change != PX_CHANGE_NONE || p->leaving)
+	{
+		p->reason = "ignored: the configuration is being changed";
+		return;
+	}
 	if (to == 0)
 		to = best_target(p, 0, false);
 	peer = px_peer_find(p, to);
@@ -366,6 +450,23 @@ px_elect_transfer(px_proposer *p, px_node to)
 		return;
 	}
 	hand_over(p, to, "asked to hand over");
+}
+
+/*
+ * No voter any more, and a majority of those that are has recorded it: the
+ * furthest of them takes over, or whoever stands first.
+ */
+void
+px_elect_leave(px_proposer *p)
+{
+	px_node target = p->role == PX_LEADER ? best_target(p, 0, false) : 0;
+
+	if (p->role == PX_HANDING_OVER)
+		return;
+	if (target != 0)
+		hand_over(p, target, "no longer a voter, and a majority knows it");
+	else
+		px_become_follower(p, "no longer a voter, and a majority knows it", false);
 }
 
 /*
@@ -459,7 +560,12 @@ px_elect_timers(px_proposer *p)
 			if (p->now < p->stand_at)
 				break;
 			if (!may_stand(p))
+			{
 				p->stand_at = p->now + patience(p);
+				if (!px_config_removed(&p->config, p->params.self) &&
+					!px_config_is_voter(&p->config, p->params.self))
+					probe(p);
+			}
 			else if (p->now < p->local.leased_until)
 			{
 				/* the own acceptor would say no, as it must */
@@ -472,7 +578,10 @@ px_elect_timers(px_proposer *p)
 		case PX_CATCHING_UP:
 		case PX_CANDIDATE:
 			if (p->now >= p->deadline)
+			{
 				px_become_follower(p, "time ran out", true);
+				learn_from_best(p);
+			}
 			break;
 		case PX_RECOVERING:
 		case PX_LEADER:
@@ -488,7 +597,7 @@ px_elect_timers(px_proposer *p)
 				px_become_follower(p, "nobody knows what this ballot's first slots are", false);
 			else if (p->role == PX_HANDING_OVER && p->now >= p->deadline)
 				px_become_follower(p, "the hand-over took too long", false);
-			else if (p->role == PX_LEADER)
+			else if (p->role == PX_LEADER && p->change == PX_CHANGE_NONE && !p->leaving)
 				check_fitness(p);
 			break;
 	}

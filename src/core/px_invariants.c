@@ -30,6 +30,10 @@ px_check_acceptor(const px_acceptor *a)
 	CHECK(a->positioned || (a->first == 0 && a->next == 0),
 		  "acceptor: a stream without position has one");
 	CHECK(a->lease_ballot <= a->promised, "acceptor: a lease is of a ballot not promised");
+	CHECK(a->config.slot <= a->chosen,
+		  "acceptor: a configuration is recorded that is not known chosen");
+	CHECK(a->config_at == 0 || a->config_at > a->config.slot,
+		  "acceptor: a configuration below the recorded one is looked for");
 	CHECK(a->handover == 0 || a->handover == a->promised,
 		  "acceptor: a hand-over is kept that is not of the promised ballot");
 	return NULL;
@@ -42,6 +46,7 @@ px_check_acceptor_step(const px_acceptor *before, const px_acceptor *after)
 	CHECK(after->truncated >= before->truncated, "acceptor: truncated fell");
 	CHECK(after->chosen >= before->chosen, "acceptor: chosen fell");
 	CHECK(after->longest_lease_us >= before->longest_lease_us, "acceptor: the longest lease fell");
+	CHECK(after->config.slot >= before->config.slot, "acceptor: the recorded configuration fell");
 	if (after->promised != before->promised)
 		return NULL;
 	CHECK(after->stream >= before->stream, "acceptor: the stream number fell within a ballot");
@@ -85,10 +90,22 @@ px_check_proposer(const px_proposer *p)
 		  "proposer: the ballot is another node's");
 	CHECK(p->ballot <= p->highest_seen, "proposer: the ballot is above the highest seen");
 	CHECK(p->role == PX_HANDING_OVER || p->target == 0, "proposer: a target without hand-over");
-	CHECK(!p->collecting || p->role == PX_CANDIDATE || p->role == PX_RECOVERING,
+	CHECK(!p->collecting || p->role == PX_CANDIDATE || p->role == PX_RECOVERING ||
+			  (p->role == PX_LEADER && px_change_holds(p)),
 		  "proposer: promises are collected in the wrong role");
+	CHECK(p->known.slot <= p->config.slot,
+		  "proposer: an older configuration governs than is known");
+	CHECK(px_leads(p) || p->known.slot == p->config.slot,
+		  "proposer: a configuration governs that the own acceptor does not know");
+	CHECK(p->change == PX_CHANGE_NONE || p->role == PX_LEADER,
+		  "proposer: the configuration is changed by a node that does not lead");
+	CHECK(!p->leaving || (px_leads(p) && !px_config_is_voter(&p->config, p->params.self) &&
+						  p->chosen == p->proposed),
+		  "proposer: it is leaving, but something is in flight or it is a voter");
+	CHECK(p->n_parting == 0, "proposer: a farewell was not said");
 	if (px_in_ballot(p))
 	{
+		CHECK(p->config.slot <= p->chosen, "proposer: a configuration governs that is not chosen");
 		CHECK(p->chosen <= p->proposed && p->proposed - p->chosen <= PX_MAX_WINDOW,
 			  "proposer: slots in flight exceed the window");
 		CHECK(!p->collecting || p->chosen == p->proposed,
@@ -193,6 +210,7 @@ px_check_update(const px_proposer *p, const px_update *up)
 			case PX_DO_FETCH:
 			case PX_DO_READ_DONE:
 			case PX_DO_HANDOVER_USED:
+			case PX_DO_CONFIGURED:
 				break;
 		}
 	}

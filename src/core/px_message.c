@@ -1,9 +1,9 @@
 /*
  * px_message.c
- *	  Names of what messages say.
+ *	  Names of what messages say, and what a receiver has to find in one.
  *
  * Messages are plain structs (px_message.h); how they travel is the glue's
- * business.  Only the words for refusals live here, because logs, views and
+ * business.  The words for refusals live here, because logs, views and
  * transcripts must all use the same ones.
  */
 #include "px_message.h"
@@ -33,4 +33,15 @@ px_refusal_name(px_refusal r)
 			return "not voting";
 	}
 	return "unknown";
+}
+
+px_slot
+px_accept_config_at(const px_accept *m)
+{
+	for (uint16_t i = 0; i < m->n_values; i++)
+	{
+		if (px_value_is_config(m->values[i]))
+			return m->first + i;
+	}
+	return 0;
 }

@@ -43,7 +43,8 @@ typedef enum px_refusal
 	PX_REFUSED_TRUNCATED, /* this log is cut above the asker's watermark:
 								 * catch up first */
 	PX_REFUSED_RESTART,   /* restarted less than a readable lease ago */
-	PX_REFUSED_REMOVED,   /* the asker is known to be removed */
+	PX_REFUSED_REMOVED,   /* the asker is known to be removed (§ 7); it is
+								 * final, node ids are not used again */
 	PX_REFUSED_NOT_VOTING /* this node may not vote (not a voter, amnesic, no
 								 * cluster, fsync off) */
 } px_refusal;
@@ -62,6 +63,9 @@ typedef struct px_prevote_reply
 	px_ballot promised;
 	px_slot chosen; /* the voter's chosen watermark */
 	px_slot truncated;
+	px_slot config; /* slot of the newest configuration it has recorded as
+								 * chosen; with PX_REFUSED_REMOVED that one, or an
+								 * earlier one, removed the asker */
 } px_prevote_reply;
 
 typedef struct px_prepare
@@ -88,7 +92,8 @@ typedef struct px_promise
 	px_slot w;          /* echoed */
 	px_slot chosen;
 	px_slot truncated;
-	px_slot last; /* highest slot in the log; 0: empty */
+	px_slot last;   /* highest slot in the log; 0: empty */
+	px_slot config; /* newest configuration recorded, as in px_prevote_reply */
 	uint16_t n_entries;
 	const px_entry *entries;
 } px_promise;
@@ -110,13 +115,17 @@ typedef struct px_accept
 								 * comes next in this stream */
 	uint16_t n_values;
 	const px_bytes *values;
-	px_slot chosen;   /* the leader's chosen watermark */
-	px_usec sent_at;  /* leader's clock, strictly growing; echoed */
-	px_usec lease_us; /* what the acceptor shall grant; 0: nothing */
+	px_slot config_at; /* the receiver sets it, with px_accept_config_at():
+								 * first slot of these that holds a configuration, or 0 */
+	px_slot chosen;    /* the leader's chosen watermark */
+	px_usec sent_at;   /* leader's clock, strictly growing; echoed */
+	px_usec lease_us;  /* what the acceptor shall grant; 0: nothing */
 	bool lease_readable;
 	px_slot truncatable; /* durably applied on every live member */
 	px_read_answer read;
 } px_accept;
+
+extern px_slot px_accept_config_at(const px_accept *m);
 
 typedef struct px_accepted
 {
@@ -129,6 +138,8 @@ typedef struct px_accepted
 	px_slot applied; /* applied here */
 	px_slot durable; /* durably applied here (for truncation) */
 	px_slot truncated;
+	px_slot config;   /* newest configuration recorded, durably: the leader
+								 * counts these (§ 7) */
 	px_usec sent_at;  /* echoed */
 	px_usec lease_us; /* echoed: the leader counts what its own message
 								 * carried */

@@ -46,7 +46,7 @@ static const px_role_change role_changes[] = {
 	{PX_FOLLOWER, PX_CANDIDATE, "leadership was handed over to this node"},
 	{PX_CANDIDATE, PX_RECOVERING, "a majority promised, the own acceptor among them"},
 	{PX_RECOVERING, PX_LEADER, "the last recovered slot and the own no-op are chosen"},
-	{PX_LEADER, PX_HANDING_OVER, "asked to, or not fit to lead"},
+	{PX_LEADER, PX_HANDING_OVER, "asked to, not fit to lead, or no voter any more"},
 };
 
 const char *
@@ -169,12 +169,13 @@ known_chosen(const px_proposer *p)
 void
 px_publish(px_proposer *p)
 {
-	bool ready = p->role == PX_LEADER;
+	bool ready = p->role == PX_LEADER && !p->leaving;
+	bool removed = px_removed(p) != 0;
 	px_action *a;
 
 	if (p->published && p->published_role == p->role && p->published_ballot == p->ballot &&
 		p->published_leader == p->leader && p->published_chosen == known_chosen(p) &&
-		p->published_ready == ready)
+		p->published_ready == ready && p->published_removed == removed)
 		return;
 
 	p->published = true;
@@ -183,6 +184,7 @@ px_publish(px_proposer *p)
 	p->published_leader = p->leader;
 	p->published_chosen = known_chosen(p);
 	p->published_ready = ready;
+	p->published_removed = removed;
 
 	a = px_action_add(p, PX_DO_PUBLISH, p->params.self);
 	a->u.publish.role = p->role;
@@ -190,6 +192,41 @@ px_publish(px_proposer *p)
 	a->u.publish.leader = p->leader;
 	a->u.publish.chosen = known_chosen(p);
 	a->u.publish.ready = ready;
+	a->u.publish.removed = removed;
+}
+
+/* A configuration without this node, known here or said by a member; 0: none. */
+px_slot
+px_removed(const px_proposer *p)
+{
+	if (px_config_removed(&p->known, p->params.self))
+		return p->known.slot;
+	return p->told_removed;
+}
+
+/* Connections are remembered by node, for members come and go. */
+void
+px_peer_connected(px_proposer *p, px_node node, bool up)
+{
+	int i = 0;
+
+	while (i < p->n_up && p->up_nodes[i] != node)
+		i++;
+	if (up && i == p->n_up && p->n_up < 2 * PX_MAX_MEMBERS)
+		p->up_nodes[p->n_up++] = node;
+	if (!up && i < p->n_up)
+		p->up_nodes[i] = p->up_nodes[--p->n_up];
+}
+
+static bool
+connected(const px_proposer *p, px_node node)
+{
+	for (int i = 0; i < p->n_up; i++)
+	{
+		if (p->up_nodes[i] == node)
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -213,6 +250,7 @@ px_adopt_config(px_proposer *p, const px_config *config)
 		if (j >= 0)
 			p->peers[i] = old[j];
 		p->peers[i].node = config->members[i].node;
+		p->peers[i].up = connected(p, config->members[i].node);
 		p->peers[i].voter = config->members[i].voter;
 	}
 }
@@ -271,6 +309,7 @@ px_proposer_init(void *memory, size_t bytes, const px_proposer_params *params,
 	rest += aligned((size_t) params->outbox_depth * params->max_batch_bytes);
 	p->intake_ring = rest;
 	p->reason = "";
+	p->known = *config;
 	px_adopt_config(p, config);
 	p->role = PX_FOLLOWER;
 	p->resend = true;
@@ -299,6 +338,7 @@ on_local(px_proposer *p, const px_local *local)
 	px_local before = p->local;
 	bool first = !p->have_local;
 
+	PX_ASSERT(local->config <= p->known.slot);
 	p->local = *local;
 	p->have_local = true;
 	if (first)
@@ -331,16 +371,26 @@ on_peer_down(px_proposer *p, px_peer *peer)
 static void
 on_config(px_proposer *p, const px_config *config)
 {
-	if (config->slot <= p->config.slot || !px_config_valid(config))
+	if (config->slot <= p->known.slot || !px_config_valid(config))
 		return;
+	p->known = *config;
 
-	/*
-	 * A leader makes its own configuration govern, at the barrier.  One it did
-	 * not propose was chosen in a higher ballot.
-	 */
+	/* who left is no business of ours any more, connected or not */
+	for (int i = p->n_up; i-- > 0;)
+	{
+		if (px_config_removed(config, p->up_nodes[i]))
+			px_peer_connected(p, p->up_nodes[i], false);
+	}
+	if (config->slot <= p->config.slot)
+		return; /* it made that govern itself, when it counted it chosen */
+
+	/* One that it did not propose, or not counted yet, another node knew first. */
 	if (px_in_ballot(p))
 		px_become_follower(p, "another leader changed the configuration", false);
-	px_adopt_config(p, config);
+	else
+		px_adopt_config(p, config);
+	if (p->role != PX_FOLLOWER && !px_config_is_voter(config, p->params.self))
+		px_become_follower(p, "no longer a voter", false);
 }
 
 static void
@@ -367,11 +417,17 @@ run_event(px_proposer *p, const px_event *ev)
 		case PX_EV_CONFIG:
 			on_config(p, ev->u.config);
 			return;
+		case PX_EV_CONFIGURE:
+			px_change_asked(p, ev->u.configure);
+			return;
 		case PX_EV_FORWARD:
 			peer = px_peer_find(p, ev->u.forward->from);
 			break;
 		case PX_EV_PEER_UP:
 		case PX_EV_PEER_DOWN:
+			px_peer_connected(p, ev->node, ev->kind == PX_EV_PEER_UP);
+			peer = px_peer_find(p, ev->node);
+			break;
 		case PX_EV_PREVOTE_REPLY:
 		case PX_EV_PROMISE:
 		case PX_EV_ACCEPTED:
@@ -427,6 +483,7 @@ update_leader(px_proposer *p)
 		ballot = p->ballot;
 	}
 	else if (p->role != PX_CANDIDATE && p->local.leader != 0 &&
+			 !px_config_removed(&p->config, p->params.self) &&
 			 px_ballot_node(p->local.leader) != p->params.self)
 	{
 		/* an open stream of our own is that of a leadership that is over */
@@ -452,7 +509,7 @@ send_prevotes(px_proposer *p)
 		if (!peer->want_prevote)
 			continue;
 		peer->want_prevote = false;
-		if (p->role != PX_PRECANDIDATE || !peer->up)
+		if ((p->role != PX_PRECANDIDATE && p->role != PX_FOLLOWER) || !peer->up)
 			continue;
 		a = px_action_add(p, PX_DO_SEND_PREVOTE, peer->node);
 		a->u.prevote.from = p->params.self;
@@ -569,6 +626,11 @@ px_proposer_look(const px_proposer *p, px_proposer_view *view)
 	view->elections_started = p->elections_started;
 	view->elections_won = p->elections_won;
 	view->batches_resent = p->batches_resent;
+	view->config = p->config.slot;
+	view->change = p->change;
+	view->change_slot = p->change_slot;
+	view->leaving = p->leaving;
+	view->removed = px_removed(p);
 	view->n_peers = p->config.n_members;
 	for (int i = 0; i < p->config.n_members; i++)
 	{
@@ -584,6 +646,7 @@ px_proposer_look(const px_proposer *p, px_proposer_view *view)
 		v->next = peer->next;
 		v->applied = peer->applied;
 		v->durable = peer->durable;
+		v->config = peer->config;
 		v->answered_at = peer->answered_at;
 		v->rtt_us = peer->rtt_us;
 	}

@@ -1,8 +1,8 @@
 /*
  * px_proposer.h
  *	  The proposer of one node: elections, recovery, streaming to the members,
- *	  origin batches on their way to the leader, and the read index
- *	  (protocol.md §§ 3, 4, 5, 9).
+ *	  origin batches on their way to the leader, changes of the configuration,
+ *	  and the read index (protocol.md §§ 3, 4, 5, 7, 9).
  *
  * Usage: px_proposer_step() with one event gives an update, a list of actions
  * that the caller carries out *in their order*, and the time of the next
@@ -24,7 +24,8 @@
  *	FOLLOWER -> CANDIDATE		a hand-over came for this node
  *	CANDIDATE -> RECOVERING		a majority promised, own acceptor among them
  *	RECOVERING -> LEADER		the last recovered slot and the own no-op are chosen
- *	LEADER -> HANDING_OVER		asked to transfer leadership
+ *	LEADER -> HANDING_OVER		asked to transfer leadership, or not fit to lead, or
+ *								no voter any more and a majority knows it
  *	any -> FOLLOWER				a higher ballot was seen, a leader was heard, time
  *								ran out, or this node may not lead
  */
@@ -118,9 +119,12 @@ typedef enum px_event_kind
 	PX_EV_FORWARD_REPLY, /* node, forward_reply */
 	PX_EV_READ,          /* a session of this node wants a read index */
 	PX_EV_TRANSFER,      /* node: hand leadership to it (0: to the best) */
-	PX_EV_CONFIG         /* config: newly known chosen; the core adopts it
-								 * when its slot is higher.  Members it did not know
-								 * are down until their PX_EV_PEER_UP */
+	PX_EV_CONFIG,        /* config: px_acceptor.config has changed; before the
+								 * PX_EV_LOCAL that shows it.  PX_EV_PEER_UP of a member
+								 * may come before or after the configuration that
+								 * makes it one */
+	PX_EV_CONFIGURE      /* configure: a change of the configuration is asked for;
+								 * answered, at once or later, by PX_DO_CONFIGURED */
 } px_event_kind;
 
 /*
@@ -130,7 +134,10 @@ typedef enum px_event_kind
 typedef struct px_local
 {
 	px_ballot promised;
-	px_slot chosen; /* px_acceptor.chosen */
+	px_slot chosen; /* px_acceptor_settled() */
+	px_slot config; /* px_acceptor.config.slot; asserted: its PX_EV_CONFIG came
+								 * before.  So no ballot begins above a configuration
+								 * that the core does not know */
 	px_slot applied;
 	px_slot truncated;
 	px_ballot leader;     /* ballot of the open stream, 0 if none */
@@ -161,6 +168,107 @@ typedef struct px_forward_reply
 	bool leads;
 } px_forward_reply;
 
+/*
+ * ---- changing the configuration (protocol.md § 7) ----
+ *
+ * To change it, build the value wanted from the configuration that governs now
+ * (newest in px_acceptor.config) with px_value_add_member(), all members that
+ * shall be there; a member that is new gets a node id above
+ * px_config_highest() of it, and no other.  Give it to the *leader's* proposer
+ * as PX_EV_CONFIGURE, with 'base', the slot of the configuration it was built
+ * from.  The leader lets finish what is in flight, proposes the value alone,
+ * makes it govern when the old configuration has chosen it, and collects
+ * promises of the new one before it goes on: commands wait for about two round
+ * trips.  PX_DO_CONFIGURED answers with
+ *
+ *	PX_CHANGE_DONE			chosen at 'slot', and a majority of its voters has
+ *							recorded that durably: who was removed may be switched
+ *							off.  (Not before!  Else the old nodes may be gone while
+ *							the new ones do not know that they are the cluster.)
+ *	PX_CHANGE_NOT_LEADER	this node is no ready leader ('leader' may be one), or
+ *							ceased to be before it proposed anything.  Not done.
+ *	PX_CHANGE_BUSY			another change is in progress.  Not done.
+ *	PX_CHANGE_BASE			'base' is not the configuration that governs: that is
+ *							'slot'.  Not done -- by this request: an earlier try of
+ *							the same may have been.
+ *	PX_CHANGE_INVALID		no well-formed configuration (px_config_valid), or too
+ *							large.  Not done.
+ *	PX_CHANGE_NODE_ID		a member that is new has an id that is not above all that
+ *							ever were.  Not done.
+ *	PX_CHANGE_NO_MAJORITY	of its voters fewer than a majority are with this leader
+ *							now (streams open, answering): commands could not go on.
+ *							Not done; 'force' overrides it.
+ *	PX_CHANGE_UNKNOWN		leadership ended in between; if 'slot' is not 0 it was
+ *							proposed there and may be chosen, now or later.
+ *
+ * A process that dies gives no answer: that is PX_CHANGE_UNKNOWN too.  Trying
+ * again is always safe, because of 'base': the same request can be carried out
+ * once at most.  So a caller, at any node, loops:
+ *
+ *	1. read the newest configuration known here (slot, members);
+ *	2. if it is as wanted, ask the leader to confirm it: PX_EV_CONFIGURE with an
+ *	   *empty* value and base = slot, which changes nothing and is answered
+ *	   PX_CHANGE_DONE when a majority of it has recorded it; else ask for the
+ *	   change, built on it;
+ *	3. DONE: return.  BUSY, NOT_LEADER, BASE, UNKNOWN: wait until a newer
+ *	   configuration or leader is known here, or a moment, and go to 1.  The
+ *	   others are errors.
+ *
+ * At every node: when px_acceptor.config has changed, connect to members that
+ * are new, give PX_EV_CONFIG, and disconnect from who is no member any more (with
+ * PX_EV_PEER_DOWN; actions for a node without a connection are dropped).  The
+ * leader's own core is ahead of that: it makes a configuration govern when it
+ * counts it chosen, and says farewell to who is removed in the same update.
+ *
+ * A member that is added: as a non-voter, first.  Its server starts with nothing
+ * (px_acceptor.config empty), answers Prepare and Accept at once, loads a
+ * snapshot, calls px_acceptor_config() with the configuration the snapshot came
+ * with, and only then starts a proposer.  Promote it when its px_peer_view.durable
+ * is near the leader's chosen.
+ *
+ * A node that is removed learns it by the leader's farewell, or when it asks:
+ * PX_REFUSED_REMOVED.  px_publish.removed says so.  It stands no more, forwards
+ * nothing and asks for nothing; its acceptor goes on answering as long as it
+ * runs, and its log can be fetched: others may still depend on it.  What its
+ * sessions wait for: once the slot that removed it is applied here, a batch above
+ * px_origins_get() at that slot never took effect and never will; before that
+ * the outcome is unknown.
+ */
+typedef struct px_configure
+{
+	uint64_t request; /* the caller's name for it, given back */
+	px_slot base;
+	bool force;     /* do not ask whether it can work at once */
+	px_bytes value; /* PX_VALUE_CONFIG; its stamp does not count.  Empty: confirm
+								 * that 'base' is recorded by a majority.  Copied */
+} px_configure;
+
+typedef enum px_change_result
+{
+	PX_CHANGE_DONE,
+	PX_CHANGE_NOT_LEADER,
+	PX_CHANGE_BUSY,
+	PX_CHANGE_BASE,
+	PX_CHANGE_INVALID,
+	PX_CHANGE_NODE_ID,
+	PX_CHANGE_NO_MAJORITY,
+	PX_CHANGE_UNKNOWN
+} px_change_result;
+
+extern const char *px_change_result_name(px_change_result r);
+
+/* How far a change is. */
+typedef enum px_change_state
+{
+	PX_CHANGE_NONE,
+	PX_CHANGE_DRAINING, /* what is in flight is to be chosen first */
+	PX_CHANGE_PROPOSED, /* the old configuration is to choose it */
+	PX_CHANGE_BARRIER,  /* promises of the new one are to come */
+	PX_CHANGE_RECORDING /* a majority of the new one is to record it */
+} px_change_state;
+
+extern const char *px_change_state_name(px_change_state s);
+
 typedef struct px_event
 {
 	px_event_kind kind;
@@ -178,6 +286,7 @@ typedef struct px_event
 		const px_forward *forward;
 		const px_forward_reply *forward_reply;
 		const px_config *config;
+		const px_configure *configure;
 	} u;
 } px_event;
 
@@ -207,7 +316,8 @@ typedef enum px_action_kind
 								 * this is carried out is covered too */
 	PX_DO_READ_DONE,     /* read_seq, read_index: requests up to read_seq may go
 								 * on once read_index is applied here */
-	PX_DO_HANDOVER_USED  /* clear px_acceptor.handover */
+	PX_DO_HANDOVER_USED, /* clear px_acceptor.handover */
+	PX_DO_CONFIGURED     /* configured: the answer to a PX_EV_CONFIGURE */
 } px_action_kind;
 
 typedef struct px_action
@@ -222,7 +332,10 @@ typedef struct px_action
 			px_ballot ballot; /* own ballot when CANDIDATE or above, else 0 */
 			px_node leader;   /* best known; 0: none */
 			px_slot chosen;
-			bool ready; /* role is LEADER and it serves */
+			bool ready;   /* role is LEADER and it serves */
+			bool removed; /* this node is no member any more: by the newest
+								 * configuration it knows, or because a member said so.
+								 * Never false again */
 		} publish;
 		px_prevote prevote;
 		px_prepare prepare;
@@ -234,6 +347,13 @@ typedef struct px_action
 			uint64_t first_seq;
 		} fwd;
 		px_slot fetch_to;
+		struct
+		{
+			uint64_t request;
+			px_change_result result;
+			px_slot slot;
+			px_node leader; /* 0: not known */
+		} configured;
 		struct
 		{
 			uint64_t seq;
@@ -281,6 +401,7 @@ typedef struct px_peer_view
 	px_slot first, next;
 	px_slot applied;
 	px_slot durable;
+	px_slot config;      /* newest configuration it said it has recorded */
 	px_usec answered_at; /* last answer of any kind */
 	px_usec rtt_us;      /* of the last Accept answered */
 } px_peer_view;
@@ -302,6 +423,15 @@ typedef struct px_proposer_view
 	uint64_t elections_started;
 	uint64_t elections_won;
 	uint64_t batches_resent;
+	px_slot config;         /* slot of the configuration that governs above
+								 * chosen, as this proposer knows it */
+	px_change_state change; /* at a leader */
+	px_slot change_slot;    /* where it was proposed, 0: not yet */
+	bool leaving;           /* it leads and is no voter of 'config': it proposes
+								 * nothing any more, and stays until a majority of the
+								 * others has recorded that */
+	px_slot removed;        /* a configuration without this node, chosen there or
+								 * later, exists; 0: none known (and slot 0 has none) */
 	int n_peers;
 	px_peer_view peers[PX_MAX_MEMBERS];
 } px_proposer_view;

@@ -6,6 +6,7 @@
  *	px_proposer.c	events in, actions out; roles and their legal changes
  *	px_election.c	pre-vote, catching up, candidacy, stepping down, hand-over
  *	px_stream.c		per-peer streams, recovery, counting chosen, Accepts
+ *	px_change.c		changing the configuration
  *	px_intake.c		the leader's queue of origin batches, and its marks
  *	px_outbox.c		this node's own batches and when they are sent again
  *	px_read.c		the read index
@@ -88,6 +89,7 @@ typedef struct px_peer
 	px_slot applied;
 	px_slot durable;
 	px_slot truncated;
+	px_slot config;      /* newest configuration it said it has recorded */
 	px_usec answered_at; /* last promise or Accepted that was no refusal; 0:
 								 * none in the present ballot */
 	px_usec rtt_us;
@@ -128,7 +130,13 @@ typedef struct px_intake_entry
 struct px_proposer
 {
 	px_proposer_params params;
-	px_config config; /* governs slots above config.slot */
+	px_config config;                     /* governs slots above config.slot; asserted: in a
+								 * ballot config.slot <= chosen, and nothing between
+								 * them is a configuration */
+	px_config known;                      /* newest that the own acceptor has recorded; the same,
+								 * except while a leader is ahead of it */
+	px_node up_nodes[2 * PX_MAX_MEMBERS]; /* connected, members or not */
+	int n_up;
 	px_local local;
 	bool have_local; /* has PX_EV_LOCAL come yet? */
 	uint64_t seed;
@@ -178,6 +186,20 @@ struct px_proposer
 	px_window_entry window[PX_MAX_WINDOW];
 	uint8_t *window_bytes;
 
+	/* changing the configuration (px_change.c) */
+	px_change_state change;
+	bool change_asked;       /* PX_DO_CONFIGURED is owed */
+	uint64_t change_request; /* for this one */
+	px_slot change_slot;     /* where it was proposed; 0: not yet */
+	bool leaving;            /* leads, but is no voter of config */
+	px_slot told_removed;    /* a member refused with PX_REFUSED_REMOVED, having
+								 * recorded this configuration; 0: nobody did */
+	uint32_t change_len;
+	uint8_t change_bytes[PX_MAX_CONFIG_BYTES]; /* value asked for, DRAINING */
+	px_peer parting[PX_MAX_MEMBERS];           /* members of the former configuration, with open
+									  * streams, that are to be told in this step */
+	int n_parting;
+
 	/* intake */
 	px_intake_entry intake[PX_MAX_INTAKE];
 	uint32_t intake_first; /* index of the oldest */
@@ -221,6 +243,7 @@ struct px_proposer
 	px_node published_leader;
 	px_slot published_chosen;
 	bool published_ready;
+	bool published_removed;
 
 	const char *reason;
 	px_update *up;                 /* of the present step */
@@ -237,6 +260,8 @@ extern px_usec px_delay(px_proposer *p, px_usec from, px_usec to);
 extern void px_see_ballot(px_proposer *p, px_ballot ballot);
 extern void px_see_log_time(px_proposer *p, uint64_t log_time_us);
 extern void px_publish(px_proposer *p);
+extern void px_peer_connected(px_proposer *p, px_node node, bool up);
+extern px_slot px_removed(const px_proposer *p);
 
 static inline bool
 px_in_ballot(const px_proposer *p)
@@ -267,6 +292,8 @@ extern void px_elect_peer_up(px_proposer *p, px_peer *peer);
 extern void px_elect_peer_down(px_proposer *p, px_peer *peer);
 extern void px_elect_refused(px_proposer *p);
 extern void px_elect_transfer(px_proposer *p, px_node to);
+extern void px_elect_leave(px_proposer *p);
+extern bool px_elect_told_removed(px_proposer *p, px_refusal refusal, px_slot config);
 extern void px_elect_timers(px_proposer *p);
 extern void px_elect_finish_handover(px_proposer *p);
 extern px_usec px_elect_wake(const px_proposer *p);
@@ -280,10 +307,19 @@ extern void px_stream_progress(px_proposer *p);
 extern void px_stream_timers(px_proposer *p);
 extern void px_stream_send_prepares(px_proposer *p);
 extern void px_stream_send_accepts(px_proposer *p);
+extern void px_stream_propose_config(px_proposer *p, px_bytes wanted);
 extern bool px_stream_blind(const px_proposer *p);
 extern px_usec px_stream_quorum_answered_at(const px_proposer *p);
 extern bool px_stream_counts(const px_proposer *p, const px_peer *peer, px_slot slot);
 extern px_usec px_stream_wake(const px_proposer *p);
+
+/* px_change.c */
+extern void px_change_asked(px_proposer *p, const px_configure *m);
+extern void px_change_progress(px_proposer *p);
+extern void px_change_chosen(px_proposer *p, const px_config *config);
+extern void px_change_recorded(px_proposer *p, px_peer *peer, px_slot config);
+extern void px_change_end(px_proposer *p);
+extern bool px_change_holds(const px_proposer *p);
 
 /* px_intake.c */
 extern void px_intake_clear(px_proposer *p);

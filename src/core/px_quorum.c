@@ -54,6 +54,20 @@ px_config_is_voter(const px_config *c, px_node node)
 	return i >= 0 && c->members[i].voter;
 }
 
+px_node
+px_config_highest(const px_config *c)
+{
+	px_node last = c->n_members > 0 ? c->members[c->n_members - 1].node : 0;
+
+	return c->highest > last ? c->highest : last;
+}
+
+bool
+px_config_removed(const px_config *c, px_node node)
+{
+	return c->n_members > 0 && px_config_find(c, node) < 0 && node <= px_config_highest(c);
+}
+
 int
 px_config_voters(const px_config *c)
 {

@@ -19,8 +19,10 @@ typedef struct px_member
 /* Members in ascending order of node id. */
 typedef struct px_config
 {
-	px_slot slot; /* chosen here; governs from slot + 1.  0: the
+	px_slot slot;    /* chosen here; governs from slot + 1.  0: the
 								 * configuration the cluster was formed with */
+	px_node highest; /* highest node id that ever was a member's, if that is
+								 * above all of these; else 0 or theirs */
 	uint8_t n_members;
 	px_member members[PX_MAX_MEMBERS];
 } px_config;
@@ -39,6 +41,14 @@ extern bool px_config_valid(const px_config *c);
 extern int px_config_find(const px_config *c, px_node node);
 extern bool px_config_is_voter(const px_config *c, px_node node);
 extern int px_config_voters(const px_config *c);
+
+/*
+ * Node ids are given out in ascending order and never again: who joins gets
+ * one above every id that ever was a member's.  So a configuration by itself
+ * tells who was removed from who is not heard of yet.
+ */
+extern px_node px_config_highest(const px_config *c);
+extern bool px_config_removed(const px_config *c, px_node node);
 
 /* Voters needed for a majority. */
 extern int px_quorum_size(const px_config *c);

@@ -129,6 +129,7 @@ cut(px_proposer *p, px_peer *peer, const char *reason)
 	px_stream_reset(p, peer);
 	peer->refused = true;
 	peer->up = false;
+	px_peer_connected(p, peer->node, false);
 	px_action_add(p, PX_DO_RESET_PEER, peer->node);
 	p->reason = reason;
 	px_elect_refused(p);
@@ -223,7 +224,8 @@ may_begin_slot(const px_proposer *p)
 {
 	px_slot in_flight = p->proposed - p->chosen;
 
-	if (p->role != PX_LEADER || p->intake_n == 0 || in_flight >= p->params.pipeline_depth)
+	if (p->role != PX_LEADER || p->intake_n == 0 || in_flight >= p->params.pipeline_depth ||
+		px_change_holds(p))
 		return false;
 	return in_flight == 0 || p->now >= p->proposed_at + p->params.pipeline_gap_us;
 }
@@ -269,6 +271,33 @@ propose_batches(px_proposer *p)
 				   next_log_time(p));
 	if (px_intake_pack(p, &w, &origins))
 		propose(p, px_value_end(&w).len, origins);
+}
+
+/*
+ * A configuration, by itself: nothing is in flight, and nothing above it is
+ * proposed until the old configuration has chosen it and the new one has
+ * promised.  From here on it is treated like one that was recovered.
+ */
+void
+px_stream_propose_config(px_proposer *p, px_bytes wanted)
+{
+	px_slot slot = p->proposed + 1;
+	px_value_writer w;
+	px_value_view view;
+	px_member_view member;
+	uint32_t pos = 0;
+	bool fits = px_value_open(wanted, &view);
+
+	PX_ASSERT(p->role == PX_LEADER && p->chosen == p->proposed && !p->round_more);
+	px_value_begin(&w, window_buffer(p, slot), p->params.max_value_bytes, PX_VALUE_CONFIG,
+				   next_log_time(p));
+	while (fits && px_value_next_member(&view, &pos, &member))
+		fits = px_value_add_member(&w, member.node, member.voter, member.name, member.conninfo);
+	PX_ASSERT(fits);
+	px_value_set_highest(&w, px_config_highest(&p->config));
+	propose(p, px_value_end(&w).len, EVERYBODY);
+	p->round_end = slot;
+	p->round_more = true;
 }
 
 /*
@@ -338,7 +367,8 @@ px_stream_promise(px_proposer *p, px_peer *peer, const px_promise *m)
 {
 	bool merge;
 
-	if (overtaken(p, m->promised))
+	px_change_recorded(p, peer, m->config);
+	if (px_elect_told_removed(p, m->refusal, m->config) || overtaken(p, m->promised))
 		return;
 	if (!px_in_ballot(p) || m->ballot != p->ballot || m->stream != peer->stream || !peer->preparing)
 	{
@@ -513,6 +543,29 @@ count_chosen(px_proposer *p)
 }
 
 /*
+ * The configuration just chosen is without this voter.  The streams that are
+ * open go on, so that the slot and the news get to everybody, and members that
+ * are new get one; see px_change.c.
+ */
+static void
+leave(px_proposer *p)
+{
+	p->leaving = true;
+	p->round_more = false;
+	p->reason = "no longer a voter";
+	for (int i = 0; i < PX_MAX_WINDOW; i++)
+		p->window[i].origins = EVERYBODY; /* its bits were the old members' */
+	for (int i = 0; i < p->config.n_members; i++)
+	{
+		px_peer *peer = &p->peers[i];
+
+		peer->tell = true;
+		if (peer->up && !peer->open && !peer->preparing)
+			peer->want_prepare = true;
+	}
+}
+
+/*
  * Everything the round proposed is chosen, and more must follow.
  */
 static void
@@ -525,18 +578,17 @@ next_round(px_proposer *p)
 	if (w->slot == p->round_end && px_value_open(px_proposer_value(p, p->round_end), &view) &&
 		px_value_config(&view, p->round_end, &config) && config.slot > p->config.slot)
 	{
+		px_change_chosen(p, &config);
 		px_adopt_config(p, &config);
 
 		/* the silence of members that could not be asked begins here */
 		for (int i = 0; i < p->config.n_members; i++)
 			p->peers[i].answered_at = p->now;
 	}
-	if (!px_config_is_voter(&p->config, p->params.self))
-	{
-		px_become_follower(p, "no longer a voter", false);
-		return;
-	}
-	begin_round(p);
+	if (px_config_is_voter(&p->config, p->params.self))
+		begin_round(p);
+	else
+		leave(p);
 }
 
 /* Bring the ballot on as far as what is known allows. */
@@ -546,14 +598,15 @@ px_stream_progress(px_proposer *p)
 	if (!px_leads(p) || p->collecting)
 		return;
 	count_chosen(p);
-	if (p->role == PX_RECOVERING)
+	if (p->round_more)
 	{
-		if (p->round_more)
-		{
-			if (p->chosen == p->round_end)
-				next_round(p);
+		if (p->chosen == p->round_end)
+			next_round(p);
+		if (!p->leaving)
 			return;
-		}
+	}
+	if (p->role == PX_RECOVERING && !p->leaving)
+	{
 		if (p->ready_slot == 0 && p->proposed - p->chosen < PX_MAX_WINDOW)
 		{
 			propose_noop(p);
@@ -566,6 +619,7 @@ px_stream_progress(px_proposer *p)
 		p->failures = 0;
 		px_read_register(p);
 	}
+	px_change_progress(p);
 	while (may_begin_slot(p))
 		propose_batches(p);
 }
@@ -772,10 +826,10 @@ holds_batch_for(px_proposer *p, const px_peer *peer, px_slot from)
 static bool
 may_hold(px_proposer *p, const px_peer *peer, px_slot from)
 {
-	return p->params.thrifty && p->role == PX_LEADER && peer->node != p->params.self &&
-		   !peer->eager && !p->beat && !p->hedge && !peer->answer_new && peer->send_next != 0 &&
-		   p->proposed - from < PX_MAX_WINDOW / 2 && !must_tell(p, peer) &&
-		   !holds_batch_for(p, peer, from);
+	return p->params.thrifty && p->role == PX_LEADER && !p->leaving &&
+		   peer->node != p->params.self && !peer->eager && !p->beat && !p->hedge &&
+		   !peer->answer_new && peer->send_next != 0 && p->proposed - from < PX_MAX_WINDOW / 2 &&
+		   !must_tell(p, peer) && !holds_batch_for(p, peer, from);
 }
 
 /*
@@ -839,10 +893,39 @@ send_to(px_proposer *p, px_peer *peer)
 		send_accept(p, peer, 0);
 }
 
+/*
+ * To who was removed by the configuration just chosen: that it is chosen, once,
+ * as long as the connection stands.  If that is lost, it learns it when it
+ * asks.  It holds the slot, unless it lags far behind: a configuration is sent
+ * to everybody at once.
+ */
+static void
+send_farewells(px_proposer *p)
+{
+	for (int i = 0; i < p->n_parting; i++)
+	{
+		px_peer *peer = &p->parting[i];
+
+		px_accept *m;
+
+		if (peer->send_next != p->chosen + 1 || !px_action_room(p, 1))
+			continue;
+		send_accept(p, peer, 0);
+		m = &p->up->actions[p->up->n_actions - 1].u.accept;
+		m->lease_us = 0;
+		m->lease_readable = false;
+		m->truncatable = 0;
+	}
+	p->n_parting = 0;
+}
+
 void
 px_stream_send_accepts(px_proposer *p)
 {
-	if (!px_leads(p) || p->collecting)
+	if (!px_leads(p))
+		return;
+	send_farewells(p);
+	if (p->collecting)
 		return;
 	check_patience(p);
 	choose_eager(p);
@@ -856,6 +939,7 @@ px_stream_send_accepts(px_proposer *p)
 void
 px_stream_accepted(px_proposer *p, px_peer *peer, const px_accepted *m)
 {
+	px_change_recorded(p, peer, m->config);
 	if (overtaken(p, m->promised))
 		return;
 	if (!px_leads(p) || m->ballot != p->ballot || m->stream != peer->stream || !peer->open)
@@ -976,7 +1060,7 @@ px_stream_wake(const px_proposer *p)
 
 	if (!px_in_ballot(p))
 		return 0;
-	if (p->role == PX_LEADER && p->intake_n > 0 &&
+	if (p->role == PX_LEADER && p->intake_n > 0 && !p->round_more && !px_change_holds(p) &&
 		p->proposed - p->chosen < p->params.pipeline_depth)
 		at = p->proposed_at + p->params.pipeline_gap_us;
 	for (int i = 0; i < p->config.n_members; i++)

@@ -186,6 +186,10 @@ px_trace_event(char *buf, size_t cap, px_node self, const px_event *ev)
 			add(&l, " config slot %llu members %u", U(ev->u.config->slot),
 				(unsigned) ev->u.config->n_members);
 			break;
+		case PX_EV_CONFIGURE:
+			add(&l, " configure request %llu base %llu%s", U(ev->u.configure->request),
+				U(ev->u.configure->base), ev->u.configure->value.len == 0 ? " confirm" : "");
+			break;
 	}
 	return buf;
 }
@@ -220,8 +224,9 @@ px_trace_action(char *buf, size_t cap, px_node self, const px_action *a)
 			add(&l, " publish %s", px_role_name(a->u.publish.role));
 			if (a->u.publish.ballot != 0)
 				add_ballot(&l, "ballot", a->u.publish.ballot);
-			add(&l, " leader n%u chosen %llu%s", (unsigned) a->u.publish.leader,
-				U(a->u.publish.chosen), a->u.publish.ready ? " ready" : "");
+			add(&l, " leader n%u chosen %llu%s%s", (unsigned) a->u.publish.leader,
+				U(a->u.publish.chosen), a->u.publish.ready ? " ready" : "",
+				a->u.publish.removed ? " removed" : "");
 			break;
 		case PX_DO_SEND_PREVOTE:
 			add(&l, " -> n%u prevote chosen %llu", to, U(a->u.prevote.chosen));
@@ -264,6 +269,10 @@ px_trace_action(char *buf, size_t cap, px_node self, const px_action *a)
 			break;
 		case PX_DO_HANDOVER_USED:
 			add(&l, " handover used");
+			break;
+		case PX_DO_CONFIGURED:
+			add(&l, " configured request %llu: %s slot %llu", U(a->u.configured.request),
+				px_change_result_name(a->u.configured.result), U(a->u.configured.slot));
 			break;
 	}
 	return buf;

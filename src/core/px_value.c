@@ -24,9 +24,15 @@ _Static_assert(PX_MAX_VALUE_BYTES >= PX_MAX_BATCH_BYTES + PX_VALUE_HEADER_BYTES,
 /* Fixed bytes of a member part, its length word included. */
 #define MEMBER_FIXED_BYTES (4 + 2 + 1 + 2 + 2)
 
+/* What stands behind them. */
+#define CONFIG_TRAILER_BYTES 2
+
 _Static_assert(PX_VALUE_HEADER_BYTES +
-					   PX_MAX_MEMBERS * (MEMBER_FIXED_BYTES + PX_MAX_NAME + PX_MAX_CONNINFO) <=
-				   PX_MAX_VALUE_BYTES,
+					   PX_MAX_MEMBERS * (MEMBER_FIXED_BYTES + PX_MAX_NAME + PX_MAX_CONNINFO) +
+					   CONFIG_TRAILER_BYTES ==
+				   PX_MAX_CONFIG_BYTES,
+			   "the largest configuration is as large as said");
+_Static_assert(PX_MAX_CONFIG_BYTES <= PX_MAX_VALUE_BYTES,
 			   "the largest configuration fits into a value");
 
 static void
@@ -124,13 +130,16 @@ void
 px_value_begin(px_value_writer *w, uint8_t *buf, uint32_t cap, px_value_kind kind,
 			   uint64_t log_time_us)
 {
-	PX_ASSERT(cap >= PX_VALUE_HEADER_BYTES);
+	uint32_t trailer = kind == PX_VALUE_CONFIG ? CONFIG_TRAILER_BYTES : 0;
+
+	PX_ASSERT(cap >= PX_VALUE_HEADER_BYTES + trailer);
 
 	w->buf = buf;
-	w->cap = cap;
+	w->cap = cap - trailer;
 	w->len = PX_VALUE_HEADER_BYTES;
 	w->count = 0;
 	w->kind = kind;
+	w->highest = 0;
 	buf[0] = PX_VALUE_VERSION;
 	buf[1] = (uint8_t) kind;
 	put64(buf + 8, log_time_us);
@@ -174,7 +183,16 @@ px_value_add_member(px_value_writer *w, px_node node, bool voter, const char *na
 	memcpy(p + 11 + name_len, conninfo, conninfo_len);
 	w->len += bytes;
 	w->count++;
+	px_value_set_highest(w, node);
 	return true;
+}
+
+void
+px_value_set_highest(px_value_writer *w, px_node highest)
+{
+	PX_ASSERT(w->kind == PX_VALUE_CONFIG);
+	if (highest > w->highest)
+		w->highest = highest;
 }
 
 /*
@@ -192,11 +210,18 @@ value_checksum(const uint8_t *buf, uint32_t len)
 px_bytes
 px_value_end(px_value_writer *w)
 {
-	px_bytes value = {w->buf, w->len};
+	px_bytes value;
 
 	PX_ASSERT(w->kind != PX_VALUE_NOOP || w->count == 0);
+	if (w->kind == PX_VALUE_CONFIG)
+	{
+		put16(w->buf + w->len, w->highest);
+		w->len += CONFIG_TRAILER_BYTES;
+	}
 	put16(w->buf + 2, w->count);
 	put32(w->buf + 4, value_checksum(w->buf, w->len));
+	value.data = w->buf;
+	value.len = w->len;
 	return value;
 }
 
@@ -337,7 +362,7 @@ check_members(const px_value_view *view)
 
 	if (view->count > PX_MAX_MEMBERS)
 		return false;
-	config.slot = 0;
+	memset(&config, 0, sizeof(config));
 	config.n_members = (uint8_t) view->count;
 	for (uint32_t i = 0; i < view->count; i++)
 	{
@@ -349,7 +374,8 @@ check_members(const px_value_view *view)
 		config.members[i].voter = member.voter;
 		pos += part.len;
 	}
-	return pos == view->parts.len && px_config_valid(&config);
+	return pos == view->parts.len && px_config_valid(&config) &&
+		   view->highest >= config.members[config.n_members - 1].node;
 }
 
 bool
@@ -366,6 +392,7 @@ px_value_open(px_bytes value, px_value_view *view)
 	view->log_time_us = get64(value.data + 8);
 	view->parts.data = value.data + PX_VALUE_HEADER_BYTES;
 	view->parts.len = value.len - PX_VALUE_HEADER_BYTES;
+	view->highest = 0;
 	switch (value.data[1])
 	{
 		case PX_VALUE_NOOP:
@@ -376,6 +403,10 @@ px_value_open(px_bytes value, px_value_view *view)
 			return check_batches(view);
 		case PX_VALUE_CONFIG:
 			view->kind = PX_VALUE_CONFIG;
+			if (view->parts.len < CONFIG_TRAILER_BYTES)
+				return false;
+			view->parts.len -= CONFIG_TRAILER_BYTES;
+			view->highest = get16(view->parts.data + view->parts.len);
 			return check_members(view);
 		default:
 			return false;
@@ -434,6 +465,7 @@ px_value_config(const px_value_view *v, px_slot slot, px_config *config)
 		return false;
 	memset(config, 0, sizeof(*config));
 	config->slot = slot;
+	config->highest = v->highest;
 	while (px_value_next_member(v, &pos, &member))
 	{
 		config->members[config->n_members].node = member.node;

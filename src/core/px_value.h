@@ -13,6 +13,7 @@
  *	value:	u8 version | u8 kind | u16 count
  *			| u32 crc32c of the four bytes before it and of all that follows
  *			| u64 log_time_us | count parts
+ *			| of a configuration: u16 highest node id that ever was a member's
  *	batch part:		u32 bytes of the rest of this part | u16 origin node
  *					| u16 count | u64 incarnation | u64 sequence
  *					| count commands
@@ -35,6 +36,10 @@
 #define PX_VALUE_HEADER_BYTES 16
 #define PX_BATCH_HEADER_BYTES 24
 #define PX_COMMAND_HEADER_BYTES 16
+
+/* The largest configuration. */
+#define PX_MAX_CONFIG_BYTES \
+	(PX_VALUE_HEADER_BYTES + PX_MAX_MEMBERS * (11 + PX_MAX_NAME + PX_MAX_CONNINFO) + 2)
 
 typedef enum px_value_kind
 {
@@ -75,6 +80,7 @@ typedef struct px_value_writer
 	uint32_t len;
 	uint16_t count;
 	px_value_kind kind;
+	px_node highest; /* of a configuration */
 } px_value_writer;
 
 extern void px_value_begin(px_value_writer *w, uint8_t *buf, uint32_t cap, px_value_kind kind,
@@ -82,6 +88,9 @@ extern void px_value_begin(px_value_writer *w, uint8_t *buf, uint32_t cap, px_va
 extern bool px_value_add_batch(px_value_writer *w, px_bytes batch);
 extern bool px_value_add_member(px_value_writer *w, px_node node, bool voter, const char *name,
 								const char *conninfo);
+
+/* Ids up to this one were members' once; those of the members added count anyway. */
+extern void px_value_set_highest(px_value_writer *w, px_node highest);
 extern px_bytes px_value_end(px_value_writer *w); /* sets count and checksum */
 
 /* ---- reading ---- */
@@ -91,7 +100,8 @@ typedef struct px_value_view
 	px_value_kind kind;
 	uint16_t count;
 	uint64_t log_time_us;
-	px_bytes parts; /* the bytes after the header */
+	px_bytes parts;  /* the bytes after the header, without what follows them */
+	px_node highest; /* of a configuration, 0 otherwise */
 } px_value_view;
 
 typedef struct px_batch_view
@@ -125,6 +135,13 @@ typedef struct px_member_view
  * part.
  */
 extern bool px_value_open(px_bytes value, px_value_view *view);
+
+/* Does an entry's value hold a configuration?  Looks at its kind alone. */
+static inline bool
+px_value_is_config(px_bytes value)
+{
+	return value.len >= PX_VALUE_HEADER_BYTES && value.data[1] == PX_VALUE_CONFIG;
+}
 
 /* Check one encoded origin batch by itself (as it came from an origin). */
 extern bool px_batch_open(px_bytes batch, px_batch_view *view);

@@ -8,7 +8,7 @@ CREATE PROCEDURE paxos.prepare(
     cluster uuid, version int, sender int, ballot bigint, stream bigint, w bigint, handover bigint,
     INOUT refusal int, INOUT promised bigint, INOUT chosen bigint, INOUT truncated bigint,
     INOUT last_slot bigint, INOUT slots bigint[], INOUT ballots bigint[], INOUT chosens boolean[],
-    INOUT vals bytea[])
+    INOUT vals bytea[], INOUT config bigint)
 LANGUAGE C AS 'MODULE_PATHNAME', 'paxos_sql_prepare';
 REVOKE ALL ON PROCEDURE paxos.prepare FROM PUBLIC;
 GRANT EXECUTE ON PROCEDURE paxos.prepare TO paxos_peer;
@@ -19,7 +19,7 @@ CREATE PROCEDURE paxos.accept(
     vals bytea[], chosen bigint, sent_at bigint, lease_us bigint, lease_readable boolean,
     truncatable bigint, read_incarnation bigint, read_seq bigint, read_index bigint,
     INOUT refusal int, INOUT promised bigint, INOUT stream_first bigint, INOUT next_slot bigint,
-    INOUT applied bigint, INOUT durable bigint, INOUT truncated bigint)
+    INOUT applied bigint, INOUT durable bigint, INOUT truncated bigint, INOUT config bigint)
 LANGUAGE C AS 'MODULE_PATHNAME', 'paxos_sql_accept';
 REVOKE ALL ON PROCEDURE paxos.accept FROM PUBLIC;
 GRANT EXECUTE ON PROCEDURE paxos.accept TO paxos_peer;
@@ -27,7 +27,8 @@ COMMENT ON PROCEDURE paxos.accept IS 'phase 2: values for the slots that come ne
 
 CREATE FUNCTION paxos.pre_vote(
     cluster uuid, version int, sender int, chosen bigint,
-    OUT refusal int, OUT promised bigint, OUT voter_chosen bigint, OUT truncated bigint)
+    OUT refusal int, OUT promised bigint, OUT voter_chosen bigint, OUT truncated bigint,
+    OUT config bigint)
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_sql_pre_vote';
 REVOKE ALL ON FUNCTION paxos.pre_vote FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION paxos.pre_vote TO paxos_peer;

@@ -787,6 +787,7 @@ carry_out(sim_node *n, const px_action *a)
 				check_proposed(n, a->u.accept.ballot, slot, m->blobs[i]);
 			}
 			m->u.accept.values = m->bytes;
+			m->u.accept.config_at = px_accept_config_at(&m->u.accept);
 			if (a->u.accept.chosen > n->pub_chosen)
 				sim_fail("node %u tells node %u that %llu is chosen before it published it at home",
 						 n->id, a->to, (unsigned long long) a->u.accept.chosen);
@@ -840,6 +841,8 @@ carry_out(sim_node *n, const px_action *a)
 			break;
 		case PX_DO_HANDOVER_USED:
 			n->acceptor.handover = 0;
+			break;
+		case PX_DO_CONFIGURED:
 			break;
 	}
 }
@@ -1506,6 +1509,7 @@ node_start_server(sim_node *n)
 	n->learner_life = ++W->lives;
 	px_acceptor_init(&n->acceptor, n->visible.promised, n->visible.truncated,
 					 n->visible.longest_lease_us, n->visible.tables.applied, sim_clock(n));
+	px_acceptor_config(&n->acceptor, &W->config, 0);
 	before = n->acceptor;
 	check_acceptor(n, &before);
 	TRACE(n, "node %u server starts: applied %llu, log to %llu", n->id,

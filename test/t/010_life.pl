@@ -64,7 +64,7 @@ for my $n ($c->nodes) { $n->sql("CREATE ROLE stranger LOGIN"); }
 my $cluster = $n1->sql("SELECT cluster_id FROM paxos.status");
 my $zero = '00000000-0000-0000-0000-000000000000';
 $n1->fails("SELECT * FROM paxos.pre_vote('$cluster', 1, 2, 0)", '42501', qr/paxos_peer|permission denied/, 'a role without paxos_peer', user => 'stranger');
-$n1->fails("CALL paxos.prepare('$cluster', 1, 2, 1, 1, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)", '42501',
+$n1->fails("CALL paxos.prepare('$cluster', 1, 2, 1, 1, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)", '42501',
 	qr/paxos_peer|permission denied/, 'neither may it prepare', user => 'stranger');
 $n1->fails("SELECT * FROM paxos.pre_vote('$zero', 1, 2, 0)", '55000', qr/cluster/, 'another cluster', user => 'node');
 $n1->fails("SELECT * FROM paxos.pre_vote('$cluster', 99, 2, 0)", '0A000', qr/version/, 'another protocol version', user => 'node');
@@ -76,9 +76,9 @@ for my $garbage (
 	"SELECT paxos.forward('$cluster', 1, 2, 1, false, ARRAY['\\xdeadbeef'::bytea], 0)",
 	"SELECT paxos.forward('$cluster', 1, 2, -1, NULL, NULL, -1)",
 	"SELECT * FROM paxos.fetch('$cluster', 1, 2, -5, 9223372036854775807, -1)",
-	"CALL paxos.prepare('$cluster', 1, 2, -1, -1, -1, -1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
-	"CALL paxos.accept('$cluster', 1, 2, 131074, 1, 5, ARRAY['\\x00'::bytea, NULL], -3, 0, -1, true, 99999999, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
-	"CALL paxos.accept('$cluster', 1, 2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)")
+	"CALL paxos.prepare('$cluster', 1, 2, -1, -1, -1, -1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+	"CALL paxos.accept('$cluster', 1, 2, 131074, 1, 5, ARRAY['\\x00'::bytea, NULL], -3, 0, -1, true, 99999999, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+	"CALL paxos.accept('$cluster', 1, 2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)")
 {
 	my $r = $n1->try($garbage, user => 'node');
 	isnt($r->{sqlstate}, 'lost', 'garbage is answered, not crashed on: ' . substr($garbage, 0, 60)) or diag $r->{err};

@@ -29,7 +29,7 @@ sub ballot { my ($round, $node) = @_; return $round * 65536 + $node; }
 sub prepare_sql
 {
 	my ($sender, $round, $stream, %o) = @_;
-	return sprintf("CALL paxos.prepare('%s', 1, %d, %d, %d, %d, %d, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+	return sprintf("CALL paxos.prepare('%s', 1, %d, %d, %d, %d, %d, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
 		$cluster, $sender, ballot($round, $sender), $stream, $o{w} // $w, $o{handover} // 0);
 }
 
@@ -37,7 +37,7 @@ sub accept_sql
 {
 	my ($sender, $round, $stream, $first, %o) = @_;
 	my $values = join(',', map { "\"\\\\\\\\" . substr($_, 1) . "\"" } @{ $o{values} // [] });
-	return sprintf("CALL paxos.accept('%s', 1, %d, %d, %d, %d, E'{%s}', %d, 1, %d, %s, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+	return sprintf("CALL paxos.accept('%s', 1, %d, %d, %d, %d, E'{%s}', %d, 1, %d, %s, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
 		$cluster, $sender, ballot($round, $sender), $stream, $first, $values,
 		$o{chosen} // $w, $o{lease_us} // 0, $o{readable} ? 'true' : 'false');
 }
@@ -234,8 +234,8 @@ $n1->poll_sql("SELECT refusal FROM paxos.pre_vote('$cluster', 1, 2, $w)", 0);
 my $state = "SELECT (SELECT a::text FROM paxos.acceptor a), count(*), max(slot), sum(length(value)) FROM paxos.log_entry";
 my $was = $n1->sql($state);
 my $b = ballot(130, 2);
-my $rest = 'NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL';
-my $tail = "$w, 1, 0, false, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL";
+my $rest = 'NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL';
+my $tail = "$w, 1, 0, false, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL";
 my @malformed = (
 	[ "CALL paxos.prepare('$cluster', 1, 2, -1, 1, 0, 0, $rest)", '22003' ],
 	[ "CALL paxos.prepare('$cluster', 1, 2, 9223372036854775807, 1, 0, 0, $rest)", '22003' ],
@@ -253,7 +253,7 @@ my @malformed = (
 	[ "CALL paxos.accept('$cluster', 1, 2, $b, 1, 5, array_fill('\\x01'::bytea, ARRAY[65]), $tail)", '54000' ],
 	[ "CALL paxos.accept('$cluster', 1, 2, $b, 1, 5, ARRAY[('\\x' || repeat('00', 1300000))::bytea], $tail)", '54000' ],
 	[ "CALL paxos.accept('$cluster', 1, 2, $b, 1, 5, ARRAY['\\x01020304'::bytea], $tail)", 'XX001' ],
-	[ "CALL paxos.accept('$cluster', 1, 2, $b, 1, 5, '{}', $w, 1, 9000000000000000, false, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL)", '22003' ],
+	[ "CALL paxos.accept('$cluster', 1, 2, $b, 1, 5, '{}', $w, 1, 9000000000000000, false, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)", '22003' ],
 	[ "SELECT paxos.fetch('$cluster', 1, 2, 0, 1, 1)", '22023' ],
 	[ "SELECT paxos.fetch('$cluster', 1, 2, 2, 1, 1)", '22023' ],
 	[ "SELECT paxos.fetch('$cluster', 1, 2, 1, 1, 0)", '22023' ],

@@ -47,7 +47,11 @@ cluster_new(int n_voters, int n_learners)
 	{
 		c->config.members[i - 1].node = (px_node) i;
 		c->config.members[i - 1].voter = i <= n_voters;
+	}
+	for (int i = 1; i <= MAX_NODES; i++)
+	{
 		c->nodes[i].id = (px_node) i;
+		c->nodes[i].config = c->config;
 	}
 	c->params.heartbeat_us = 50000;
 	c->params.election_timeout_us = 500000;
@@ -204,9 +208,53 @@ fetch(cluster *c, test_node *node, px_slot to)
 			peer->acceptor.truncated >= first)
 			continue;
 		for (px_slot s = first; s <= last; s++)
-			store(node, s, peer->log[s].ballot, true,
-				  bytes_of(peer->log[s].value, peer->log[s].len));
+		{
+			px_bytes value = bytes_of(peer->log[s].value, peer->log[s].len);
+
+			store(node, s, peer->log[s].ballot, true, value);
+			if (px_value_is_config(value))
+				px_acceptor_holds_config(&node->acceptor, s);
+		}
 		px_acceptor_fetched(&node->acceptor, first, last);
+	}
+}
+
+/* The first configuration in the log from 'from' to 'to', or 0. */
+static px_slot
+first_config(const test_node *node, px_slot from, px_slot to)
+{
+	for (px_slot s = from; s <= to && s < MAX_LOG; s++)
+	{
+		if (node->log[s].ballot != 0 &&
+			px_value_is_config(bytes_of(node->log[s].value, node->log[s].len)))
+			return s;
+	}
+	return 0;
+}
+
+/* Record the newest configuration known chosen, if it has not been. */
+static void
+record_config(cluster *c, test_node *node)
+{
+	px_event ev;
+
+	while (px_acceptor_config_due(&node->acceptor))
+	{
+		px_slot chosen = node->acceptor.chosen;
+		px_slot s = node->config.slot;
+		px_value_view view;
+
+		while ((s = first_config(node, s + 1, chosen)) != 0)
+		{
+			if (!px_value_open(bytes_of(node->log[s].value, node->log[s].len), &view) ||
+				!px_value_config(&view, s, &node->config))
+				die("a configuration is malformed");
+		}
+		px_acceptor_config(&node->acceptor, &node->config, first_config(node, chosen + 1, MAX_LOG));
+		memset(&ev, 0, sizeof(ev));
+		ev.kind = PX_EV_CONFIG;
+		ev.u.config = &node->config;
+		run_event(c, node, &ev);
 	}
 }
 
@@ -218,6 +266,7 @@ learn(cluster *c, test_node *node)
 
 	if (px_acceptor_gap(&node->acceptor, &from, &to))
 		fetch(c, node, to);
+	record_config(c, node);
 	check(px_check_acceptor(&node->acceptor));
 	while (node->applied < node->acceptor.chosen)
 	{
@@ -236,7 +285,8 @@ tell_local(cluster *c, test_node *node)
 
 	memset(&now, 0, sizeof(now));
 	now.promised = node->acceptor.promised;
-	now.chosen = node->acceptor.chosen;
+	now.chosen = px_acceptor_settled(&node->acceptor);
+	now.config = node->acceptor.config.slot;
 	now.applied = node->applied;
 	now.truncated = node->acceptor.truncated;
 	now.leader = node->acceptor.open ? node->acceptor.promised : 0;
@@ -292,6 +342,7 @@ act(cluster *c, test_node *node, const px_action *a)
 	{
 		case PX_DO_PUBLISH:
 			px_acceptor_learn(&node->acceptor, a->u.publish.ballot, a->u.publish.chosen);
+			node->removed = a->u.publish.removed;
 			break;
 		case PX_DO_SEND_PREVOTE:
 			if (up)
@@ -332,6 +383,11 @@ act(cluster *c, test_node *node, const px_action *a)
 			break;
 		case PX_DO_HANDOVER_USED:
 			node->acceptor.handover = 0;
+			break;
+		case PX_DO_CONFIGURED:
+			node->configured = a->u.configured.request;
+			node->result = a->u.configured.result;
+			node->result_slot = a->u.configured.slot;
 			break;
 		case PX_DO_READ_SENT:
 			break;
@@ -515,7 +571,10 @@ cluster_deliver_one(cluster *c, px_node from, px_node to)
 		c->n_queue--;
 		memmove(&c->queue[i], &c->queue[i + 1], (size_t) (c->n_queue - i) * sizeof(wire *));
 		if (w->kind == WIRE_ACCEPT)
+		{
 			w->u.accept.values = w->parts;
+			w->u.accept.config_at = px_accept_config_at(&w->u.accept);
+		}
 		arrive(c, w);
 		free_wire(w);
 		return true;
@@ -627,13 +686,16 @@ start_alone(cluster *c, px_node id)
 	node->read_done = 0;
 	px_acceptor_init(&node->acceptor, node->promised, node->truncated, node->longest_lease_us,
 					 node->applied, c->now);
+	px_acceptor_config(&node->acceptor, &node->config,
+					   first_config(node, node->config.slot + 1, MAX_LOG));
+	node->removed = false;
 	params.self = id;
 	params.incarnation = node->incarnation;
 	params.seed = (uint64_t) id * 1000 + node->incarnation;
 	free(node->memory);
 	node->memory = must(malloc(px_proposer_bytes(&params)));
 	node->proposer =
-		px_proposer_init(node->memory, px_proposer_bytes(&params), &params, &c->config, c->now);
+		px_proposer_init(node->memory, px_proposer_bytes(&params), &params, &node->config, c->now);
 	px_proposer_look(node->proposer, &node->view);
 	memset(&node->local, 0, sizeof(node->local));
 	node->local.may_vote = true;
@@ -762,6 +824,63 @@ cluster_read(cluster *c, px_node id)
 	memset(&ev, 0, sizeof(ev));
 	ev.kind = PX_EV_READ;
 	run_event(c, &c->nodes[id], &ev);
+}
+
+static px_bytes
+config_of(uint8_t *buf, uint32_t cap, const char *members)
+{
+	px_value_writer w;
+	unsigned id;
+	int used;
+
+	px_value_begin(&w, buf, cap, PX_VALUE_CONFIG, 0);
+	while (sscanf(members, "%u%n", &id, &used) == 1)
+	{
+		bool learner = members[used] == 'l';
+
+		members += used + (learner ? 1 : 0);
+		if (!px_value_add_member(&w, (px_node) id, !learner, "", ""))
+			die("a member does not fit");
+	}
+	return px_value_end(&w);
+}
+
+void
+cluster_configure(cluster *c, px_node id, uint64_t request, px_slot base, const char *members)
+{
+	uint8_t buf[1024];
+	px_configure m;
+	px_event ev;
+
+	memset(&m, 0, sizeof(m));
+	m.request = request;
+	m.base = base;
+	if (members[0] != '\0')
+		m.value = config_of(buf, sizeof(buf), members);
+	memset(&ev, 0, sizeof(ev));
+	ev.kind = PX_EV_CONFIGURE;
+	ev.u.configure = &m;
+	run_event(c, &c->nodes[id], &ev);
+}
+
+void
+cluster_join(cluster *c, px_node id, px_node from)
+{
+	test_node *node = &c->nodes[id];
+	const test_node *peer = &c->nodes[from];
+
+	if (node->running || node->applied != 0 || id > MAX_NODES)
+		die("only a new node joins");
+	if (id > c->n)
+		c->n = id;
+	node->applied = peer->applied;
+	node->truncated = peer->applied;
+	node->origins = peer->origins;
+	node->log_time_us = peer->log_time_us;
+	node->digest = peer->digest;
+	node->config = peer->config;
+	if (peer->config.slot > peer->applied)
+		die("the snapshot is behind its configuration");
 }
 
 void

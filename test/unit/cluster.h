@@ -36,6 +36,7 @@ typedef struct test_node
 	px_ballot promised;
 	px_slot truncated;
 	px_usec longest_lease_us;
+	px_config config; /* newest recorded as chosen */
 	uint64_t incarnation;
 	log_entry log[MAX_LOG];
 	px_slot applied;
@@ -53,6 +54,10 @@ typedef struct test_node
 	px_proposer_view view;
 	uint64_t read_done; /* newest read answered, and its index */
 	px_slot read_index;
+	uint64_t configured; /* newest request answered, and how */
+	px_change_result result;
+	px_slot result_slot;
+	bool removed;                   /* as published */
 	bool links[MAX_NODES + 1];      /* proposer's connection to that acceptor */
 	uint64_t owners[MAX_NODES + 1]; /* number of that connection */
 } test_node;
@@ -133,6 +138,11 @@ extern bool cluster_elect(cluster *c, px_node id);
 
 extern bool cluster_write(cluster *c, px_node id, const char *text);
 extern void cluster_read(cluster *c, px_node id);
+/* Ask node 'id' for the configuration "1 2 3 4l" (l: a learner) on 'base'; "": confirm. */
+extern void cluster_configure(cluster *c, px_node id, uint64_t request, px_slot base,
+							  const char *members);
+/* A new node, with the state of 'from' as its snapshot; not started. */
+extern void cluster_join(cluster *c, px_node id, px_node from);
 extern void cluster_transfer(cluster *c, px_node id, px_node to);
 
 extern px_node cluster_leader(const cluster *c);

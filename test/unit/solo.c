@@ -10,6 +10,7 @@
 static px_prepare last_prepare[PX_MAX_MEMBERS + 1];
 static px_accept last_accept[PX_MAX_MEMBERS + 1];
 static px_slot first_sent[PX_MAX_MEMBERS + 1];
+static px_slot recorded[PX_MAX_MEMBERS + 1];
 
 solo *
 solo_new(int n_voters)
@@ -20,6 +21,7 @@ solo_new(int n_voters)
 		die("out of memory");
 	memset(last_prepare, 0, sizeof(last_prepare));
 	memset(last_accept, 0, sizeof(last_accept));
+	memset(recorded, 0, sizeof(recorded));
 	s->now = 1000000;
 	s->config.n_members = (uint8_t) n_voters;
 	for (int i = 0; i < n_voters; i++)
@@ -179,6 +181,7 @@ solo_promise(solo *s, px_node node, const px_entry *entries, int n, px_slot last
 	m.stream = asked->stream;
 	m.promised = asked->ballot;
 	m.w = asked->w;
+	m.config = recorded[node];
 	m.chosen = asked->w;
 	m.last = last;
 	m.n_entries = (uint16_t) n;
@@ -202,6 +205,7 @@ solo_promise_refused(solo *s, px_node node, px_refusal refusal, px_ballot promis
 	m.stream = asked->stream;
 	m.promised = promised;
 	m.w = asked->w;
+	m.config = recorded[node];
 	ev.u.promise = &m;
 	solo_step(s, &ev);
 }
@@ -222,6 +226,7 @@ solo_accepted(solo *s, px_node node, px_slot next)
 	m.sent_at = sent->sent_at;
 	m.lease_us = sent->lease_us;
 	m.applied = sent->chosen;
+	m.config = recorded[node];
 	ev.u.accepted = &m;
 	solo_step(s, &ev);
 }
@@ -257,6 +262,75 @@ solo_lead(solo *s)
 		solo_accepted(s, s->config.members[i].node, s->view.proposed + 1);
 	if (s->view.role != PX_LEADER)
 		die("it does not lead");
+}
+
+static uint8_t *
+room(solo *s, uint32_t bytes)
+{
+	uint8_t *at = s->buf + s->used;
+
+	if (s->used + bytes > sizeof(s->buf))
+		die("solo.buf is too small");
+	s->used += bytes;
+	return at;
+}
+
+px_bytes
+solo_config_value(solo *s, const char *members)
+{
+	px_value_writer w;
+	unsigned id;
+	int used;
+
+	px_value_begin(&w, room(s, 512), 512, PX_VALUE_CONFIG, 1);
+	while (sscanf(members, "%u%n", &id, &used) == 1)
+	{
+		bool learner = members[used] == 'l';
+
+		members += used + (learner ? 1 : 0);
+		if (!px_value_add_member(&w, (px_node) id, !learner, "", ""))
+			die("a member does not fit");
+	}
+	return px_value_end(&w);
+}
+
+void
+solo_configure(solo *s, uint64_t request, px_slot base, bool force, const char *members)
+{
+	px_event ev = event(PX_EV_CONFIGURE, 0);
+	px_configure m;
+
+	memset(&m, 0, sizeof(m));
+	m.request = request;
+	m.base = base;
+	m.force = force;
+	if (members[0] != '\0')
+		m.value = solo_config_value(s, members);
+	ev.u.configure = &m;
+	solo_step(s, &ev);
+}
+
+void
+solo_config(solo *s, px_slot slot, const char *members)
+{
+	px_event ev = event(PX_EV_CONFIG, 0);
+	px_value_view view;
+	px_config config;
+
+	if (!px_value_open(solo_config_value(s, members), &view) ||
+		!px_value_config(&view, slot, &config))
+		die("not a configuration");
+	ev.u.config = &config;
+	solo_step(s, &ev);
+	s->local.config = slot;
+	s->local.chosen = px_max64(s->local.chosen, slot);
+	solo_local(s);
+}
+
+void
+solo_recorded(px_node node, px_slot config)
+{
+	recorded[node] = config;
 }
 
 bool
@@ -343,17 +417,6 @@ solo_count(const solo *s, px_action_kind kind, px_node to)
 	while (solo_action(s, kind, to, n) != NULL)
 		n++;
 	return n;
-}
-
-static uint8_t *
-room(solo *s, uint32_t bytes)
-{
-	uint8_t *at = s->buf + s->used;
-
-	if (s->used + bytes > sizeof(s->buf))
-		die("solo.buf is too small");
-	s->used += bytes;
-	return at;
 }
 
 px_bytes

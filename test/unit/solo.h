@@ -50,6 +50,15 @@ extern void solo_promise_refused(solo *s, px_node node, px_refusal refusal, px_b
 extern void solo_accepted(solo *s, px_node node, px_slot next);
 extern void solo_accepted_refused(solo *s, px_node node, px_refusal refusal, px_ballot promised);
 
+/* Ask for the configuration "1 2 4l" (l: a learner) on 'base'; "": confirm. */
+extern void solo_configure(solo *s, uint64_t request, px_slot base, bool force,
+						   const char *members);
+/* The own acceptor has recorded this configuration, chosen at 'slot'. */
+extern void solo_config(solo *s, px_slot slot, const char *members);
+extern px_bytes solo_config_value(solo *s, const char *members);
+/* What every further answer says of configurations recorded. */
+extern void solo_recorded(px_node node, px_slot config);
+
 extern bool solo_batch(solo *s, const char *text);
 extern void solo_forward(solo *s, px_node from, uint64_t incarnation, bool resend, uint64_t first,
 						 int n);

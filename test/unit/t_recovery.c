@@ -342,7 +342,11 @@ test_config_without_self(void)
 	solo_promise(s, 2, &e, 1, 1);
 	solo_accepted(s, 1, 2);
 	solo_accepted(s, 2, 2);
-	is(s->view.role, PX_FOLLOWER, "a node that is no voter any more does not lead");
+	ok(s->view.leaving && s->view.proposed == 1,
+	   "a node that is no voter any more proposes nothing");
+	s->local.promised = B(9, 2);
+	solo_local(s);
+	solo_config(s, 1, "2 3 4");
 	for (int i = 0; i < 20; i++)
 		solo_tick(s, s->params.election_timeout_us);
 	is(s->view.role, PX_FOLLOWER, "nor does it stand");
