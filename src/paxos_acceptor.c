@@ -1166,7 +1166,6 @@ paxos_sql_forward(PG_FUNCTION_ARGS)
 		if (!paxos_queue_put_forward(&m) && paxos_trace_level >= PAXOS_TRACE_ROLES)
 			ereport(LOG, (errhidestmt(true), errhidecontext(true),
 						  errmsg("paxos: forward from node %u dropped: no room", m.from)));
-		paxos_wake_proposer();
 	}
 	PG_RETURN_BOOL(leads);
 }

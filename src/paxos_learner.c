@@ -748,8 +748,10 @@ tell(const Outcome *outcome)
 	 * must act on is worth a wake-up: batches to be sent again, and room for
 	 * those that wait in the queue.
 	 */
-	if (outcome->gaps > 0 || outcome->settlements != NIL || paxos_queue_pending())
+	if (outcome->gaps > 0 || outcome->settlements != NIL)
 		paxos_wake_proposer();
+	else if (paxos_queue_pending())
+		paxos_wake_proposer_for_commands();
 
 	pg_atomic_fetch_add_u64(&paxos_shared->n_applied_slots, outcome->slots);
 	pg_atomic_fetch_add_u64(&paxos_shared->n_applied_commands, outcome->commands);

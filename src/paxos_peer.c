@@ -83,6 +83,7 @@ struct PaxosPending
 	px_usec sent_at;
 	px_usec lease_us;
 	bool lease_readable;
+	bool commands; /* a Forward with batches */
 };
 
 #define MAX_PARAMS 16
@@ -248,6 +249,7 @@ close_connection(PaxosPeer *peer)
 	peer->unsent_bytes = 0;
 	peer->pending_bytes = 0;
 	peer->n_pending = 0;
+	peer->n_commands_pending = 0;
 	drop_parked(peer);
 }
 
@@ -773,10 +775,18 @@ paxos_peer_send_forward(PaxosPeer *peer, const px_forward *m, px_usec now)
 	add_bool(&p, m->resend);
 	add_bytea_array(&p, m->batches, m->n_batches);
 	add_int8(&p, m->read_seq);
-	if (peer->state == PAXOS_PEER_UP)
-		(void) send_call(peer, MESSAGE_FORWARD, &p, now);
-	else
+	if (peer->state != PAXOS_PEER_UP)
 		park(peer, &p);
+	else
+	{
+		PaxosPending *sent = send_call(peer, MESSAGE_FORWARD, &p, now);
+
+		if (sent != NULL && m->n_batches > 0)
+		{
+			sent->commands = true;
+			peer->n_commands_pending++;
+		}
+	}
 }
 
 bool
@@ -1055,6 +1065,8 @@ complete_oldest(PaxosPeer *peer, PaxosPeerEvent *event, px_usec now)
 	peer->pending_first = (peer->pending_first + 1) % MAX_PENDING;
 	peer->n_pending--;
 	peer->pending_bytes -= sent.bytes;
+	if (sent.commands)
+		peer->n_commands_pending--;
 	peer->answered_at = now;
 
 	if (sent.kind == MESSAGE_STATEMENTS)

@@ -78,6 +78,7 @@ typedef struct PaxosPeer
 	bool unsent;         /* libpq could not write everything */
 	uint64 unsent_bytes; /* at most this much */
 	uint64 pending_bytes;
+	int n_commands_pending; /* Forwards with batches, not answered */
 	int pending_first;
 	int n_pending;
 	PaxosPending *pending; /* ring */

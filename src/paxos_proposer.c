@@ -16,14 +16,18 @@
  * One pass of the loop in a life:
  *
  *		wait for latch, sockets, time
+ *		what other nodes forwarded -> PX_EV_FORWARD
+ *		waiting commands -> a batch -> PX_EV_BATCH
  *		sockets: answers -> events
  *		the own node: acceptor and learner, if anything differs -> PX_EV_LOCAL
- *		what other nodes forwarded -> PX_EV_FORWARD
- *		waiting commands -> a batch -> PX_EV_BATCH; waiting reads -> PX_EV_READ
+ *		commands again; waiting reads -> PX_EV_READ
  *		time -> PX_EV_TICK
  *
- * Answers come first, so that what they free in the window is used by the
- * commands of the same pass.  No step waits, nothing in the loop reads a table
+ * Commands come before the answers, so that the slot which an answer makes room
+ * for takes along all that is there; and once more after them, for what they
+ * freed in the window.  While slots are in flight, or a Forward is unanswered,
+ * nobody wakes this process for a command: it would only be put where others
+ * wait already.  An answer or the timer wakes it soon (proposer_gathers).  No step waits, nothing in the loop reads a table
  * or begins a transaction (a change of membership excepted), and the disk is
  * only ever waited for by acceptors: a heartbeat leaves on time while a flush
  * takes seconds.
@@ -91,6 +95,13 @@
  */
 #define TELL_DELAY_US 5000
 
+/*
+ * A follower sends commands on while a Forward is unanswered only so long after
+ * it: what its sessions send meanwhile travels together.  Each Forward wakes
+ * three processes.
+ */
+#define FORWARD_GAP_US 10000
+
 /* Waited for: latch, postmaster, each member, the forwarding connection. */
 #define MAX_EVENTS (PX_MAX_MEMBERS + 3)
 
@@ -117,8 +128,9 @@ typedef struct Life
 
 	int n_peers;
 	PaxosPeer *peers[PX_MAX_MEMBERS];
-	PaxosPeer *forward; /* to the leader, NULL if there was never another */
-	uint64 own_errors;  /* own acceptor's error_count when last looked */
+	PaxosPeer *forward;   /* to the leader, NULL if there was never another */
+	px_usec forwarded_at; /* commands, last */
+	uint64 own_errors;    /* own acceptor's error_count when last looked */
 
 	/* as last published */
 	px_role role;
@@ -172,6 +184,7 @@ handle_end(SIGNAL_ARGS)
 static void
 withdraw_published(bool process_ends)
 {
+	pg_atomic_write_u32(&paxos_shared->proposer_gathers, 0);
 	LWLockAcquire(paxos_proposer_lock, LW_EXCLUSIVE);
 	paxos_shared->role = PX_FOLLOWER;
 	paxos_shared->ballot = 0;
@@ -432,7 +445,11 @@ do_send_forward(Life *life, const px_action *a)
 	m.batches = batches;
 	aim_forward(life, a->to);
 	if (life->forward != NULL && life->forward->node == a->to)
+	{
 		paxos_peer_send_forward(life->forward, &m, life->now);
+		if (m.n_batches > 0)
+			life->forwarded_at = life->now;
+	}
 }
 
 static void
@@ -763,10 +780,30 @@ leader_reachable(const Life *life)
 		   life->forward->state == PAXOS_PEER_UP;
 }
 
+/*
+ * Until when commands, if they came now, would wait here or in the core for an
+ * answer that is under way; 0: they are of use at once.
+ */
+static px_usec
+gathers_until(const Life *life)
+{
+	px_usec until = 0;
+
+	/* (a full outbox is emptied by the learner, not by an answer) */
+	if (!leader_reachable(life) || !px_proposer_batch_room(life->core))
+		return 0;
+	if (life->leader == life->self)
+		until = px_proposer_gathers_until(life->core);
+	else if (life->forward->n_commands_pending > 0)
+		until = life->forwarded_at + FORWARD_GAP_US;
+	return until > life->now ? until : 0;
+}
+
 static void
 take_commands(Life *life)
 {
-	while (paxos_queue_pending() && leader_reachable(life) && px_proposer_batch_room(life->core))
+	while (paxos_queue_pending() && leader_reachable(life) && px_proposer_batch_room(life->core) &&
+		   (life->leader == life->self || gathers_until(life) == 0))
 	{
 		uint64_t sequence;
 		px_batch_writer *writer = px_proposer_batch(life->core, &sequence);
@@ -911,15 +948,30 @@ wait_for_something(Life *life, px_usec until)
 {
 	WaitEvent events[MAX_EVENTS];
 	px_usec now = paxos_now_us();
+	px_usec gather = gathers_until(life);
 	long timeout_ms = -1;
 	int n;
 
+	/*
+	 * Who queued a command before this has set the latch, and the wait ends at
+	 * once; who does later and sees the flag counts on what ends it.
+	 */
+	if (gather != 0)
+	{
+		until = earlier(until, gather);
+		pg_atomic_write_u32(&paxos_shared->proposer_gathers, 1);
+	}
 	if (until != 0)
 		timeout_ms = now >= until ? 0 : (long) ((until - now + 999) / 1000);
 	prepare_wait(life);
 	n = WaitEventSetWait(life->set, timeout_ms, events, lengthof(events),
 						 paxos_wait_event(&loop_event, "PaxosProposer"));
 	ResetLatch(MyLatch);
+	if (gather != 0)
+	{
+		pg_atomic_write_u32(&paxos_shared->proposer_gathers, 0);
+		pg_memory_barrier();
+	}
 	life->now = paxos_now_us();
 
 	for (int i = 0; i < n; i++)
@@ -1068,11 +1120,12 @@ live(void)
 		if (!check_identity(life))
 			break;
 
+		take_forwarded(life);
+		take_commands(life);
 		for (int i = 0; i < life->n_peers; i++)
 			take_peer_events(life, life->peers[i]);
 		take_forward_events(life);
 		check_local(life);
-		take_forwarded(life);
 		take_commands(life);
 		if (!life->read_told && paxos_queue_read_wanted())
 		{

@@ -621,7 +621,7 @@ paxos_submit(const char *command, Size len, const pg_uuid_t *request_id, Size *r
 	cell->bytes = bytes;
 	cell_move(number, CELL_QUEUED);
 	LWLockRelease(paxos_queue_lock);
-	paxos_wake_proposer();
+	paxos_wake_proposer_for_commands();
 
 	for (;;)
 	{
@@ -1103,8 +1103,10 @@ paxos_queue_put_forward(const px_forward *f)
 
 	if (!taken)
 		dsa_free(area, message);
+	else if (f->read_seq != 0)
+		paxos_wake_proposer(); /* the read index is asked for at once */
 	else
-		paxos_wake_proposer();
+		paxos_wake_proposer_for_commands();
 	return taken;
 }
 

@@ -88,6 +88,7 @@ paxos_shmem_startup(void)
 		s->membership = PAXOS_NO_DATABASE;
 		s->proposer_procno = -1;
 		s->learner_procno = -1;
+		pg_atomic_init_u32(&s->proposer_gathers, 0);
 		pg_atomic_init_u32(&s->learner_gathers, 0);
 		s->next_owner = 1;
 		if (!pg_strong_random(&s->instance, sizeof(s->instance)))
@@ -242,6 +243,19 @@ paxos_wake_proposer(void)
 {
 	if (paxos_shared != NULL)
 		wake(*(volatile int *) &paxos_shared->proposer_procno);
+}
+
+/*
+ * The barriers pair with those in wait_for_something() of paxos_proposer.c: we
+ * count the command and then look at the flag, the proposer takes the flag back
+ * and then looks at the count.  One of us sees the other.
+ */
+void
+paxos_wake_proposer_for_commands(void)
+{
+	pg_memory_barrier();
+	if (pg_atomic_read_u32(&paxos_shared->proposer_gathers) == 0)
+		paxos_wake_proposer();
 }
 
 void

@@ -162,6 +162,13 @@ typedef struct PaxosShared
 	int n_peers;
 	PaxosPeerStatus peers[PX_MAX_MEMBERS];
 
+	/*
+	 * The proposer sleeps until an answer comes, or until a moment it has set
+	 * its timer to, and could do nothing with a command before; it is the only
+	 * writer.  See paxos_wake_proposer_for_commands().
+	 */
+	pg_atomic_uint32 proposer_gathers;
+
 	/* learner_lock: published by the learner only, after its transaction (and
 	 * reset by paxos_node_load when this node has left its cluster). */
 	int learner_procno; /* -1: not running */
@@ -239,6 +246,12 @@ extern void paxos_histogram_add(PaxosHistogram *h, uint64 v);
 /* Wake a worker by setting its latch; harmless when it does not run. */
 extern void paxos_wake_proposer(void);
 extern void paxos_wake_learner(void);
+
+/*
+ * The same, because commands have been queued: not while the proposer gathers
+ * them, when it will look by itself.
+ */
+extern void paxos_wake_proposer_for_commands(void);
 
 /*
  * The same, because more slots are known chosen: not while the learner gathers

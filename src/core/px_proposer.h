@@ -384,6 +384,12 @@ extern void px_proposer_step(px_proposer *p, const px_event *ev, px_update *up);
  * waiting sessions remember, together with the incarnation.
  */
 extern bool px_proposer_batch_room(const px_proposer *p);
+
+/*
+ * Until when a command given to this leader would only lie in its queue, unless
+ * an answer comes first: slots are in flight.  0: it is of use at once.
+ */
+extern px_usec px_proposer_gathers_until(const px_proposer *p);
 extern px_batch_writer *px_proposer_batch(px_proposer *p, uint64_t *sequence);
 
 /* ---- what actions refer to; valid until the next step ---- */

@@ -230,6 +230,14 @@ may_begin_slot(const px_proposer *p)
 	return in_flight == 0 || p->now >= p->proposed_at + p->params.pipeline_gap_us;
 }
 
+px_usec
+px_proposer_gathers_until(const px_proposer *p)
+{
+	if (p->role != PX_LEADER || p->proposed == p->chosen)
+		return 0;
+	return p->proposed_at + p->params.pipeline_gap_us;
+}
+
 /*
  * The stamp of a new value: the wall clock, but never back (protocol.md § 5),
  * and ahead of the last stamp by no more than twice the time that this node's

@@ -450,8 +450,10 @@ test_pipeline_gap(void)
 	solo_lead(s);
 	s->now += 5000;
 	base = s->view.proposed;
+	is(px_proposer_gathers_until(s->p), 0, "with nothing in flight a command is of use at once");
 	solo_batch(s, "a");
 	is(s->view.proposed, base + 1, "with nothing in flight a slot is begun at once");
+	is(px_proposer_gathers_until(s->p), s->now + 1000, "others need not hurry then");
 	solo_batch(s, "b");
 	solo_batch(s, "c");
 	is(s->view.proposed, base + 1, "a further one is not");
