@@ -11,7 +11,7 @@
  * Transitions are of two kinds.
  *
  * Durable ones - a Prepare that is granted, an Accept with values or with a
- * longer readable lease, entries fetched - run so:
+ * longer readable lease, entries fetched, the log cut - run so:
  *
  *		take the acceptor lock (transaction-long)
  *		run the transition on a copy; write what it says must be durable
@@ -102,7 +102,8 @@ typedef enum TransitionKind
 	NO_TRANSITION,
 	PREPARE,
 	ACCEPT,
-	FETCHED
+	FETCHED,
+	CUT
 } TransitionKind;
 
 typedef struct Transition
@@ -119,6 +120,7 @@ typedef struct Transition
 			px_slot first;
 			px_slot last;
 		} fetched;
+		px_slot cut;
 	} m;
 	px_slot applied;
 	px_slot durable;
@@ -259,6 +261,14 @@ run(px_acceptor *a, px_acceptor_todo *todo)
 			memset(todo, 0, sizeof(*todo));
 			px_acceptor_fetched(a, staged.m.fetched.first, staged.m.fetched.last);
 			break;
+		case CUT:
+			/* with a snapshot all of it is known chosen, stored nowhere here */
+			memset(todo, 0, sizeof(*todo));
+			if (staged.m.cut > a->chosen)
+				px_acceptor_fetched(a, a->chosen + 1, staged.m.cut);
+			px_acceptor_truncate(a, staged.m.cut);
+			todo->persist_state = true;
+			break;
 		case NO_TRANSITION:
 			memset(todo, 0, sizeof(*todo));
 			break;
@@ -343,7 +353,7 @@ publish(void)
 	LWLockRelease(paxos_acceptor_lock);
 
 	wake_for_change(&before, &after);
-	if (staged.kind == FETCHED && after.chosen != before.chosen)
+	if ((staged.kind == FETCHED || staged.kind == CUT) && after.chosen != before.chosen)
 		paxos_wake_proposer(); /* a candidate may be waiting to catch up */
 }
 
@@ -456,6 +466,25 @@ paxos_log_store_fetched(const px_entry *entries, int n)
 	CommitTransactionCommand();
 
 	pg_atomic_fetch_add_u64(&paxos_shared->n_fetched_entries, n);
+}
+
+/*
+ * The slots up to 'to' leave the log with the caller's transaction, in which it
+ * holds the acceptor lock: the row is written, the transition published when the
+ * transaction commits.
+ */
+void
+paxos_acceptor_stage_cut(px_slot to)
+{
+	px_acceptor copy;
+
+	PX_ASSERT(staged.kind == NO_TRANSITION);
+	staged.kind = CUT;
+	staged.now = paxos_now_us();
+	staged.owner = 0;
+	staged.m.cut = to;
+	copy = stage();
+	write_row(&copy);
 }
 
 /*

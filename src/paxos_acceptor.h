@@ -36,6 +36,15 @@ extern void paxos_acceptor_lock_forget(void);
 /* n entries of different slots; as paxos_log_put, with the table opened once. */
 extern void paxos_log_put_many(const px_entry *entries, int n);
 
+/* Bytes of the values that the log holds of slots from .. to. */
+extern uint64 paxos_log_bytes(px_slot from, px_slot to);
+
+/*
+ * Delete entries from 'from' on, up to 'to', no more than one transaction shall
+ * take; returns up to where.  Needs the lock.
+ */
+extern px_slot paxos_log_delete(px_slot from, px_slot to);
+
 /* The row of paxos.acceptor under the active snapshot. */
 typedef struct PaxosAcceptorRow
 {
@@ -66,6 +75,13 @@ extern int paxos_arg_bytes_array(FunctionCallInfo fcinfo, int n, const char *nam
 /* Be told of the end of this backend's transactions; the lock and whatever is
  * staged depend on it. */
 extern void paxos_acceptor_watch_transaction(void);
+
+/*
+ * Slots up to 'to' leave the log (truncation), or were never in it and are known
+ * chosen by a snapshot.  Inside a transaction that holds the acceptor lock, under
+ * a snapshot taken after it; published when that commits.
+ */
+extern void paxos_acceptor_stage_cut(px_slot to);
 
 /* The transaction's commit waits for our own disk and for no standby's. */
 extern void paxos_commit_locally(void);

@@ -38,6 +38,8 @@ int paxos_batch_size_kb = 256;
 int paxos_connect_timeout_ms = 2000;
 int paxos_max_unsent_kb = 16 * 1024;
 int paxos_request_retention_s = 24 * 60 * 60;
+int paxos_log_retention_slots = 1000 * 1000;
+int paxos_log_retention_kb = 512 * 1024;
 int paxos_trace_level = PAXOS_TRACE_OFF;
 bool paxos_allow_unsafe_fsync = false;
 int paxos_statement_timeout_ms = 5000;
@@ -114,6 +116,16 @@ define_settings(void)
 							"was issued is used on all nodes.",
 							&paxos_request_retention_s, 24 * 60 * 60, 60, 30 * 24 * 60 * 60,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"paxos.log_retention_slots",
+		"Most slots of the log kept after all reachable members have applied them.",
+		"A member that was away longer is sent a copy of the tables instead.",
+		&paxos_log_retention_slots, 1000 * 1000, 0, INT_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"paxos.log_retention_size",
+		"Most bytes of the log kept after all reachable members have applied them.",
+		"A member that was away longer is sent a copy of the tables instead.",
+		&paxos_log_retention_kb, 512 * 1024, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomEnumVariable(
 		"paxos.trace", "What the workers write to the server's log.",
 		"\"roles\" adds the reason of every change of role and every ignored message, "

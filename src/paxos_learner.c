@@ -77,6 +77,7 @@
 #include "paxos_queue.h"
 #include "paxos_replicated.h"
 #include "paxos_request.h"
+#include "paxos_truncate.h"
 
 /* One transaction takes no more than this, so that results and the watermark
  * keep moving while the learner is far behind. */
@@ -1019,6 +1020,7 @@ load(void)
 	trouble_is_over();
 	paxos_apply_forget();
 	paxos_request_reset();
+	paxos_truncate_reset();
 
 	LWLockAcquire(paxos_learner_lock, LW_EXCLUSIVE);
 	paxos_shared->durable = committed.applied;
@@ -1194,6 +1196,33 @@ save_memory(void)
 	MemoryContextSwitchTo(TopMemoryContext);
 }
 
+/* A little of what the log can do without.  True if there is more. */
+static bool
+truncate_some(void)
+{
+	volatile bool more = false;
+
+	PG_TRY();
+	{
+		more = paxos_truncate_some();
+	}
+	PG_CATCH();
+	{
+		ErrorData *edata;
+
+		MemoryContextSwitchTo(TopMemoryContext);
+		edata = CopyErrorData();
+		FlushErrorState();
+		clean_up_after_error();
+		paxos_truncate_failed();
+		ereport(LOG, (errmsg("paxos learner: could not cut the log: %s", edata->message)));
+		FreeErrorData(edata);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(TopMemoryContext);
+	return more;
+}
+
 static void
 leave(int code, Datum arg)
 {
@@ -1306,8 +1335,13 @@ paxos_learner_main(Datum arg)
 				stats_pending = true;
 			else if (gather == 0)
 				busy = fetch_missing(&a);
+			publish_durable();
+			if (gather == 0 && truncate_some())
+			{
+				busy = true;
+				stats_pending = true;
+			}
 		}
-		publish_durable();
 		if (membership == PAXOS_MEMBER && !busy)
 			save_memory();
 		if (stats_pending)

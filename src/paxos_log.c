@@ -31,6 +31,7 @@
 
 #include <signal.h>
 
+#include "access/detoast.h"
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
@@ -77,6 +78,10 @@ PG_FUNCTION_INFO_V1(paxos_sql_fetch);
 /* A holder that keeps the lock this long while others wait is ended. */
 #define LOCK_HELD_TOO_LONG_US (UINT64CONST(10) * 1000 * 1000)
 #define LOCK_LOOK_MS 1000
+
+/* What one transaction deletes: voting waits for its end. */
+#define DELETE_ENTRIES 512
+#define DELETE_BYTES (4 * 1024 * 1024)
 
 static int lock_depth = 0;
 
@@ -403,6 +408,67 @@ paxos_log_above(px_slot w, int max, px_entry *entries, px_slot *last)
 	return n;
 }
 
+uint64
+paxos_log_bytes(px_slot from, px_slot to)
+{
+	Relation log = open_table("log_entry", AccessShareLock);
+	Relation index = index_open(RelationGetPrimaryKeyIndex(log), AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple tuple;
+	uint64 bytes = 0;
+
+	scan = systable_beginscan_ordered(log, index, GetActiveSnapshot(), range_keys(keys, from, to),
+									  keys);
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		bool isnull;
+
+		bytes +=
+			toast_raw_datum_size(heap_getattr(tuple, LOG_VALUE, RelationGetDescr(log), &isnull));
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, NoLock);
+	table_close(log, NoLock);
+	return bytes;
+}
+
+px_slot
+paxos_log_delete(px_slot from, px_slot to)
+{
+	Relation log = open_table("log_entry", RowExclusiveLock);
+	Relation index = index_open(RelationGetPrimaryKeyIndex(log), AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple tuple;
+	px_slot reached = to;
+	int n = 0;
+	uint64 bytes = 0;
+
+	scan = systable_beginscan_ordered(log, index, GetActiveSnapshot(), range_keys(keys, from, to),
+									  keys);
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		bool isnull;
+		px_slot at =
+			(px_slot) DatumGetInt64(heap_getattr(tuple, LOG_SLOT, RelationGetDescr(log), &isnull));
+
+		if (n >= DELETE_ENTRIES || bytes >= DELETE_BYTES)
+		{
+			reached = at - 1;
+			break;
+		}
+		n++;
+		bytes +=
+			toast_raw_datum_size(heap_getattr(tuple, LOG_VALUE, RelationGetDescr(log), &isnull));
+		CatalogTupleDelete(log, &tuple->t_self);
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, NoLock);
+	table_close(log, NoLock);
+	return reached;
+}
+
 /*
  * The acceptor's row.  The extension script put it there; nobody ever adds or
  * removes one.
@@ -459,6 +525,15 @@ paxos_acceptor_row_write(const PaxosAcceptorRow *row)
 	table_close(acceptor, NoLock);
 }
 
+static void
+refuse_truncated(px_slot from)
+{
+	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+					errmsg("slot " UINT64_FORMAT " is truncated on this node", from),
+					errdetail("Its log begins after slot " UINT64_FORMAT ".",
+							  paxos_acceptor_look().truncated)));
+}
+
 /*
  * paxos.fetch(cluster, version, sender, from_slot, to_slot, max_bytes)
  *
@@ -497,6 +572,14 @@ paxos_sql_fetch(PG_FUNCTION_ARGS)
 
 	/* Watermark first, snapshot second; see the head of this file. */
 	a = paxos_acceptor_look();
+
+	/*
+	 * Not by what is found: behind a snapshot that was loaded, entries that were
+	 * accepted and perhaps never chosen stand at or below truncated, and so
+	 * below chosen, until they are swept away.
+	 */
+	if (from <= a.truncated)
+		refuse_truncated(from);
 	PushActiveSnapshot(GetLatestSnapshot());
 	log = open_table("log_entry", AccessShareLock);
 	index = index_open(RelationGetPrimaryKeyIndex(log), AccessShareLock);
@@ -536,9 +619,6 @@ paxos_sql_fetch(PG_FUNCTION_ARGS)
 	 * while we looked.
 	 */
 	if (expected == from && from <= Max(a.truncated, a.chosen))
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("slot " UINT64_FORMAT " is truncated on this node", from),
-						errdetail("Its log begins after slot " UINT64_FORMAT ".",
-								  paxos_acceptor_look().truncated)));
+		refuse_truncated(from);
 	return (Datum) 0;
 }

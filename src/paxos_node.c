@@ -299,6 +299,8 @@ paxos_node_load(void)
 		paxos_shared->digest = 0;
 		paxos_shared->log_time_us = 0;
 		memset(&paxos_shared->origins, 0, sizeof(paxos_shared->origins));
+		paxos_shared->cut_ordered = 0;
+		paxos_shared->serving_until = 0;
 		paxos_shared->fetch_to = 0;
 		paxos_shared->fetch_from = 0;
 		LWLockRelease(paxos_learner_lock);

@@ -189,6 +189,15 @@ typedef struct PaxosShared
 	char stuck_why[PAXOS_ERROR_TEXT];
 	px_slot stuck_slot;
 
+	/*
+	 * learner_lock.  An operator wants the log cut up to cut_ordered.  Until
+	 * serving_until (CLOCK_BOOTTIME us) the log stays above serving_slot, for a
+	 * member that is loading a snapshot of that slot from here.
+	 */
+	px_slot cut_ordered;
+	px_slot serving_slot;
+	px_usec serving_until;
+
 	/* What the proposer asks of the learner (PX_DO_FETCH), learner_lock. */
 	px_slot fetch_to;
 	px_node fetch_from;

@@ -33,6 +33,7 @@
 #include "paxos_apply.h"
 #include "paxos_command.h"
 #include "paxos_ext.h"
+#include "paxos_acceptor.h"
 #include "paxos_log.h"
 #include "paxos_node.h"
 
@@ -107,6 +108,18 @@ static void
 put_int64(Row *r, uint64 v)
 {
 	put_datum(r, Int64GetDatum((int64) v));
+}
+
+/* What the log takes on disk, its index and TOAST table included. */
+static void
+put_log_bytes(Row *r)
+{
+	Oid relid = paxos_internal_relid("log_entry");
+
+	if (OidIsValid(relid))
+		put_datum(r, DirectFunctionCall1(pg_total_relation_size, ObjectIdGetDatum(relid)));
+	else
+		put_nothing(r);
 }
 
 static void
@@ -190,7 +203,7 @@ paxos_status(PG_FUNCTION_ARGS)
 	put_string(&r, membership == PAXOS_FENCED ? why : NULL);
 	if (!known)
 	{
-		while (r.n < 24)
+		while (r.n < 25)
 			put_nothing(&r);
 		return row_datum(fcinfo, &r);
 	}
@@ -232,6 +245,7 @@ paxos_status(PG_FUNCTION_ARGS)
 	else
 		put_nothing(&r);
 	put_string(&r, stuck ? stuck_why : NULL);
+	put_log_bytes(&r);
 	return row_datum(fcinfo, &r);
 }
 

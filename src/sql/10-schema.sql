@@ -80,7 +80,13 @@ CREATE TABLE paxos.log_entry (
     ballot bigint NOT NULL,
     chosen boolean NOT NULL,
     value  bytea NOT NULL
-) WITH (toast_tuple_target = 8160);
+) WITH (toast_tuple_target = 8160,
+    -- Entries come at one end and go at the other: a vacuum in time, at full
+    -- speed, makes the place of those that went that of those that come.
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
+    autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_insert_threshold = -1,
+    toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 5000,
+    toast.autovacuum_vacuum_cost_delay = 0, toast.autovacuum_vacuum_insert_threshold = -1);
 ALTER TABLE paxos.log_entry ALTER COLUMN value SET STORAGE EXTERNAL;
 REVOKE ALL ON paxos.log_entry FROM PUBLIC;
 COMMENT ON TABLE paxos.log_entry IS 'the replicated log as far as this node has accepted it';

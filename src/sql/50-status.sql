@@ -8,7 +8,8 @@ CREATE FUNCTION paxos.node_status(
     OUT ballot bigint, OUT ballot_text text, OUT promised text, OUT incarnation bigint,
     OUT chosen bigint, OUT applied bigint, OUT durable bigint, OUT truncated bigint,
     OUT lag_slots bigint, OUT digest text, OUT log_time timestamptz,
-    OUT learner_running boolean, OUT stuck boolean, OUT stuck_slot bigint, OUT stuck_why text)
+    OUT learner_running boolean, OUT stuck boolean, OUT stuck_slot bigint, OUT stuck_why text,
+    OUT log_bytes bigint)
     LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'paxos_status';
 COMMENT ON FUNCTION paxos.node_status() IS 'behind the view paxos.status';
 
@@ -39,6 +40,7 @@ COMMENT ON COLUMN paxos.status.learner_running IS 'is the learner process there'
 COMMENT ON COLUMN paxos.status.stuck IS 'the learner cannot apply a slot for reasons of this node and tries again';
 COMMENT ON COLUMN paxos.status.stuck_slot IS 'which slot';
 COMMENT ON COLUMN paxos.status.stuck_why IS 'the error';
+COMMENT ON COLUMN paxos.status.log_bytes IS 'what the log of this node takes on disk';
 
 -- Names are in a table that not everybody may read.
 CREATE FUNCTION paxos.member_status(
