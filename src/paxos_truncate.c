@@ -47,10 +47,10 @@
 #include "paxos_acceptor.h"
 #include "paxos_truncate.h"
 
-#define MARK_SLOTS 64
+#define MARK_SLOTS 16
 
 /* Marks counted in one go, so that the learner comes back to its work. */
-#define MARKS_AT_ONCE 16
+#define MARKS_AT_ONCE 64
 
 /* Fewer slots than this are cut only when nothing was for so long. */
 #define WORTH_SLOTS 256
