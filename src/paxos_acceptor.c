@@ -81,6 +81,7 @@
 #include "utils/uuid.h"
 
 #include "paxos_acceptor.h"
+#include "paxos_alarm.h"
 #include "paxos_memory.h"
 #include "paxos_node.h"
 #include "paxos_queue.h"
@@ -465,6 +466,7 @@ paxos_log_store_fetched(const px_entry *entries, int n)
 	paxos_commit_locally();
 	CommitTransactionCommand();
 
+	paxos_alarm_clear_range(PAXOS_ALARM_CORRUPT_VALUE, entries[0].slot, entries[n - 1].slot);
 	pg_atomic_fetch_add_u64(&paxos_shared->n_fetched_entries, n);
 }
 
@@ -800,6 +802,41 @@ trace(const char *message, px_node from, px_ballot ballot, uint64 stream, px_slo
  * ---- what peers call ----
  */
 
+/* The answer to a Prepare while this acceptor votes for nobody. */
+static px_promise
+not_voting(void)
+{
+	px_promise reply;
+	px_acceptor a = paxos_acceptor_look();
+
+	memset(&reply, 0, sizeof(reply));
+	reply.refusal = PX_REFUSED_NOT_VOTING;
+	reply.promised = a.promised;
+	reply.chosen = a.chosen;
+	reply.truncated = a.truncated;
+	reply.config = a.config.slot;
+	return reply;
+}
+
+/* Does any of these entries of the log fail its checksum? */
+static bool
+find_damaged(const px_entry *entries, int n)
+{
+	bool found = false;
+
+	for (int i = 0; i < n; i++)
+	{
+		px_value_view view;
+
+		if (!px_value_open(entries[i].value, &view))
+		{
+			paxos_log_damaged(entries[i].slot);
+			found = true;
+		}
+	}
+	return found;
+}
+
 /*
  * CALL paxos.prepare(cluster, version, sender, ballot, stream, w, handover, ...)
  */
@@ -828,15 +865,8 @@ paxos_sql_prepare(PG_FUNCTION_ARGS)
 
 	if (!may_vote)
 	{
-		px_promise reply;
-		px_acceptor a = paxos_acceptor_look();
+		px_promise reply = not_voting();
 
-		memset(&reply, 0, sizeof(reply));
-		reply.refusal = PX_REFUSED_NOT_VOTING;
-		reply.promised = a.promised;
-		reply.chosen = a.chosen;
-		reply.truncated = a.truncated;
-		reply.config = a.config.slot;
 		trace("prepare", from, m.ballot, m.stream, m.w, reply.refusal);
 		return promise_row(&reply, NULL, 0, 0);
 	}
@@ -849,6 +879,28 @@ paxos_sql_prepare(PG_FUNCTION_ARGS)
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	paxos_acceptor_lock_acquire();
 	push_fresh_snapshot();
+	old = MemoryContextSwitchTo(caller); /* outlives the commit */
+	n = paxos_log_above(m.w, PX_MAX_WINDOW, entries, &last);
+	MemoryContextSwitchTo(old);
+
+	/*
+	 * A promise that leaves out a value, or reports another, lets the new leader
+	 * propose something else where this one may have been chosen.  What was
+	 * accepted here cannot be told any more, so nothing is promised until
+	 * another member has said what was chosen in that slot (protocol.md § 4).
+	 */
+	if (find_damaged(entries, n))
+	{
+		staged.reply.promise = not_voting();
+		PopActiveSnapshot();
+		SPI_commit();
+		trace("prepare", from, m.ballot, m.stream, m.w, PX_REFUSED_NOT_VOTING);
+		old = MemoryContextSwitchTo(caller);
+		row = promise_row(&staged.reply.promise, NULL, 0, 0);
+		MemoryContextSwitchTo(old);
+		SPI_finish();
+		return row;
+	}
 
 	staged.m.prepare = m;
 	staged.now = paxos_now_us();
@@ -856,11 +908,11 @@ paxos_sql_prepare(PG_FUNCTION_ARGS)
 	staged.kind = PREPARE;
 	copy = stage();
 	if (staged.reply.promise.refusal == PX_REFUSED_NOT)
-	{
 		write_row(&copy);
-		old = MemoryContextSwitchTo(caller); /* outlives the commit */
-		n = paxos_log_above(m.w, PX_MAX_WINDOW, entries, &last);
-		MemoryContextSwitchTo(old);
+	else
+	{
+		n = 0;
+		last = 0;
 	}
 	PopActiveSnapshot();
 	if (staged.todo.persist_state)
@@ -1074,7 +1126,10 @@ paxos_sql_accept(PG_FUNCTION_ARGS)
 		paxos_commit_locally();
 		SPI_commit();
 		if (stored)
+		{
 			paxos_histogram_add(&paxos_shared->flush_us, paxos_now_us() - before);
+			paxos_alarm_clear_range(PAXOS_ALARM_CORRUPT_VALUE, m.first, m.first + m.n_values - 1);
+		}
 	}
 	else
 		SPI_commit();

@@ -97,18 +97,18 @@ paxos_alarm_raise(PaxosAlarmKind kind, px_slot subject, const char *detail)
 						  errhint("%s", kinds[kind].hint)));
 }
 
-/* Take out what 'gone' says of its kind; how many that were. */
+/* How many were there. */
 static int
-clear(PaxosAlarmKind kind, px_slot from, px_slot upto)
+clear(PaxosAlarmKind kind, px_slot from, px_slot to)
 {
 	int kept = 0;
 	int n;
 
-	/* most of the time there is none: no need to be alone for that */
-	LWLockAcquire(paxos_integrity_lock, LW_SHARED);
-	n = paxos_shared->n_alarms;
-	LWLockRelease(paxos_integrity_lock);
-	if (n == 0)
+	/*
+	 * Without the lock: whoever clears has done what ends the alarm, and its
+	 * finder, who looks at that, has raised it before or does not find it.
+	 */
+	if (*(volatile int *) &paxos_shared->n_alarms == 0)
 		return 0;
 
 	LWLockAcquire(paxos_integrity_lock, LW_EXCLUSIVE);
@@ -117,7 +117,7 @@ clear(PaxosAlarmKind kind, px_slot from, px_slot upto)
 	{
 		PaxosAlarm *a = &paxos_shared->alarms[i];
 
-		if (a->kind != kind || a->subject < from || a->subject > upto)
+		if (a->kind != kind || a->subject < from || a->subject > to)
 			paxos_shared->alarms[kept++] = *a;
 	}
 	paxos_shared->n_alarms = kept;
@@ -136,9 +136,9 @@ paxos_alarm_clear(PaxosAlarmKind kind, px_slot subject)
 }
 
 void
-paxos_alarm_clear_upto(PaxosAlarmKind kind, px_slot upto)
+paxos_alarm_clear_range(PaxosAlarmKind kind, px_slot from, px_slot to)
 {
-	(void) clear(kind, 0, upto);
+	(void) clear(kind, from, to);
 }
 
 px_slot
@@ -146,6 +146,8 @@ paxos_alarm_highest(PaxosAlarmKind kind)
 {
 	px_slot highest = 0;
 
+	if (*(volatile int *) &paxos_shared->n_alarms == 0)
+		return 0;
 	LWLockAcquire(paxos_integrity_lock, LW_SHARED);
 	for (int i = 0; i < paxos_shared->n_alarms; i++)
 	{

@@ -18,8 +18,8 @@ extern void paxos_alarm_raise(PaxosAlarmKind kind, px_slot subject, const char *
 /* It is over; true if it stood.  Logged. */
 extern bool paxos_alarm_clear(PaxosAlarmKind kind, px_slot subject);
 
-/* All of a kind, with subjects up to and including 'upto'. */
-extern void paxos_alarm_clear_upto(PaxosAlarmKind kind, px_slot upto);
+/* The same for all subjects from .. to.  Costs nothing while no alarm stands. */
+extern void paxos_alarm_clear_range(PaxosAlarmKind kind, px_slot from, px_slot to);
 
 /* The highest subject of a kind that stands; 0: none does. */
 extern px_slot paxos_alarm_highest(PaxosAlarmKind kind);

@@ -69,6 +69,7 @@
 #include "utils/snapmgr.h"
 
 #include "core/px_ballot.h"
+#include "paxos_alarm.h"
 #include "paxos_apply.h"
 #include "paxos_catchup.h"
 #include "paxos_log.h"
@@ -597,7 +598,10 @@ read_value(px_slot slot, px_entry *entry, px_value_view *view)
 		*entry = repaired;
 	else if (!paxos_log_get(slot, entry))
 		return false;
-	return px_value_open(entry->value, view);
+	if (px_value_open(entry->value, view))
+		return true;
+	paxos_log_damaged(slot);
+	return false;
 }
 
 /*
@@ -801,6 +805,7 @@ trouble(px_slot slot, const char *why)
 	strlcpy(paxos_shared->stuck_why, why, sizeof(paxos_shared->stuck_why));
 	paxos_shared->stuck_slot = slot;
 	LWLockRelease(paxos_learner_lock);
+	paxos_alarm_raise(PAXOS_ALARM_STUCK, slot, why);
 	paxos_wake_proposer();
 
 	/* loudly at first, then as often as the back-off allows */
@@ -817,9 +822,12 @@ static void
 trouble_is_over(void)
 {
 	if (attempts >= STUCK_AFTER)
+	{
 		ereport(LOG,
 				(errmsg("paxos learner: slot " UINT64_FORMAT " has been applied after %d attempts",
 						committed.applied, attempts + 1)));
+		paxos_alarm_clear_range(PAXOS_ALARM_STUCK, 0, PG_INT64_MAX);
+	}
 	attempts = 0;
 	attempts_us = 0;
 	retry_at = 0;
@@ -1018,6 +1026,7 @@ load(void)
 	careful_slot = 0;
 	repaired.slot = 0;
 	trouble_is_over();
+	paxos_alarm_clear_range(PAXOS_ALARM_STUCK, 0, PG_INT64_MAX); /* of an earlier life */
 	paxos_apply_forget();
 	paxos_request_reset();
 	paxos_truncate_reset();
@@ -1111,6 +1120,49 @@ look_around(void)
 }
 
 /*
+ * A value known chosen, and perhaps applied long ago, is damaged in the own log:
+ * others may need it from here.
+ */
+static bool
+repair(px_slot slot, px_slot truncated)
+{
+	volatile bool done = false;
+
+	if (slot <= truncated)
+	{
+		(void) paxos_alarm_clear(PAXOS_ALARM_CORRUPT_VALUE, slot);
+		return true;
+	}
+	if (paxos_catchup_retry_at() > paxos_now_us())
+		return false;
+	PG_TRY();
+	{
+		px_entry entry;
+
+		done = paxos_catchup_entry(slot, repaired_cxt, &entry);
+	}
+	PG_CATCH();
+	{
+		ErrorData *edata;
+
+		MemoryContextSwitchTo(TopMemoryContext);
+		edata = CopyErrorData();
+		FlushErrorState();
+		clean_up_after_error();
+		paxos_catchup_close();
+		ereport(LOG, (errmsg("paxos learner: could not repair slot " UINT64_FORMAT ": %s", slot,
+							 edata->message)));
+		FreeErrorData(edata);
+		attempts_us = attempts_us == 0 ? RETRY_FIRST_US : Min(attempts_us * 2, RETRY_LAST_US);
+		retry_at = paxos_now_us() + attempts_us;
+	}
+	PG_END_TRY();
+	if (repaired.slot == 0)
+		MemoryContextReset(repaired_cxt);
+	return done;
+}
+
+/*
  * Fetch what is missing below what this node shall know: below its stream's
  * first slot, or as far as its candidate was told to.  True if something came.
  */
@@ -1123,11 +1175,19 @@ fetch_missing(const px_acceptor *a)
 	px_node prefer;
 	volatile bool progress = false;
 	bool missing = px_acceptor_gap(a, &from, &to);
+	px_slot damaged = paxos_alarm_highest(PAXOS_ALARM_CORRUPT_VALUE);
 
 	LWLockAcquire(paxos_learner_lock, LW_SHARED);
 	wanted_to = paxos_shared->fetch_to;
 	prefer = paxos_shared->fetch_from;
 	LWLockRelease(paxos_learner_lock);
+	/* A damaged value that others may know chosen by now, where this node cannot
+	 * promise anything before it knows it, too. */
+	if (damaged > Max(a->chosen, wanted_to))
+	{
+		wanted_to = damaged;
+		prefer = 0;
+	}
 	if (wanted_to > a->chosen)
 	{
 		from = a->chosen + 1;
@@ -1137,6 +1197,8 @@ fetch_missing(const px_acceptor *a)
 	else
 		prefer = 0;
 
+	if (!missing && damaged != 0)
+		return repair(damaged, a->truncated);
 	if (!missing)
 	{
 		paxos_catchup_close();

@@ -52,6 +52,7 @@
 #include "utils/timeout.h"
 
 #include "paxos_acceptor.h"
+#include "paxos_alarm.h"
 
 /* Columns of paxos.log_entry and paxos.acceptor; src/sql/10-schema.sql. */
 #define LOG_SLOT 1
@@ -469,6 +470,17 @@ paxos_log_delete(px_slot from, px_slot to)
 	return reached;
 }
 
+void
+paxos_log_damaged(px_slot position)
+{
+	char why[PAXOS_ERROR_TEXT];
+
+	snprintf(why, sizeof(why),
+			 "the value of slot " UINT64_FORMAT " in this node's log fails its checksum", position);
+	paxos_alarm_raise(PAXOS_ALARM_CORRUPT_VALUE, position, why);
+	paxos_wake_learner();
+}
+
 /*
  * The acceptor's row.  The extension script put it there; nobody ever adds or
  * removes one.
@@ -556,6 +568,7 @@ paxos_sql_fetch(PG_FUNCTION_ARGS)
 	SysScanDesc scan;
 	HeapTuple tuple;
 	px_slot expected;
+	bool damaged = false;
 
 	(void) paxos_peer_check(fcinfo, NULL);
 	from = paxos_arg_u64(fcinfo, 3, "from_slot");
@@ -592,6 +605,8 @@ paxos_sql_fetch(PG_FUNCTION_ARGS)
 		bool nulls[LOG_COLUMNS];
 		Datum row[3];
 		bool row_nulls[3] = {false};
+		px_bytes bytes;
+		px_value_view view;
 
 		heap_deform_tuple(tuple, RelationGetDescr(log), values, nulls);
 		if ((px_slot) DatumGetInt64(values[LOG_SLOT - 1]) != expected ||
@@ -600,7 +615,16 @@ paxos_sql_fetch(PG_FUNCTION_ARGS)
 		row[0] = values[LOG_SLOT - 1];
 		row[1] = values[LOG_BALLOT - 1];
 		row[2] = PointerGetDatum(PG_DETOAST_DATUM(values[LOG_VALUE - 1]));
-		budget -= VARSIZE_ANY_EXHDR(DatumGetPointer(row[2]));
+		bytes.data = (const uint8_t *) VARDATA_ANY(DatumGetPointer(row[2]));
+		bytes.len = VARSIZE_ANY_EXHDR(DatumGetPointer(row[2]));
+		if (!px_value_open(bytes, &view))
+		{
+			/* Nobody else shall have to find out. */
+			paxos_log_damaged(expected);
+			damaged = true;
+			break;
+		}
+		budget -= bytes.len;
 		if (budget < 0 && expected != from)
 			break;
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row, row_nulls);
@@ -613,6 +637,11 @@ paxos_sql_fetch(PG_FUNCTION_ARGS)
 	index_close(index, NoLock);
 	table_close(log, NoLock);
 	PopActiveSnapshot();
+
+	if (expected == from && damaged)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("the value of slot " UINT64_FORMAT " is damaged on this node", from)));
 
 	/*
 	 * Nothing found although the node knows it chosen: it is gone, or went

@@ -36,6 +36,12 @@ extern int paxos_log_above(px_slot w, int max, px_entry *entries, px_slot *last)
  */
 extern void paxos_log_store_fetched(const px_entry *entries, int n);
 
+/*
+ * A value in the own log fails its checksum: raises the alarm, and the learner will
+ * fetch it from another member.
+ */
+extern void paxos_log_damaged(px_slot position);
+
 /* A copy of the published acceptor state. */
 extern px_acceptor paxos_acceptor_look(void);
 
