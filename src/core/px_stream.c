@@ -100,6 +100,17 @@ px_stream_begin_ballot(px_proposer *p)
 	p->proposed = p->chosen;
 	p->streams = 0;
 	p->ready_slot = 0;
+
+	/*
+	 * A stamp of this node's own that was never chosen is nothing to count from:
+	 * two nodes stamp slot 1 at once, each with its wall clock; one is chosen, and
+	 * the other one, an hour ahead, would be given when its node leads again.
+	 */
+	if (p->log_time_us != p->local.log_time_us)
+	{
+		p->log_time_us = p->local.log_time_us;
+		p->log_time_at = p->now;
+	}
 	px_intake_clear(p);
 	px_read_begin_ballot(p);
 	for (int i = 0; i < p->config.n_members; i++)
@@ -245,12 +256,18 @@ px_proposer_gathers_until(const px_proposer *p)
  * else be forgotten at once, on every node and for good, when one leader's wall
  * clock is set a year ahead: a request id sent again would be executed twice.
  * Lagging behind, after all nodes have been down, only keeps it longer.
+ *
+ * A leader that has applied nothing and recovered no value, though some are
+ * chosen, knows no stamp to count from: it gives none (learners take the running
+ * maximum) until its learner has applied a slot.
  */
 static uint64_t
 next_log_time(px_proposer *p)
 {
 	uint64_t stamp = p->wall_us;
 
+	if (p->log_time_us == 0 && p->chosen > 0)
+		return 0;
 	if (p->log_time_us != 0)
 		stamp = px_min64(stamp, p->log_time_us + 2 * (p->now - p->log_time_at));
 	px_see_log_time(p, stamp);

@@ -407,6 +407,41 @@ test_log_time(void)
 	px_value_open(px_proposer_value(s->p, 5), &v);
 	is(v.log_time_us, 9000000, "and with what was applied");
 	solo_free(s);
+
+	/* slots are chosen, but this node's learner has applied none of them */
+	s = solo_new(3);
+	s->wall_us = 900000000;
+	s->local.chosen = 3;
+	solo_start(s);
+	solo_stand(s);
+	solo_promise(s, 1, NULL, 0, 0);
+	solo_promise(s, 2, NULL, 0, 0);
+	ok(px_value_open(px_proposer_value(s->p, 4), &v) && v.log_time_us == 0,
+	   "nothing applied: no stamp, whatever the wall clock says");
+	solo_free(s);
+
+	/* slot 1 is stamped here with a clock far ahead; another leader's is chosen */
+	s = solo_new(3);
+	s->wall_us = 900000000;
+	solo_start(s);
+	solo_stand(s);
+	solo_promise(s, 1, NULL, 0, 0);
+	solo_promise(s, 2, NULL, 0, 0);
+	ok(px_value_open(px_proposer_value(s->p, 1), &v) && v.log_time_us >= 900000000,
+	   "the first stamp of all is the wall clock's");
+	solo_accepted_refused(s, 2, PX_REFUSED_BALLOT, B(9, 2));
+	s->local.promised = B(9, 2);
+	s->local.chosen = 1;
+	s->local.applied = 1;
+	s->local.log_time_us = 5000;
+	solo_local(s);
+	solo_stand(s);
+	solo_promise(s, 1, NULL, 0, 0);
+	solo_promise(s, 2, NULL, 0, 0);
+	ok(px_value_open(px_proposer_value(s->p, 2), &v) && v.log_time_us < 900000000 &&
+		   v.log_time_us >= 5000,
+	   "a stamp given in vain is nothing to count from");
+	solo_free(s);
 }
 
 void
