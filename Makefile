@@ -6,7 +6,7 @@
 # make at once where pg_config is missing) and call make again for the second
 # half.  The second half is an ordinary PGXS build: all, install, clean.
 
-SCRIPT_TARGETS = test demo demo-stop bench lint format format-check deps stage
+SCRIPT_TARGETS = test demo demo-stop bench lint format format-check deps stage soak
 
 .DEFAULT_GOAL := all
 
@@ -28,6 +28,8 @@ lint:
 	scripts/lint
 format:
 	scripts/format
+soak:
+	$(MAKE) -C test/sim soak $(if $(SEEDS),SEEDS=$(SEEDS))
 format-check:
 	scripts/format --check
 stage:

@@ -16,9 +16,11 @@
  *	sim_disk.c		WAL, visible and durable image, crash
  *	sim_client.c	commands, the state machine they change, sessions
  *	sim_node.c		one server: acceptor backends, proposer, learner
+ *	sim_history.c	what the clients were told, for the linearizability checker
  *	sim_check.c		the canonical history and the facts of protocol.md § 11
  *	sim_fault.c		scenarios: what goes wrong when, and the end phase
- *	sim_main.c		arguments, sets of seeds, replay, coverage
+ *	sim_main.c		arguments, one run
+ *	sim_jobs.c		sets of seeds, by several processes; coverage
  *	sim_minimise.c	a failing run made shorter
  */
 #ifndef SIM_H
@@ -30,15 +32,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "history.h"
 #include "px_invariants.h"
 #include "px_trace.h"
 
 #define SIM_DEFAULT_STEPS 40000
 #define SIM_MAX_NODES 7
 #define SIM_MAX_SESSIONS 24 /* on one node */
-#define SIM_KEYS 5
-#define SIM_MAX_CONNS 65536 /* in one run */
-#define SIM_RING 40         /* trace lines kept per node */
+#define SIM_KEYS 6
+#define SIM_NUMBERS 4           /* of the keys */
+#define SIM_MAX_REQUESTS 24     /* request ids remembered */
+#define SIM_REQUESTS_PER_SLOT 4 /* expired ones forgotten at the end of one slot, at most */
+#define SIM_COMMAND_BYTES 64
+#define SIM_MAX_RETRIES 64
+#define SIM_HISTORY_STEPS 20000 /* of a search without slots, for one run */
+#define SIM_MAX_CONNS 65536     /* in one run */
+#define SIM_RING 40             /* trace lines kept per node */
 #define SIM_LINE 320
 #define SIM_DRIFT_PPM 24000 /* the allowed drift, of every clock */
 #define SIM_END_PPM 150000  /* above it nothing need come to an end */
@@ -119,6 +128,14 @@ typedef struct sim_blob
 	X(cov_learner_member, "cluster with a non-voting learner")                   \
 	X(cov_all_crashed, "all servers crashed at once")                            \
 	X(cov_duel, "elections provoked on all nodes at once")                       \
+	X(cov_retried, "request sent again at another node or the same")             \
+	X(cov_replayed, "request id known: first result told again")                 \
+	X(cov_replay_told, "client told a first result by a later attempt")          \
+	X(cov_request_expired, "request id forgotten by log time")                   \
+	X(cov_request_crowded, "request id forgotten for want of room")              \
+	X(cov_request_again, "request executed again after it was forgotten")        \
+	X(cov_searched, "history found linearizable without the log")                \
+	X(cov_search_long, "history too long to search without the log")             \
 	X(cov_promise_three, "promise with entries of three ballots or more")        \
 	X(cov_beyond, "clocks beyond the allowed drift")                             \
 	X(cov_tail, "message that took much longer than others")                     \
@@ -158,14 +175,26 @@ cover(sim_coverage c)
 
 /* ---- the replicated state machine ---- */
 
-typedef struct sim_row
+/*
+ * Each key holds one value: keys below SIM_NUMBERS a number, the others a list
+ * of command ids, known by its length and a hash.
+ */
+typedef struct sim_result
 {
-	uint64_t reg;       /* compare-and-set */
-	uint64_t owner;     /* insert-if-absent; 0: absent */
-	uint64_t list_hash; /* append */
-	uint32_t list_len;
-	uint64_t counter; /* increment */
-} sim_row;
+	bool applied;  /* did the condition hold */
+	bool replayed; /* remembered under the request id, nothing done */
+	hist_value previous;
+	hist_value current;
+	px_slot slot; /* where it took effect */
+} sim_result;
+
+/* A result remembered under a request id (paxos_request.c does the same). */
+typedef struct sim_request
+{
+	uint64_t id;
+	uint64_t expires; /* log time */
+	const sim_result *result;
+} sim_request;
 
 /* All that one apply transaction changes. */
 typedef struct sim_tables
@@ -173,15 +202,11 @@ typedef struct sim_tables
 	px_slot applied;
 	uint64_t digest;
 	uint64_t log_time_us; /* highest stamp applied */
-	sim_row rows[SIM_KEYS];
+	hist_value rows[SIM_KEYS];
 	px_origins origins;
+	uint32_t n_requests;
+	sim_request requests[SIM_MAX_REQUESTS + 1]; /* in the order they were decided */
 } sim_tables;
-
-typedef struct sim_result
-{
-	bool applied;
-	uint64_t value;
-} sim_result;
 
 typedef enum sim_told
 {
@@ -191,13 +216,29 @@ typedef enum sim_told
 	TOLD_NEVER
 } sim_told;
 
+/* What a client wants done, maybe again and again under one request id. */
+typedef struct sim_wish
+{
+	hist_kind kind; /* HIST_READ: not in the log */
+	uint8_t key;
+	hist_value expected; /* compare-and-set */
+	int64_t value;       /* what to set, add or append */
+	uint64_t request;    /* 0: none */
+	uint64_t retention_us;
+} sim_wish;
+
 /* What the observer knows of one command; the id is its number, from 1. */
 typedef struct sim_command
 {
 	px_node origin;
+	sim_wish wish;
+	uint64_t began; /* step */
+	uint64_t ended; /* step at which it was told */
 	sim_told told;
 	px_slot executed_at; /* canonical slot, 0: not (yet) */
+	uint64_t position;   /* in the canonical order of all commands */
 	sim_result result;   /* canonical */
+	uint64_t effect_of;  /* with a request id: the command whose execution this result is */
 	uint64_t incarnation;
 	uint64_t sequence; /* of the batch it was put in, 0: none */
 } sim_command;
@@ -216,6 +257,8 @@ typedef struct sim_outcome
 	uint64_t new_incarnation;
 	uint64_t command;
 	sim_result result;
+	uint64_t request;
+	uint64_t log_time_us;
 	px_slot slot;
 } sim_outcome;
 
@@ -361,10 +404,8 @@ typedef struct sim_session
 	sim_session_state state;
 	uint64_t generation;
 	uint64_t command;
-	uint8_t op;
-	uint8_t key;
-	uint64_t arg1;
-	uint64_t arg2;
+	sim_wish wish;
+	uint64_t began; /* step, of a read */
 	uint16_t pad;
 	uint64_t incarnation;
 	uint64_t sequence;
@@ -424,6 +465,7 @@ typedef struct sim_node
 	uint64_t wal_lsn;
 	px_ballot max_promised;        /* ever durable */
 	px_ballot lease_ballot;        /* readable lease it answered for: of this ballot */
+	px_ballot lease_given_up;      /* by a hand-over: of this ballot and lower ones */
 	px_usec lease_until;           /* world time, with the drift bound taken off */
 	uint64_t max_incarnation;      /* ever used by a proposer life */
 	uint64_t executed_incarnation; /* of the last origin batch of this node in */
@@ -572,7 +614,28 @@ typedef struct sim_canon
 	sim_blob *chosen;
 	px_ballot chosen_ballot; /* lowest ballot known to have chosen it */
 	uint64_t digest;         /* after this slot */
+	uint64_t last_position;  /* of the commands up to it */
+	uint64_t applied_step;   /* when a learner first applied it; 0: none has */
 } sim_canon;
+
+/* What the observer knows of a request id. */
+typedef struct sim_request_seen
+{
+	uint64_t effect;  /* the command last executed under it */
+	uint64_t number;  /* in the order in which requests were remembered */
+	uint64_t expires; /* log time */
+	bool again;       /* it was forgotten, and executed again */
+} sim_request_seen;
+
+/* A linearizable read that was answered. */
+typedef struct sim_read
+{
+	uint64_t began;
+	uint64_t ended;
+	uint8_t key;
+	px_slot slot;
+	hist_value value;
+} sim_read;
 
 typedef struct sim_lead
 {
@@ -720,6 +783,11 @@ typedef struct sim_world
 	px_usec think_us;
 	px_usec timeout_us;
 	int read_permille;
+	int request_permille; /* commands with a request id */
+	px_usec retention_us;
+	uint64_t n_requests;
+	sim_wish retries[SIM_MAX_RETRIES];
+	int n_retries;
 	uint16_t max_pad;
 	bool truncating;
 	px_usec election_us;
@@ -756,6 +824,7 @@ typedef struct sim_world
 	/* observer */
 	sim_canon *canon;
 	px_slot cap_canon;
+	uint64_t n_executed;
 	px_slot prefix;    /* every slot up to it is chosen */
 	sim_tables tables; /* canonical, at prefix */
 	sim_command *commands;
@@ -767,6 +836,13 @@ typedef struct sim_world
 	px_slot acknowledged; /* highest slot any client may rely on */
 	uint64_t n_acknowledged;
 	uint64_t n_reads;
+	sim_request_seen *requests; /* by request id */
+	uint64_t cap_requests;
+	uint64_t n_remembered;
+	uint64_t first_stamp_us; /* log time of slot 1 */
+	sim_read *reads;
+	uint64_t n_recorded;
+	uint64_t cap_reads;
 
 	/* arena, blobs */
 	void *arena;
@@ -842,6 +918,10 @@ extern void client_lost(sim_node *n, sim_session *s);
 extern void client_reads_ready(sim_node *n);
 extern void client_schedule(sim_node *n, sim_session *s, px_usec after);
 
+/* sim_history.c */
+extern void history_read(const sim_session *s, px_slot slot, hist_value value);
+extern void history_check(void);
+
 /* sim_node.c */
 extern void node_init(sim_node *n, px_node id);
 extern void node_dispatch(const sim_event *e);
@@ -907,6 +987,34 @@ typedef struct sim_run
 
 extern void sim_run_once(const sim_options *o, bool trace, bool ring, sim_run *out);
 extern void sim_print_command(const sim_options *o, const char *what);
+
+/* sim_jobs.c */
+#define SIM_MAX_JOBS 256
+
+typedef struct sim_range
+{
+	uint64_t from;
+	uint64_t to;
+	int nodes;      /* 0: as the options say */
+	uint64_t steps; /* the same */
+} sim_range;
+
+typedef struct sim_plan
+{
+	const sim_options *options; /* of every run, but for what a range says */
+	sim_range *ranges;
+	int n_ranges;
+	uint64_t n_runs;
+	int jobs; /* processes */
+	bool trace;
+	bool coverage;
+	bool progress;
+	bool stop; /* at the first failure */
+} sim_plan;
+
+extern void jobs_add(sim_plan *plan, uint64_t from, uint64_t to);
+extern void jobs_add_file(sim_plan *plan, const char *path);
+extern bool jobs_run(const sim_plan *plan);
 
 /* sim_minimise.c */
 extern bool sim_minimise(const sim_options *from);

@@ -140,6 +140,82 @@ check_proposed(sim_node *n, px_ballot ballot, px_slot slot, sim_blob *value)
 	c->votes = v;
 }
 
+/*
+ * A command with a request id was applied in the canonical history.  It must
+ * have been executed if it was the first, or if the first is legitimately
+ * forgotten: its time is over, in log time, or as many were remembered after it
+ * as there is room for.  Else it must have been told the first result.
+ */
+static void
+check_request(sim_command *c, const sim_outcome *o)
+{
+	uint64_t id = o->request;
+	uint64_t first;
+
+	if (id >= W->cap_requests)
+	{
+		uint64_t cap = W->cap_requests ? W->cap_requests : 256;
+
+		while (cap <= id)
+			cap *= 2;
+		W->requests = realloc(W->requests, cap * sizeof(sim_request_seen));
+		if (W->requests == NULL)
+			abort();
+		memset(W->requests + W->cap_requests, 0,
+			   (cap - W->cap_requests) * sizeof(sim_request_seen));
+		W->cap_requests = cap;
+	}
+	first = W->requests[id].effect;
+	if (o->result.replayed)
+	{
+		const sim_result *r;
+
+		if (first == 0)
+			sim_fail("command %llu is told the result of request %llu, which was never executed",
+					 (unsigned long long) o->command, (unsigned long long) id);
+		r = &check_command(first)->result;
+		if (r->slot != o->result.slot || !hist_equal(r->current, o->result.current) ||
+			!hist_equal(r->previous, o->result.previous) || r->applied != o->result.applied)
+			sim_fail("command %llu is told another result than the first of request %llu",
+					 (unsigned long long) o->command, (unsigned long long) id);
+		cover(cov_replayed);
+		c->effect_of = first;
+		return;
+	}
+	if (first != 0)
+	{
+		if (o->log_time_us <= W->requests[id].expires &&
+			W->n_remembered < W->requests[id].number + SIM_MAX_REQUESTS)
+			sim_fail("request %llu took effect twice, by commands %llu and %llu (§ 5)",
+					 (unsigned long long) id, (unsigned long long) first,
+					 (unsigned long long) o->command);
+		cover(cov_request_again);
+		W->requests[id].again = true;
+	}
+	W->requests[id].effect = o->command;
+	W->requests[id].number = ++W->n_remembered;
+	W->requests[id].expires = o->log_time_us + c->wish.retention_us;
+	c->effect_of = o->command;
+}
+
+/*
+ * Log time runs at most twice as fast as the clocks do (§ 5), whatever wall
+ * clocks show; counted from slot 1, whose stamp is some wall clock's.
+ */
+static void
+check_log_time(void)
+{
+	uint64_t ahead = W->tables.log_time_us - W->first_stamp_us;
+	px_usec run = W->now + W->now * (px_usec) W->max_ppm / 1000000;
+
+	if (W->prefix == 1)
+		W->first_stamp_us = W->tables.log_time_us;
+	else if (W->leases_hold && ahead > 2 * run)
+		sim_fail("slot %llu: log time ran ahead by %llu us in %llu us (§ 5)",
+				 (unsigned long long) W->prefix, (unsigned long long) ahead,
+				 (unsigned long long) W->now);
+}
+
 static void
 canon_sink(void *arg, const sim_outcome *o)
 {
@@ -200,7 +276,10 @@ canon_sink(void *arg, const sim_outcome *o)
 		sim_fail("command %llu took effect under another number than its own",
 				 (unsigned long long) o->command);
 	c->executed_at = o->slot;
+	c->position = ++W->n_executed;
 	c->result = o->result;
+	if (o->request != 0)
+		check_request(c, o);
 }
 
 static void
@@ -227,6 +306,8 @@ chosen(px_slot slot, sim_vote *v)
 		W->prefix++;
 		client_apply(&W->tables, W->prefix, W->canon[W->prefix].chosen, canon_sink, NULL);
 		W->canon[W->prefix].digest = W->tables.digest;
+		W->canon[W->prefix].last_position = W->n_executed;
+		check_log_time();
 	}
 }
 
@@ -307,6 +388,8 @@ check_applied(sim_node *n, px_slot slot, sim_blob *value, const sim_tables *afte
 	if (slot > W->prefix)
 		sim_fail("node %u applied slot %llu above the canonical history's end", n->id,
 				 (unsigned long long) slot);
+	if (c->applied_step == 0)
+		c->applied_step = W->step;
 	check_tables(n, after);
 }
 
@@ -385,9 +468,13 @@ check_promise(sim_node *n, const px_promise *r, const sim_msg *question)
 	if (r->refusal == PX_REFUSED_NOT && r->promised != r->ballot)
 		sim_fail("node %u promises %s but says promised %s", n->id, bal(r->ballot),
 				 bal(r->promised));
-	if (r->refusal == PX_REFUSED_NOT && question->u.prepare.handover != 0 &&
-		question->u.prepare.handover == n->lease_ballot)
-		n->lease_until = 0; /* its holder has given it up */
+	if (r->refusal == PX_REFUSED_NOT && question->u.prepare.handover != 0)
+	{
+		/* its holder has given it up, also what is still to be answered for */
+		n->lease_given_up = px_max64(n->lease_given_up, question->u.prepare.handover);
+		if (n->lease_ballot <= n->lease_given_up)
+			n->lease_until = 0;
+	}
 	if (W->leases_hold && r->refusal == PX_REFUSED_NOT && n->lease_until > question->received_at &&
 		px_ballot_node(r->ballot) != px_ballot_node(n->lease_ballot))
 		sim_fail("node %u promises %s while the readable lease it granted to %s stands (§ 9)",
@@ -404,7 +491,7 @@ check_answer(sim_node *n, const px_accepted *r, const sim_msg *question)
 		return;
 	if (r->lease_us == 0)
 		n->lease_until = 0; /* withdrawn */
-	else if (r->lease_readable)
+	else if (r->lease_readable && r->ballot > n->lease_given_up)
 	{
 		n->lease_ballot = r->ballot;
 		n->lease_until = px_max64(n->lease_until, question->received_at + usable(r->lease_us));

@@ -11,18 +11,6 @@
  */
 #include "sim.h"
 
-#define COMMAND_BYTES 32
-
-enum
-{
-	OP_CAS,
-	OP_INSERT,
-	OP_APPEND,
-	OP_INCREMENT,
-	OP_DELETE,
-	N_OPS
-};
-
 /* ---- commands as bytes ---- */
 
 static void
@@ -50,46 +38,148 @@ mix(uint64_t h, uint64_t v)
 	return px_random(&state);
 }
 
+static void
+encode(uint8_t *bytes, uint64_t id, const sim_wish *w)
+{
+	memset(bytes, 0, SIM_COMMAND_BYTES);
+	put64(bytes, id);
+	bytes[8] = (uint8_t) w->kind;
+	bytes[9] = w->key;
+	bytes[10] = (uint8_t) w->expected.kind;
+	put64(bytes + 16, (uint64_t) w->expected.n);
+	put64(bytes + 24, (uint64_t) w->value);
+	put64(bytes + 32, w->request);
+	put64(bytes + 40, w->retention_us);
+}
+
+static uint64_t
+decode(const uint8_t *bytes, sim_wish *w)
+{
+	memset(w, 0, sizeof(*w));
+	w->kind = (hist_kind) bytes[8];
+	w->key = bytes[9] % SIM_KEYS;
+	if (bytes[10] == HIST_NUMBER)
+		w->expected = hist_number((int64_t) get64(bytes + 16));
+	else
+		w->expected = hist_absent();
+	w->value = (int64_t) get64(bytes + 24);
+	w->request = get64(bytes + 32);
+	w->retention_us = get64(bytes + 40);
+	return get64(bytes);
+}
+
 /* ---- the state machine ---- */
 
 static sim_result
-execute(sim_tables *t, uint64_t id, uint8_t op, uint8_t key, uint64_t a1, uint64_t a2)
+execute(sim_tables *t, const sim_wish *w, px_slot slot)
 {
-	sim_row *r = &t->rows[key % SIM_KEYS];
-	sim_result res = {true, 0};
+	hist_value *row = &t->rows[w->key];
+	sim_result res = {.applied = true, .previous = *row, .slot = slot};
 
-	switch (op)
+	switch (w->kind)
 	{
-		case OP_CAS:
-			res.value = r->reg;
-			if (r->reg % 4 == a1)
-				r->reg = a2;
-			else
-				res.applied = false;
+		case HIST_PUT:
+			*row = hist_number(w->value);
 			break;
-		case OP_INSERT:
-			if (r->owner == 0)
-				r->owner = id;
-			else
-				res.applied = false;
-			res.value = r->owner;
+		case HIST_CAS:
+			res.applied = hist_equal(*row, w->expected);
+			if (res.applied)
+				*row = hist_number(w->value);
 			break;
-		case OP_APPEND:
-			r->list_hash = mix(r->list_hash, id);
-			r->list_len++;
-			res.value = r->list_len;
+		case HIST_INSERT:
+			res.applied = row->kind == HIST_ABSENT;
+			if (res.applied)
+				*row = hist_number(w->value);
 			break;
-		case OP_INCREMENT:
-			r->counter += a1;
-			res.value = r->counter;
+		case HIST_ADD:
+			res.applied = row->kind == HIST_NUMBER;
+			if (res.applied)
+				row->n += w->value;
 			break;
-		case OP_DELETE:
-			res.value = r->owner;
-			res.applied = r->owner != 0;
-			r->owner = 0;
+		case HIST_APPEND:
+			*row = hist_append(row->kind == HIST_ABSENT ? hist_empty_list() : *row, w->value);
+			break;
+		case HIST_DELETE:
+			res.applied = row->kind != HIST_ABSENT;
+			*row = hist_absent();
 			break;
 		default:
 			sim_fail("a command of an unknown kind was applied");
+	}
+	res.current = *row;
+	return res;
+}
+
+/* ---- results remembered under request ids: the rules of paxos_request.c ---- */
+
+static void
+forget(sim_tables *t, uint32_t i)
+{
+	memmove(&t->requests[i], &t->requests[i + 1], (t->n_requests - i - 1) * sizeof(sim_request));
+	t->n_requests--;
+}
+
+static const sim_result *
+remembered(sim_tables *t, uint64_t id)
+{
+	for (uint32_t i = 0; i < t->n_requests; i++)
+		if (t->requests[i].id == id)
+		{
+			if (t->requests[i].expires >= t->log_time_us)
+				return t->requests[i].result;
+			forget(t, i);
+			break;
+		}
+	return NULL;
+}
+
+/*
+ * At the end of a slot, oldest first; one that may stay keeps what stands
+ * behind it.  There is room for one more than may stay, and as much is decided
+ * in one slot: so it is called after each that is remembered, which forgets in
+ * the same order.
+ */
+static void
+forget_some(sim_tables *t, int *expired)
+{
+	while (t->n_requests > 0)
+	{
+		bool too_much = t->n_requests > SIM_MAX_REQUESTS;
+		bool too_old = t->requests[0].expires < t->log_time_us && *expired < SIM_REQUESTS_PER_SLOT;
+
+		if (!too_much && !too_old)
+			break;
+		if (t == &W->tables)
+			cover(too_much ? cov_request_crowded : cov_request_expired);
+		if (!too_much)
+			(*expired)++;
+		forget(t, 0);
+	}
+}
+
+static sim_result
+execute_once(sim_tables *t, const sim_wish *w, px_slot slot, int *expired)
+{
+	const sim_result *first = w->request != 0 ? remembered(t, w->request) : NULL;
+	sim_result res;
+
+	if (first != NULL)
+	{
+		res = *first;
+		res.replayed = true;
+		return res;
+	}
+	res = execute(t, w, slot);
+	if (w->request != 0)
+	{
+		sim_result *keep = sim_alloc(sizeof(sim_result));
+		sim_request *r = &t->requests[t->n_requests++];
+
+		*keep = res;
+		r->id = w->request;
+		r->expires = t->log_time_us + w->retention_us;
+		r->result = keep;
+		forget_some(t, expired);
 	}
 	return res;
 }
@@ -104,6 +194,7 @@ client_apply(sim_tables *t, px_slot slot, sim_blob *value, sim_sink sink, void *
 	const px_value_view *v = &value->view;
 	px_batch_view b;
 	uint32_t pos = 0;
+	int expired = 0;
 
 	if (slot != t->applied + 1)
 		sim_fail("slot %llu applied after slot %llu", (unsigned long long) slot,
@@ -152,24 +243,28 @@ client_apply(sim_tables *t, px_slot slot, sim_blob *value, sim_sink sink, void *
 			}
 			while (px_batch_next_command(&b, &at, &c))
 			{
-				if (c.bytes.len < COMMAND_BYTES)
+				sim_wish wish;
+
+				if (c.bytes.len < SIM_COMMAND_BYTES)
 					sim_fail("slot %llu holds a truncated command", (unsigned long long) slot);
 				o.index = index++;
 				o.cell = c.cell;
 				o.generation = c.generation;
-				o.command = get64(c.bytes.data);
-				o.result = execute(t, o.command, c.bytes.data[8], c.bytes.data[9],
-								   get64(c.bytes.data + 16), get64(c.bytes.data + 24));
+				o.command = decode(c.bytes.data, &wish);
+				o.request = wish.request;
+				o.log_time_us = t->log_time_us;
+				o.result = execute_once(t, &wish, slot, &expired);
 				t->digest = mix(t->digest, o.command);
-				t->digest = mix(t->digest, o.result.value * 2 + o.result.applied);
+				t->digest = mix(t->digest, (uint64_t) o.result.current.n * 4 +
+											   o.result.applied * 2u + o.result.replayed);
 				sink(arg, &o);
 			}
 		}
+	forget_some(t, &expired);
+	t->digest = mix(t->digest, t->n_requests);
 	for (int k = 0; k < SIM_KEYS; k++)
-	{
-		t->digest = mix(t->digest, t->rows[k].reg ^ t->rows[k].owner << 1);
-		t->digest = mix(t->digest, t->rows[k].list_hash + t->rows[k].counter);
-	}
+		t->digest = mix(t->digest,
+						(uint64_t) t->rows[k].n * 4 + (uint64_t) t->rows[k].kind + t->rows[k].hash);
 	t->applied = slot;
 }
 
@@ -194,6 +289,15 @@ finish(sim_node *n, sim_session *s)
 	client_schedule(n, s, W->think_us == 0 ? 0 : rnd_below(2 * W->think_us));
 }
 
+/* Some session, of this node or of another, will try again. */
+static void
+retry_later(const sim_wish *w)
+{
+	int i = W->n_retries < SIM_MAX_RETRIES ? W->n_retries++ : (int) rnd_below(SIM_MAX_RETRIES);
+
+	W->retries[i] = *w;
+}
+
 static void
 tell(sim_node *n, sim_session *s, sim_told told, const sim_result *result)
 {
@@ -207,6 +311,9 @@ tell(sim_node *n, sim_session *s, sim_told told, const sim_result *result)
 	if (c->told != TOLD_NOTHING)
 		sim_fail("command %llu was told twice", (unsigned long long) s->command);
 	c->told = told;
+	c->ended = W->step;
+	if (told != TOLD_RESULT && c->wish.request != 0 && chance(700))
+		retry_later(&c->wish);
 	if (told == TOLD_NEVER && c->executed_at != 0)
 		sim_fail("command %llu was told never, but took effect at slot %llu (§ 11.7)",
 				 (unsigned long long) s->command, (unsigned long long) c->executed_at);
@@ -215,7 +322,11 @@ tell(sim_node *n, sim_session *s, sim_told told, const sim_result *result)
 		if (c->executed_at == 0)
 			sim_fail("command %llu was told a result, but took no effect (§ 11.7)",
 					 (unsigned long long) s->command);
-		if (c->result.applied != result->applied || c->result.value != result->value)
+		if (result->replayed)
+			cover(cov_replay_told);
+		if (c->result.applied != result->applied || c->result.slot != result->slot ||
+			!hist_equal(c->result.previous, result->previous) ||
+			!hist_equal(c->result.current, result->current))
 			sim_fail("command %llu was told another result than the canonical one at slot %llu",
 					 (unsigned long long) s->command, (unsigned long long) c->executed_at);
 		W->acknowledged = px_max64(W->acknowledged, c->executed_at);
@@ -224,6 +335,46 @@ tell(sim_node *n, sim_session *s, sim_told told, const sim_result *result)
 			s->final_todo--;
 	}
 	finish(n, s);
+}
+
+/* Something new, or something that somebody did not get an answer to. */
+static sim_wish
+make_wish(const sim_node *n, uint64_t id)
+{
+	static const hist_kind number_kinds[] = {HIST_PUT, HIST_INSERT, HIST_CAS,   HIST_CAS,
+											 HIST_ADD, HIST_ADD,    HIST_DELETE};
+	sim_wish w;
+
+	if (W->n_retries > 0 && chance(500))
+	{
+		int i = (int) rnd_below((uint64_t) W->n_retries);
+
+		w = W->retries[i];
+		W->retries[i] = W->retries[--W->n_retries];
+		cover(cov_retried);
+		return w;
+	}
+	memset(&w, 0, sizeof(w));
+	w.key = (uint8_t) rnd_below(SIM_KEYS);
+	w.value = (int64_t) id;
+	if (w.key >= SIM_NUMBERS)
+		w.kind = chance(970) ? HIST_APPEND : HIST_DELETE;
+	else
+		w.kind = number_kinds[rnd_below(sizeof(number_kinds) / sizeof(number_kinds[0]))];
+	if (w.kind == HIST_ADD)
+		w.value = (int64_t) rnd_between(1, 9);
+
+	/* as clients do: what was seen last, here, however old */
+	if (w.kind == HIST_CAS && chance(900))
+		w.expected = n->visible.tables.rows[w.key];
+	if (chance(W->request_permille))
+	{
+		w.request = ++W->n_requests;
+		w.retention_us = rnd_log(W->retention_us / 4 + 1, W->retention_us * 2);
+		if (chance(50))
+			retry_later(&w); /* without waiting for an answer */
+	}
+	return w;
 }
 
 /* The session's turn: begin something. */
@@ -251,6 +402,8 @@ client_session(sim_node *n, sim_session *s)
 	if (read)
 	{
 		s->state = S_READ_WANTED;
+		s->began = W->step;
+		s->wish.key = (uint8_t) rnd_below(SIM_KEYS);
 		s->must_see = W->acknowledged;
 		node_read(n);
 	}
@@ -268,10 +421,9 @@ client_session(sim_node *n, sim_session *s)
 		memset(&W->commands[id], 0, sizeof(sim_command));
 		W->commands[id].origin = n->id;
 		s->command = id;
-		s->op = (uint8_t) rnd_below(N_OPS);
-		s->key = (uint8_t) rnd_below(SIM_KEYS);
-		s->arg1 = s->op == OP_CAS ? rnd_below(4) : rnd_between(1, 9);
-		s->arg2 = s->op == OP_CAS ? id * 4 + rnd_below(4) : 0;
+		s->wish = make_wish(n, id);
+		W->commands[id].wish = s->wish;
+		W->commands[id].began = W->step;
 		s->pad = (uint16_t) rnd_below((uint64_t) W->max_pad + 1);
 		s->queued_at = ++W->order;
 		s->state = S_QUEUED;
@@ -333,7 +485,7 @@ client_fill(sim_node *n, px_batch_writer *w, uint64_t incarnation, uint64_t sequ
 	while (index < most)
 	{
 		sim_session *s = NULL;
-		uint8_t bytes[COMMAND_BYTES + 1024];
+		uint8_t bytes[SIM_COMMAND_BYTES + 1024];
 
 		for (int i = 0; i < W->n_sessions; i++)
 			if (n->sessions[i].state == S_QUEUED &&
@@ -341,18 +493,14 @@ client_fill(sim_node *n, px_batch_writer *w, uint64_t incarnation, uint64_t sequ
 				s = &n->sessions[i];
 		if (s == NULL)
 			break;
-		memset(bytes, 0, sizeof(bytes));
-		put64(bytes, s->command);
-		bytes[8] = s->op;
-		bytes[9] = s->key;
-		put64(bytes + 16, s->arg1);
-		put64(bytes + 24, s->arg2);
+		memset(bytes + SIM_COMMAND_BYTES, 0, s->pad);
+		encode(bytes, s->command, &s->wish);
 		if (!px_batch_add(w, (uint32_t) (s - n->sessions), s->generation, bytes,
-						  (uint32_t) COMMAND_BYTES + s->pad))
+						  (uint32_t) SIM_COMMAND_BYTES + s->pad))
 		{
 			if (index == 0)
 				sim_fail("a command of %u bytes does not fit an empty batch",
-						 (unsigned) COMMAND_BYTES + s->pad);
+						 (unsigned) SIM_COMMAND_BYTES + s->pad);
 			break;
 		}
 		if (check_command(s->command)->sequence != 0)
@@ -431,6 +579,7 @@ client_reads_ready(sim_node *n)
 		/* what a read has shown, a later one must show too */
 		W->acknowledged = px_max64(W->acknowledged, n->visible.tables.applied);
 		W->n_reads++;
+		history_read(s, n->visible.tables.applied, n->visible.tables.rows[s->wish.key]);
 		cover(n->role == PX_LEADER ? cov_read_leader : cov_read_follower);
 		TRACE(n, "node %u session %d read at %llu", n->id, i,
 			  (unsigned long long) n->visible.tables.applied);

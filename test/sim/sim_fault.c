@@ -886,6 +886,8 @@ fault_setup(const sim_options *options)
 	W->think_us = chance(300) ? rnd_log(100, SIM_MS) : rnd_log(SIM_MS, 200 * SIM_MS);
 	W->timeout_us = rnd_log(100 * SIM_MS, 8 * SIM_SEC);
 	W->read_permille = (int) rnd_between(50, 500);
+	W->request_permille = chance(300) ? 0 : (int) rnd_between(50, 900);
+	W->retention_us = rnd_log(200 * SIM_MS, 100 * SIM_SEC);
 	W->max_pad = (uint16_t) rnd_log(1, 400);
 	W->truncating = chance(600);
 	readable = chance(250);
@@ -909,7 +911,7 @@ fault_setup(const sim_options *options)
 	W->chaos_ends = rnd_between(8, 40) * W->election_us;
 	depth = (uint16_t) (chance(300) ? PX_MAX_WINDOW : rnd_log(1, PX_MAX_WINDOW));
 	max_batch = (uint32_t) rnd_between(
-		PX_BATCH_HEADER_BYTES + PX_COMMAND_HEADER_BYTES + 32 + W->max_pad + 8, 1600);
+		PX_BATCH_HEADER_BYTES + PX_COMMAND_HEADER_BYTES + SIM_COMMAND_BYTES + W->max_pad + 8, 1600);
 	max_value = (uint32_t) rnd_between(max_batch + PX_VALUE_HEADER_BYTES, 4 * max_batch + 64);
 	for (int i = 1; i <= W->n_nodes; i++)
 	{

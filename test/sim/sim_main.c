@@ -1,23 +1,12 @@
 /*
  * sim_main.c
- *	  Arguments, sets of seeds, replay of a failing one, coverage.
+ *	  Arguments, and one run from its beginning to its end.
  *
  *	sim --seed N [--trace] [--minimise]		and what is left out: --nodes, --steps,
  *											--sessions, --without, --drop, --only
- *	sim --seeds FROM..TO [--every N] [--file FILE] [--coverage] [--stop]
- *
- * A run that fails is run again at once with the trace kept (a seed gives the
- * same run every time), so that ordinary runs pay nothing for traces.
+ *	sim --seeds FROM..TO [--file FILE] [--jobs N] [--coverage] [--progress] [--stop]
  */
-#include <unistd.h>
-
 #include "sim.h"
-
-static uint64_t totals[6];
-static uint64_t worst_end_tenths;
-static uint64_t worst_leader_tenths;
-static uint64_t worst_end_seed;
-static uint64_t worst_leader_seed;
 
 /* What happened last, on every node, and the faults. */
 static void
@@ -78,6 +67,7 @@ sim_run_once(const sim_options *o, bool trace, bool ring, sim_run *out)
 			if (W->phase == PHASE_END && fault_done())
 				break;
 		}
+		history_check();
 		out->ok = true;
 	}
 	else
@@ -144,58 +134,6 @@ sim_print_command(const sim_options *o, const char *what)
 			i = to;
 		}
 	printf("%s\n", strcmp(what, "replay") == 0 ? " --trace" : " --minimise");
-}
-
-static bool
-one(const sim_options *o, bool trace)
-{
-	sim_run r;
-	uint64_t tenths;
-
-	sim_run_once(o, trace, false, &r);
-	totals[0]++;
-	totals[1] += r.step;
-	totals[2] += r.slots;
-	totals[3] += r.commands;
-	totals[4] += r.acknowledged;
-	totals[5] += r.reads;
-	if (r.ok)
-	{
-		tenths = r.took_us * 10 / r.election_us;
-		if (tenths > worst_end_tenths)
-		{
-			worst_end_tenths = tenths;
-			worst_end_seed = o->seed;
-		}
-		tenths = r.leader_took_us * 10 / r.election_us;
-		if (tenths > worst_leader_tenths)
-		{
-			worst_leader_tenths = tenths;
-			worst_leader_seed = o->seed;
-		}
-		return true;
-	}
-	if (!trace)
-	{
-		sim_run again;
-		uint64_t keep[N_COVERAGE];
-		uint64_t keep_faults[N_FAULTS];
-
-		memcpy(keep, sim_covered, sizeof(keep));
-		memcpy(keep_faults, sim_faults, sizeof(keep_faults));
-		sim_run_once(o, false, true, &again);
-		memcpy(sim_covered, keep, sizeof(keep));
-		memcpy(sim_faults, keep_faults, sizeof(keep_faults));
-		if (again.ok || again.step != r.step || strcmp(again.fact, r.fact) != 0)
-			printf("THE SECOND RUN DIFFERS: the simulator is not deterministic\n");
-	}
-	printf("FAILED seed %llu at step %llu (%llu.%03llu ms): %s\n", (unsigned long long) o->seed,
-		   (unsigned long long) r.step, (unsigned long long) (r.at / 1000),
-		   (unsigned long long) (r.at % 1000), r.fact);
-	sim_print_command(o, "replay");
-	sim_print_command(o, "shorten");
-	fflush(stdout);
-	return false;
 }
 
 static void
@@ -271,153 +209,78 @@ drop(sim_options *o, const char *list, bool only)
 	}
 }
 
-static int
-show_coverage(void)
-{
-	int missing = 0;
-
-	for (int i = 0; i < N_COVERAGE; i++)
-	{
-		printf("%10llu  %s\n", (unsigned long long) sim_covered[i], sim_coverage_text[i]);
-		if (sim_covered[i] == 0)
-			missing++;
-	}
-	for (int i = 0; i < N_FAULTS; i++)
-	{
-		printf("%10llu  fault %s\n", (unsigned long long) sim_faults[i], sim_fault_name[i]);
-		if (sim_faults[i] == 0)
-			missing++;
-	}
-	return missing;
-}
-
 int
 main(int argc, char **argv)
 {
 	sim_options o = {.steps = SIM_DEFAULT_STEPS};
-	bool trace = false;
-	bool coverage = false;
-	bool quiet = false;
-	bool stop = false;
+	sim_plan plan = {.options = &o, .jobs = 1};
 	bool minimise = false;
-	uint64_t every = 1;
-	uint64_t failures = 0;
 	char *end;
 
 	for (int i = 1; i < argc; i++)
 	{
-		if (strcmp(argv[i], "--trace") == 0)
-			trace = true;
-		else if (strcmp(argv[i], "--coverage") == 0)
-			coverage = true;
-		else if (strcmp(argv[i], "--quiet") == 0)
-			quiet = true;
-		else if (strcmp(argv[i], "--stop") == 0)
-			stop = true;
-		else if (strcmp(argv[i], "--minimise") == 0)
+		const char *arg = argv[i];
+		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+
+		if (strcmp(arg, "--trace") == 0)
+			plan.trace = true;
+		else if (strcmp(arg, "--coverage") == 0)
+			plan.coverage = true;
+		else if (strcmp(arg, "--progress") == 0)
+			plan.progress = true;
+		else if (strcmp(arg, "--stop") == 0)
+			plan.stop = true;
+		else if (strcmp(arg, "--minimise") == 0)
 			minimise = true;
-		else if (i + 1 >= argc)
+		else if (value == NULL)
 			usage();
-		else if (strcmp(argv[i], "--nodes") == 0)
-		{
-			o.nodes = (int) number(argv[++i], &end);
-			if (o.nodes < 1 || o.nodes > SIM_MAX_NODES)
-				usage();
-		}
-		else if (strcmp(argv[i], "--steps") == 0)
-			o.steps = number(argv[++i], &end);
-		else if (strcmp(argv[i], "--sessions") == 0)
-			o.sessions = (int) number(argv[++i], &end);
-		else if (strcmp(argv[i], "--every") == 0)
-		{
-			every = number(argv[++i], &end);
-			if (every == 0)
-				usage();
-		}
-		else if (strcmp(argv[i], "--without") == 0)
-			without(&o, argv[++i]);
-		else if (strcmp(argv[i], "--drop") == 0)
-			drop(&o, argv[++i], false);
-		else if (strcmp(argv[i], "--only") == 0)
-			drop(&o, argv[++i], true);
-		else if (strcmp(argv[i], "--seed") == 0 || strcmp(argv[i], "--seeds") == 0 ||
-				 strcmp(argv[i], "--file") == 0)
-			i++;
 		else
-			usage();
-	}
-	for (int i = 1; i + 1 < argc && !(stop && failures > 0); i++)
-	{
-		if (strcmp(argv[i], "--seed") == 0)
 		{
-			o.seed = number(argv[++i], &end);
-			if (minimise)
-				return sim_minimise(&o) ? 1 : 0;
-			if (!one(&o, trace))
-				failures++;
-		}
-		else if (strcmp(argv[i], "--seeds") == 0)
-		{
-			uint64_t from = number(argv[++i], &end);
-			uint64_t to;
+			i++;
+			if (strcmp(arg, "--nodes") == 0)
+			{
+				o.nodes = (int) number(value, &end);
+				if (o.nodes < 1 || o.nodes > SIM_MAX_NODES)
+					usage();
+			}
+			else if (strcmp(arg, "--steps") == 0)
+				o.steps = number(value, &end);
+			else if (strcmp(arg, "--sessions") == 0)
+				o.sessions = (int) number(value, &end);
+			else if (strcmp(arg, "--jobs") == 0)
+			{
+				plan.jobs = (int) number(value, &end);
+				if (plan.jobs < 1 || plan.jobs > SIM_MAX_JOBS)
+					usage();
+			}
+			else if (strcmp(arg, "--without") == 0)
+				without(&o, value);
+			else if (strcmp(arg, "--drop") == 0)
+				drop(&o, value, false);
+			else if (strcmp(arg, "--only") == 0)
+				drop(&o, value, true);
+			else if (strcmp(arg, "--seed") == 0)
+			{
+				o.seed = number(value, &end);
+				jobs_add(&plan, o.seed, o.seed);
+			}
+			else if (strcmp(arg, "--seeds") == 0)
+			{
+				uint64_t from = number(value, &end);
 
-			if (strncmp(end, "..", 2) != 0)
+				if (strncmp(end, "..", 2) != 0)
+					usage();
+				jobs_add(&plan, from, number(end + 2, &end));
+			}
+			else if (strcmp(arg, "--file") == 0)
+				jobs_add_file(&plan, value);
+			else
 				usage();
-			to = number(end + 2, &end);
-			for (o.seed = from; o.seed <= to && !(stop && failures > 0); o.seed += every)
-				if (!one(&o, trace))
-					failures++;
-		}
-		else if (strcmp(argv[i], "--file") == 0)
-		{
-			FILE *f = fopen(argv[++i], "r");
-			char line[256];
-
-			if (f == NULL)
-			{
-				fprintf(stderr, "sim: cannot open %s\n", argv[i]);
-				return 2;
-			}
-			/* lines: seed [nodes [steps]] [# why] */
-			while (fgets(line, sizeof(line), f) != NULL)
-			{
-				unsigned long long s = 0, st = SIM_DEFAULT_STEPS;
-				sim_options kept = o;
-
-				kept.nodes = 0;
-				if (line[0] == '#' || sscanf(line, "%llu %d %llu", &s, &kept.nodes, &st) < 1)
-					continue;
-				kept.seed = s;
-				kept.steps = st;
-				if (!one(&kept, trace))
-					failures++;
-			}
-			fclose(f);
 		}
 	}
-	if (totals[0] == 0)
+	if (plan.n_runs == 0)
 		usage();
-	if (!quiet)
-		printf("%llu seeds, %llu failed: %llu steps, %llu slots chosen, %llu commands "
-			   "(%llu acknowledged), %llu linearizable reads\n"
-			   "worst time to a ready leader %llu.%llu election timeouts (seed %llu), "
-			   "to the end of all work %llu.%llu (seed %llu)\n",
-			   (unsigned long long) totals[0], (unsigned long long) failures,
-			   (unsigned long long) totals[1], (unsigned long long) totals[2],
-			   (unsigned long long) totals[3], (unsigned long long) totals[4],
-			   (unsigned long long) totals[5], (unsigned long long) worst_leader_tenths / 10,
-			   (unsigned long long) worst_leader_tenths % 10,
-			   (unsigned long long) worst_leader_seed, (unsigned long long) worst_end_tenths / 10,
-			   (unsigned long long) worst_end_tenths % 10, (unsigned long long) worst_end_seed);
-	if (coverage)
-	{
-		int missing = show_coverage();
-
-		if (missing > 0)
-		{
-			printf("FAILED: %d situations were never reached\n", missing);
-			failures++;
-		}
-	}
-	return failures > 0 ? 1 : 0;
+	if (minimise)
+		return sim_minimise(&o) ? 1 : 0;
+	return jobs_run(&plan) ? 0 : 1;
 }

@@ -339,6 +339,8 @@ sim_world_free(void)
 	free(W->canon);
 	free(W->commands);
 	free(W->leads);
+	free(W->requests);
+	free(W->reads);
 	free(W->conns);
 	free(W);
 	W = NULL;
