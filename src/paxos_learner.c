@@ -523,7 +523,7 @@ apply_batch(const px_batch_view *batch, px_slot slot, uint32 *index, bool carefu
 	}
 }
 
-/* Keep a configuration that was chosen (its consequences: protocol.md § 7). */
+/* Keep a configuration that was chosen, and forget origins that are no members. */
 static void
 record_configuration(px_slot slot, px_ballot ballot, px_bytes value)
 {
@@ -554,6 +554,7 @@ apply_value(px_slot slot, px_ballot ballot, px_bytes bytes, const px_value_view 
 	uint32 index = 0;
 	bool remembered = false;
 	px_batch_view batch;
+	px_config config;
 
 	working.applied = slot;
 
@@ -569,6 +570,9 @@ apply_value(px_slot slot, px_ballot ballot, px_bytes bytes, const px_value_view 
 			break;
 		case PX_VALUE_CONFIG:
 			record_configuration(slot, ballot, bytes);
+			if (!px_value_config(view, slot, &config))
+				elog(ERROR, "slot " UINT64_FORMAT " holds no valid configuration", slot);
+			px_origins_configure(&working.origins, &config);
 			break;
 		case PX_VALUE_BATCHES:
 			while (px_value_next_batch(view, &pos, &batch))

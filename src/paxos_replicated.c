@@ -42,7 +42,8 @@
 #define REPLICATED_ORIGINS 4
 #define REPLICATED_REQUESTS 5
 #define REPLICATED_BYTES 6
-#define REPLICATED_COLUMNS 6
+#define REPLICATED_CONFIGURATION 7
+#define REPLICATED_COLUMNS 7
 
 /*
  * ---- digest ----
@@ -121,6 +122,7 @@ read_tuple(HeapTuple tuple, TupleDesc desc, PaxosReplicated *r)
 	r->tid = tuple->t_self;
 
 	memset(&r->origins, 0, sizeof(r->origins));
+	r->origins.config = (px_slot) DatumGetInt64(values[REPLICATED_CONFIGURATION - 1]);
 	origins = DatumGetArrayTypeP(values[REPLICATED_ORIGINS - 1]);
 	deconstruct_array(origins, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elems, NULL, &n);
 	if (n % 3 != 0 || n / 3 > PX_MAX_ORIGINS)
@@ -214,6 +216,7 @@ paxos_replicated_write(Relation rel, PaxosReplicated *before, PaxosReplicated *a
 		construct_array(elems, 3 * after->origins.n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	values[REPLICATED_REQUESTS - 1] = Int64GetDatum(after->requests.count);
 	values[REPLICATED_BYTES - 1] = Int64GetDatum(after->requests.bytes);
+	values[REPLICATED_CONFIGURATION - 1] = Int64GetDatum((int64) after->origins.config);
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	CatalogTupleUpdate(rel, &before->tid, tuple);
 	after->tid = tuple->t_self;

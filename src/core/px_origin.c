@@ -12,6 +12,14 @@
  * the next one is executed.  The state is a function of the log alone, so every
  * node gives every batch the same verdict; a crash loses nothing, because the
  * state is in the tables.
+ *
+ * Before the first configuration is applied every origin is a member of the one
+ * the cluster was formed with, and gets its entry with its first batch.  From
+ * then on the entries are the members of the newest configuration applied, no
+ * more and no less.  A batch of a node that was removed may be chosen above the
+ * configuration that removed it: it waited at the leader, or a new leader found
+ * it in a log.  An entry made anew for it would execute its first batches a
+ * second time.
  */
 #include <string.h>
 
@@ -53,12 +61,8 @@ px_origins_judge(px_origins *o, px_node node, uint64_t incarnation, uint64_t seq
 
 	if (i == o->n || at->node != node)
 	{
-		/*
-		 * A first batch that is not the first of its incarnation changes
-		 * nothing yet.  When the table is full every node skips alike: an
-		 * origin too many waits, and no other is forgotten for it.
-		 */
-		if (o->n == PX_MAX_ORIGINS)
+		/* a cluster is not formed with more members than there is room for */
+		if (o->config != 0 || o->n == PX_MAX_ORIGINS)
 			return PX_STALE;
 		memmove(at + 1, at, (size_t) (o->n - i) * sizeof(px_origin));
 		o->n++;
@@ -89,4 +93,17 @@ px_origins_get(const px_origins *o, px_node node)
 	px_origin none = {node, 0, 0};
 
 	return i < o->n && o->at[i].node == node ? o->at[i] : none;
+}
+
+void
+px_origins_configure(px_origins *o, const px_config *config)
+{
+	px_origins members;
+
+	PX_ASSERT(config->slot > o->config && px_config_valid(config));
+	memset(&members, 0, sizeof(members));
+	members.config = config->slot;
+	for (int i = 0; i < config->n_members; i++)
+		members.at[members.n++] = px_origins_get(o, config->members[i].node);
+	*o = members;
 }

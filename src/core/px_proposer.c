@@ -575,6 +575,7 @@ px_proposer_step(px_proposer *p, const px_event *ev, px_update *up)
 	p->up = up;
 	p->reason = "";
 	p->again = false;
+	p->read_new = false;
 	p->now = px_max64(p->now, ev->now);
 	p->wall_us = px_max64(p->wall_us, ev->wall_us);
 
@@ -629,6 +630,7 @@ px_proposer_look(const px_proposer *p, px_proposer_view *view)
 	view->config = p->config.slot;
 	view->change = p->change;
 	view->change_slot = p->change_slot;
+	view->lease_until = px_read_lease_until(p);
 	view->leaving = p->leaving;
 	view->removed = px_removed(p);
 	view->n_peers = p->config.n_members;

@@ -75,8 +75,12 @@ typedef struct px_proposer_params
 	uint32_t intake_bytes;       /* origin batches waiting at a leader, in all */
 	px_usec lease_us;            /* stickiness granted with each Accept, normally the
 								 * election timeout */
-	bool lease_readable;         /* serve reads under it? (opt-in) */
-	px_usec drift_us;            /* taken off a readable lease */
+	bool lease_readable;         /* serve reads under it? (opt-in; the same on every
+								 * node is not needed: acceptors grant what the
+								 * leader's message says) */
+	uint32_t drift_ppm;          /* with it: by how much one node's clock may run faster
+								 * than another's, parts per million; taken off every
+								 * lease counted */
 } px_proposer_params;
 
 typedef struct px_proposer px_proposer;
@@ -272,7 +276,12 @@ extern const char *px_change_state_name(px_change_state s);
 typedef struct px_event
 {
 	px_event_kind kind;
-	px_usec now;
+	px_usec now;      /* read after what the event reports had happened and after
+								 * the actions of the update before were carried out.
+								 * With lease_readable reads depend on it: a pause
+								 * between reading the clock and taking a request would
+								 * let a lease count that had run out when the request
+								 * was made */
 	uint64_t wall_us; /* the caller's wall clock; a leader stamps values with
 								 * it, never below an earlier stamp.  Nothing else
 								 * looks at it */
@@ -433,6 +442,7 @@ typedef struct px_proposer_view
 								 * chosen, as this proposer knows it */
 	px_change_state change; /* at a leader */
 	px_slot change_slot;    /* where it was proposed, 0: not yet */
+	px_usec lease_until;    /* reads need no round before that; 0: they do */
 	bool leaving;           /* it leads and is no voter of 'config': it proposes
 								 * nothing any more, and stays until a majority of the
 								 * others has recorded that */

@@ -84,6 +84,8 @@ typedef struct px_peer
 	bool held;             /* values are held back from it */
 	px_usec last_sent_at;  /* sent_at of that Accept; 0: none */
 	px_usec acked_sent_at; /* highest echoed, in the present ballot */
+	px_usec lease_until;   /* of the readable leases it granted in the present ballot,
+								 * by this node's clock, drift taken off; 0: none */
 
 	/* news of it */
 	px_slot applied;
@@ -228,6 +230,7 @@ struct px_proposer
 	uint64_t read_seq; /* of the last request made */
 	bool read_in_flight;
 	bool read_unsent; /* it must be (re)sent */
+	bool read_new;    /* made in this step */
 	bool read_done;   /* answered: PX_DO_READ_DONE is due */
 	px_slot read_index;
 	px_usec read_retry_at;
@@ -347,6 +350,8 @@ extern void px_read_retry_soon(px_proposer *p);
 extern void px_read_timers(px_proposer *p);
 extern void px_read_register(px_proposer *p);
 extern void px_read_confirm(px_proposer *p);
+extern void px_read_granted(px_proposer *p, px_peer *peer, const px_accepted *m);
+extern px_usec px_read_lease_until(const px_proposer *p);
 extern void px_read_finish(px_proposer *p);
 extern uint64_t px_read_to_send(px_proposer *p);
 extern px_usec px_read_wake(const px_proposer *p);

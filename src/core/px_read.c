@@ -21,6 +21,20 @@
  * its own no-op is chosen its watermark may lie below what former leaders told
  * clients.
  *
+ * Under a *lease* no round is needed.  An acceptor that grants a readable lease
+ * promises nobody else before it has run out; while a majority of the governing
+ * configuration has granted one, nobody else can lead.  The leader counts a
+ * grant from the moment it *sent* the message (it was received later) and takes
+ * off what the other clock may gain on its own meanwhile.  It uses none any more
+ * from the step in which it begins to hand over.  A request of this node's own
+ * sessions is answered a step after PX_DO_READ_SENT: a session that came
+ * between the reading of the clock and that action shares the answer, and may
+ * have come after the lease.
+ *
+ * When a configuration has been chosen its voters' grants count, the former
+ * ones' no more: nobody can know it is chosen before this leader does, and
+ * from then on only a majority of the new ones can elect another.
+ *
  * Volatile; the asker repeats a request after a time-out and to a new leader,
  * under its old number: any answer to that number is of after the asking.
  */
@@ -38,6 +52,7 @@ px_read_begin_ballot(px_proposer *p)
 		memset(&peer->want, 0, sizeof(peer->want));
 		memset(&peer->answer, 0, sizeof(peer->answer));
 		peer->answer_new = false;
+		peer->lease_until = 0;
 	}
 }
 
@@ -67,13 +82,73 @@ px_read_asked(px_proposer *p, px_peer *peer, uint64_t incarnation, uint64_t seq)
 	peer->want.registered = false;
 }
 
+static void
+done(px_proposer *p, px_slot index)
+{
+	p->read_done = true;
+	p->read_in_flight = false;
+	p->read_unsent = false;
+	p->read_index = index;
+}
+
+/* The request noted for 'peer' is answered. */
+static void
+answer(px_proposer *p, px_peer *peer, px_slot index)
+{
+	if (peer->node == p->params.self)
+	{
+		if (p->read_in_flight && peer->want.seq == p->read_seq)
+			done(p, index);
+	}
+	else
+	{
+		peer->answer.incarnation = peer->want.incarnation;
+		peer->answer.seq = peer->want.seq;
+		peer->answer.index = index;
+		peer->answer_new = true;
+	}
+	peer->want.seq = 0;
+}
+
 /*
- * Make this node's next request, and note requests that have just come.
+ * An Accept that asked for a readable lease was taken.  What counts is what that
+ * message carried, not what is set now.
+ */
+void
+px_read_granted(px_proposer *p, px_peer *peer, const px_accepted *m)
+{
+	px_usec drift;
+
+	if (!m->lease_readable)
+		return;
+	drift = m->lease_us / 1000000 * p->params.drift_ppm +
+			m->lease_us % 1000000 * p->params.drift_ppm / 1000000 + 1;
+	if (m->lease_us > drift)
+		peer->lease_until = px_max64(peer->lease_until, m->sent_at + m->lease_us - drift);
+}
+
+/* Until when a majority has granted; 0: there is none, or it is not used. */
+px_usec
+px_read_lease_until(const px_proposer *p)
+{
+	uint64_t until[PX_MAX_MEMBERS] = {0};
+
+	if (p->role != PX_LEADER)
+		return 0;
+	for (int i = 0; i < p->config.n_members; i++)
+		until[i] = p->peers[i].lease_until;
+	return px_quorum_watermark(&p->config, until);
+}
+
+/*
+ * Make this node's next request, and note requests that have just come, or
+ * answer them at once.
  */
 void
 px_read_register(px_proposer *p)
 {
 	px_peer *own = px_peer_find(p, p->params.self);
+	bool leased;
 
 	if (p->read_wanted && !p->read_in_flight && !p->read_done && p->leader != 0)
 	{
@@ -82,6 +157,7 @@ px_read_register(px_proposer *p)
 		p->read_wanted = false;
 		p->read_in_flight = true;
 		p->read_unsent = true;
+		p->read_new = true;
 		p->read_seq++;
 		p->read_delay_us = 4 * p->params.heartbeat_us;
 		a->u.read.seq = p->read_seq;
@@ -93,28 +169,30 @@ px_read_register(px_proposer *p)
 		p->read_unsent = false;
 		px_read_asked(p, own, p->params.incarnation, p->read_seq);
 	}
+	leased = p->now < px_read_lease_until(p);
 	for (int i = 0; i < p->config.n_members; i++)
 	{
-		px_read_request *want = &p->peers[i].want;
+		px_peer *peer = &p->peers[i];
 
-		if (want->seq == 0 || want->registered)
+		if (peer->want.seq == 0 || peer->want.registered)
 			continue;
-		want->registered = true;
-		want->index = p->chosen;
-		want->marker = p->last_sent_at;
+		if (leased && peer == own && p->read_new)
+		{
+			p->again = true;
+			continue;
+		}
+		if (leased)
+		{
+			answer(p, peer, p->chosen);
+			continue;
+		}
+		peer->want.registered = true;
+		peer->want.index = p->chosen;
+		peer->want.marker = p->last_sent_at;
 
 		/* nothing newer than the marker is under way yet */
 		p->beat = true;
 	}
-}
-
-static void
-done(px_proposer *p, px_slot index)
-{
-	p->read_done = true;
-	p->read_in_flight = false;
-	p->read_unsent = false;
-	p->read_index = index;
 }
 
 /* An acknowledgement came: which requests does it confirm? */
@@ -131,21 +209,8 @@ px_read_confirm(px_proposer *p)
 	{
 		px_peer *peer = &p->peers[i];
 
-		if (peer->want.seq == 0 || !peer->want.registered || confirmed <= peer->want.marker)
-			continue;
-		if (peer->node == p->params.self)
-		{
-			if (p->read_in_flight && peer->want.seq == p->read_seq)
-				done(p, peer->want.index);
-		}
-		else
-		{
-			peer->answer.incarnation = peer->want.incarnation;
-			peer->answer.seq = peer->want.seq;
-			peer->answer.index = peer->want.index;
-			peer->answer_new = true;
-		}
-		peer->want.seq = 0;
+		if (peer->want.seq != 0 && peer->want.registered && confirmed > peer->want.marker)
+			answer(p, peer, peer->want.index);
 	}
 }
 

@@ -1002,6 +1002,7 @@ px_stream_accepted(px_proposer *p, px_peer *peer, const px_accepted *m)
 	peer->known = px_max64(peer->known, m->applied);
 	if (peer->first <= peer->known + 1)
 		peer->known = px_max64(peer->known, peer->next - 1);
+	px_read_granted(p, peer, m);
 	px_read_confirm(p);
 }
 

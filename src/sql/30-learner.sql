@@ -10,7 +10,8 @@ CREATE TABLE paxos.replicated (
     log_time_us   bigint NOT NULL,
     origins       bigint[] NOT NULL,
     requests      bigint NOT NULL,
-    request_bytes bigint NOT NULL
+    request_bytes bigint NOT NULL,
+    configuration bigint NOT NULL
 );
 REVOKE ALL ON paxos.replicated FROM PUBLIC;
 COMMENT ON TABLE paxos.replicated IS 'how far this node has applied the log, and what follows from that; one row, written by the learner only';
@@ -20,7 +21,8 @@ COMMENT ON COLUMN paxos.replicated.log_time_us IS 'highest time stamp of a value
 COMMENT ON COLUMN paxos.replicated.origins IS 'per origin three numbers: node, incarnation, sequence of the last origin batch executed';
 COMMENT ON COLUMN paxos.replicated.requests IS 'number of rows in paxos.request';
 COMMENT ON COLUMN paxos.replicated.request_bytes IS 'bytes of row images remembered in paxos.request';
-INSERT INTO paxos.replicated VALUES (0, 0, 0, '{}', 0, 0);
+COMMENT ON COLUMN paxos.replicated.configuration IS 'slot of the newest configuration applied; origins are its members';
+INSERT INTO paxos.replicated VALUES (0, 0, 0, '{}', 0, 0, 0);
 
 CREATE TABLE paxos.tables (
     table_id bigint PRIMARY KEY,

@@ -942,7 +942,7 @@ fault_setup(const sim_options *options)
 		p->intake_bytes = (uint32_t) rnd_between(max_batch + PX_VALUE_HEADER_BYTES, 40 * max_batch);
 		p->lease_us = chance(800) ? W->election_us : rnd_between(heartbeat, W->election_us);
 		p->lease_readable = readable;
-		p->drift_us = p->lease_us / 20;
+		p->drift_ppm = 50000;
 		sim_at(rnd_below(50 * SIM_MS), E_START_SERVER, P_WORLD, n->id);
 	}
 	next_fault();

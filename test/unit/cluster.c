@@ -174,6 +174,14 @@ apply(cluster *c, test_node *node, px_slot slot)
 		die("an applied value is malformed");
 	if (value.log_time_us > node->log_time_us)
 		node->log_time_us = value.log_time_us;
+	if (value.kind == PX_VALUE_CONFIG)
+	{
+		px_config config;
+
+		if (!px_value_config(&value, slot, &config))
+			die("an applied configuration is malformed");
+		px_origins_configure(&node->origins, &config);
+	}
 	while (px_value_next_batch(&value, &pos, &batch))
 	{
 		px_verdict verdict =

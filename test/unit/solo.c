@@ -225,6 +225,7 @@ solo_accepted(solo *s, px_node node, px_slot next)
 	m.next = next;
 	m.sent_at = sent->sent_at;
 	m.lease_us = sent->lease_us;
+	m.lease_readable = sent->lease_readable;
 	m.applied = sent->chosen;
 	m.config = recorded[node];
 	ev.u.accepted = &m;

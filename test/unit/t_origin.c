@@ -60,6 +60,46 @@ test_full(void)
 	is(o.n, PX_MAX_ORIGINS, "and stays so");
 }
 
+/*
+ * A removed node's batches, chosen after its removal, are skipped on every
+ * node alike, also the first of a life; and entries do not pile up.
+ */
+static void
+test_removed_origin(void)
+{
+	px_config c;
+
+	memset(&o, 0, sizeof(o));
+	memset(&c, 0, sizeof(c));
+	judge(1, 1, 1, PX_EXECUTE);
+	judge(2, 1, 1, PX_EXECUTE);
+	judge(2, 1, 2, PX_EXECUTE);
+	c.slot = 9;
+	c.n_members = 2;
+	c.members[0].node = 1;
+	c.members[0].voter = true;
+	c.members[1].node = 3;
+	px_origins_configure(&o, &c);
+	ok(o.n == 2 && o.config == 9, "the members, no more and no less");
+	judge(2, 1, 3, PX_STALE);
+	judge(2, 1, 1, PX_STALE);
+	judge(2, 2, 1, PX_STALE);
+	judge(1, 1, 1, PX_DUPLICATE);
+	judge(1, 1, 2, PX_EXECUTE);
+	judge(3, 1, 1, PX_EXECUTE);
+	judge(4, 1, 1, PX_STALE);
+	is(o.n, 2, "nobody else is an origin");
+	for (int i = 4; i < 1000; i++)
+	{
+		c.slot++;
+		c.members[1].node = (px_node) i;
+		px_origins_configure(&o, &c);
+		if (px_origins_judge(&o, (px_node) i, 1, 1) != PX_EXECUTE)
+			die("a new member's first batch is not executed");
+	}
+	ok(o.n == 2 && px_origins_get(&o, 1).last == 2, "a thousand members later too");
+}
+
 /* The first batch of the value last proposed. */
 static const char *
 last_proposed(solo *s)
@@ -341,6 +381,7 @@ run_tests(void)
 {
 	test_verdicts();
 	test_full();
+	test_removed_origin();
 	test_marks();
 	test_candidate_takes();
 	test_resend_supersedes();

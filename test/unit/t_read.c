@@ -278,9 +278,178 @@ test_deposed(void)
 	solo_free(s);
 }
 
+/* A leader of n voters with leases of 500 ms, a tenth of which is taken off. */
+static solo *
+lease_leader(int n)
+{
+	solo *s = solo_new(n);
+
+	s->params.lease_readable = true;
+	s->params.drift_ppm = 100000;
+	s->local.promised = B(3, 2);
+	solo_start(s);
+	solo_lead(s);
+	return s;
+}
+
+/*
+ * While a majority's leases hold, the read index is free; counted from the
+ * *send* time, shortened by the drift bound, at the majority-th latest.
+ */
+static void
+test_lease(void)
+{
+	solo *s = lease_leader(3);
+	px_usec sent;
+	px_slot next = s->view.proposed + 1;
+
+	s->now = s->view.lease_until;
+	solo_tick(s, 0);
+	sent = s->now;
+	is(solo_count(s, PX_DO_SEND_ACCEPT, 0), 2, "a heartbeat");
+	s->now += 20000;
+	solo_accepted(s, 1, next);
+	ok(s->view.lease_until <= s->now, "one grant of three is none");
+	solo_accepted(s, 2, next);
+	ok(s->view.lease_until > sent + 449000 && s->view.lease_until <= sent + 450000,
+	   "from the send time, without the drift");
+
+	want_read(s);
+	ok(solo_count(s, PX_DO_READ_SENT, 0) == 1 && done(s) == NULL,
+	   "who waits when the request is made shares it");
+	ok(solo_count(s, PX_DO_SEND_ACCEPT, 0) == 0 && s->up.wake_at <= s->now, "no round is begun");
+	solo_tick(s, 10);
+	ok(done(s) != NULL && done(s)->u.read.index == s->view.chosen && done(s)->u.read.seq == 1,
+	   "it is answered a step later");
+	ask_from(s, 2, 1, 1);
+	ok(solo_count(s, PX_DO_SEND_ACCEPT, 2) == 1 &&
+		   solo_must(s, PX_DO_SEND_ACCEPT, 2, 0)->u.accept.read.seq == 1 &&
+		   solo_must(s, PX_DO_SEND_ACCEPT, 2, 0)->u.accept.read.index == s->view.chosen,
+	   "a follower's at once");
+	ok(solo_count(s, PX_DO_SEND_ACCEPT, 1) == 0, "and nobody else is bothered");
+
+	want_read(s);
+	s->now = s->view.lease_until - 1;
+	solo_tick(s, 0);
+	ok(done(s) != NULL, "up to the last microsecond");
+	want_read(s);
+	s->now = s->view.lease_until;
+	solo_tick(s, 0);
+	ok(done(s) == NULL, "and no longer, also for a request made before");
+	sent = sent_at(s, 1);
+	ok(sent != 0, "then it takes a round");
+	solo_accepted(s, 1, next);
+	ok(done(s) == NULL, "of one");
+	solo_accepted(s, 2, next);
+	ok(done(s) != NULL, "of a majority");
+	solo_free(s);
+
+	/* the longest counts, and a shorter one does not take it back */
+	s = lease_leader(3);
+	sent = s->view.lease_until;
+	px_proposer_retime(s->p, s->params.heartbeat_us, s->params.election_timeout_us, 60000, 8);
+	solo_tick(s, s->params.heartbeat_us + 1000);
+	solo_accepted(s, 1, next);
+	solo_accepted(s, 2, next);
+	is(s->view.lease_until, sent, "a grant counts by what its own message carried");
+	solo_free(s);
+
+	/* not readable: never */
+	s = solo_new(3);
+	solo_start(s);
+	solo_lead(s);
+	is(s->view.lease_until, 0, "a lease not granted as readable is not used");
+	solo_free(s);
+}
+
+/* "never uses one again in that ballot ⚠", nor in another. */
+static void
+test_lease_withdrawn(void)
+{
+	solo *s = lease_leader(3);
+	px_slot next = s->view.proposed + 1;
+
+	solo_tick(s, s->params.heartbeat_us + 1000);
+	solo_accepted(s, 1, next);
+	solo_accepted(s, 2, next);
+	ok(s->view.lease_until > s->now, "leases hold");
+	solo_batch(s, "in flight");
+	want_read(s);
+	solo_event(s, PX_EV_TRANSFER, 2);
+	ok(s->view.role == PX_HANDING_OVER && done(s) == NULL, "a hand-over begins");
+	is(s->view.lease_until, 0, "and no lease is used any more");
+	ask_from(s, 3, 1, 1);
+	solo_tick(s, 10);
+	ok(done(s) == NULL, "for nobody");
+	is(solo_count(s, PX_DO_SEND_ACCEPT, 3), 0, "nor for a follower");
+	s->local.promised = B(9, 2);
+	solo_local(s);
+	is(s->view.role, PX_FOLLOWER, "deposed");
+	solo_stand(s);
+	solo_promise(s, 1, NULL, 0, next - 1);
+	solo_promise(s, 2, NULL, 0, next - 1);
+	is(s->view.lease_until, 0, "what was granted in a former ballot does not count in the next");
+	solo_free(s);
+}
+
+/* Learners' grants do not count, and when a configuration is chosen its voters' do. */
+static void
+test_lease_and_configuration(void)
+{
+	solo *s = lease_leader(3);
+
+	solo_promise(s, 3, NULL, 0, 0);
+	solo_peer(s, 4, true);
+	solo_configure(s, 1, 0, false, "1 2 3 4l");
+	for (px_node n = 1; n <= 3; n++)
+		solo_accepted(s, n, 3);
+	for (px_node n = 1; n <= 4; n++)
+		solo_promise(s, n, NULL, 0, 2);
+	for (px_node n = 1; n <= 4; n++)
+	{
+		solo_recorded(n, 2);
+		solo_accepted(s, n, 3);
+	}
+	ok(s->view.change == PX_CHANGE_NONE && s->view.lease_until > s->now, "leases hold");
+
+	/* only the old voters have granted; the new set shares one node with them */
+	solo_peer(s, 5, true);
+	solo_configure(s, 2, 2, true, "1 5 6");
+	solo_accepted(s, 2, 4);
+	solo_accepted(s, 3, 4);
+	is(s->view.config, 3, "another set of voters");
+	ok(s->view.lease_until <= s->now, "the leases of the former ones do not count");
+	solo_free(s);
+
+	s = solo_new(4);
+	s->config.members[2].voter = false;
+	s->config.members[3].voter = false;
+	s->params.lease_readable = true;
+	s->params.drift_ppm = 100000;
+	solo_start(s);
+	solo_stand(s);
+	for (px_node n = 1; n <= 4; n++)
+		solo_promise(s, n, NULL, 0, 0);
+	for (px_node n = 1; n <= 4; n++)
+		solo_accepted(s, n, 2);
+	is(s->view.role, PX_LEADER, "two voters, two learners");
+	s->now = s->view.lease_until + 10;
+	solo_tick(s, 0);
+	solo_accepted(s, 1, 2);
+	solo_accepted(s, 3, 2);
+	solo_accepted(s, 4, 2);
+	ok(s->view.lease_until <= s->now, "learners' grants do not count");
+	solo_accepted(s, 2, 2);
+	ok(s->view.lease_until > s->now, "voters' do");
+	solo_free(s);
+}
+
 void
 run_tests(void)
 {
+	test_lease();
+	test_lease_withdrawn();
+	test_lease_and_configuration();
 	test_at_leader();
 	test_sharing();
 	test_not_ready();
