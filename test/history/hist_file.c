@@ -4,11 +4,12 @@
  *
  * Text, one event a line, only ever appended to; a line is whole or (the last
  * one) missing.  Fields are separated by one space.  Times are numbers of one
- * clock.  A number names an attempt; it is used once.
+ * clock.  NUMBER is a word that names an attempt; it is used once.  One history may
+ * lie in several files, as long as an attempt is in one.
  *
  *	# remark
  *	i KEY VALUE									what the key holds at first; else nothing
- *	s TIME NUMBER CLIENT KEY VERB [req=REQUEST]	an attempt starts
+ *	s TIME NUMBER CLIENT KEY VERB [req=REQUEST] [at=WORD]	an attempt starts (at: for the reader)
  *	f TIME NUMBER ok [applied=t|f] [prev=VALUE] [cur=VALUE] [slot=N]
  *	f TIME NUMBER ok undecided					to outcome only
  *	f TIME NUMBER failed [why]					it never takes effect
@@ -87,30 +88,9 @@ parse_value(const char *s, hist_value *v)
 
 /* ---- lines ---- */
 
-typedef struct names
-{
-	char **words; /* request numbers, in order of appearance */
-	size_t n;
-	size_t cap;
-	uint32_t *table;
-	size_t cap_table;
-	uint32_t *numbers; /* attempts by the file's number */
-	size_t cap_numbers;
-	size_t n_numbers;
-} names;
-
-static uint64_t
-hash_word(const char *s)
-{
-	uint64_t hash = 0;
-
-	while (*s)
-		hash = hist_mix(hash, (unsigned char) *s++);
-	return hash;
-}
-
-static uint64_t
-request_number(names *m, const char *word)
+/* Words of the file, numbered 1, 2, ... as they appear. */
+static uint32_t
+word_number(hist_words *m, const char *word)
 {
 	size_t at;
 	size_t len = strlen(word) + 1;
@@ -124,13 +104,13 @@ request_number(names *m, const char *word)
 			abort();
 		for (size_t i = 0; i < m->n; i++)
 		{
-			at = hash_word(m->words[i]) & (m->cap_table - 1);
+			at = hist_hash_name(m->words[i]) & (m->cap_table - 1);
 			while (m->table[at] != 0)
 				at = (at + 1) & (m->cap_table - 1);
 			m->table[at] = (uint32_t) i + 1;
 		}
 	}
-	at = hash_word(word) & (m->cap_table - 1);
+	at = hist_hash_name(word) & (m->cap_table - 1);
 	while (m->table[at] != 0 && strcmp(m->words[m->table[at] - 1], word) != 0)
 		at = (at + 1) & (m->cap_table - 1);
 	if (m->table[at] == 0)
@@ -145,26 +125,36 @@ request_number(names *m, const char *word)
 	return m->table[at];
 }
 
-static uint32_t *
-number_place(names *m, const char *word)
+void
+hist_forget_words(hist_words *m)
 {
-	uint64_t n;
+	for (size_t i = 0; i < m->n; i++)
+		free(m->words[i]);
+	free(m->words);
+	free(m->table);
+	memset(m, 0, sizeof(*m));
+}
 
-	if (!parse_time(word, &n) || n > 1000000000)
-		return NULL;
-	m->numbers = hist_grow(m->numbers, &m->cap_numbers, n + 1, sizeof(uint32_t));
-	while (m->n_numbers <= n)
-		m->numbers[m->n_numbers++] = 0;
-	return &m->numbers[n];
+/* The attempt of that name; *place is where its number stands. */
+static uint32_t
+attempt_number(hist *h, const char *word)
+{
+	uint32_t n = word_number(&h->attempt_words, word);
+
+	h->attempt_numbers =
+		hist_grow(h->attempt_numbers, &h->cap_attempt_numbers, n + 1, sizeof(uint32_t));
+	while (h->n_attempt_numbers <= n)
+		h->attempt_numbers[h->n_attempt_numbers++] = 0;
+	return n;
 }
 
 static const char *
-read_start(hist *h, names *m, char **field, int n)
+read_start(hist *h, char **field, int n)
 {
 	hist_op op;
 	uint64_t time;
 	uint64_t client;
-	uint32_t *place;
+	uint32_t number;
 	const char *verb;
 	int at = 6;
 
@@ -173,13 +163,15 @@ read_start(hist *h, names *m, char **field, int n)
 	op.at_most = INT64_MAX;
 	if (n < 6 || !parse_time(field[1], &time) || !parse_time(field[3], &client))
 		return "malformed start";
-	place = number_place(m, field[2]);
-	if (place == NULL || *place != 0)
-		return "number is malformed or used before";
+	number = attempt_number(h, field[2]);
+	if (h->attempt_numbers[number] != 0)
+		return "started twice";
 	op.client = (uint32_t) client;
 	op.key = hist_key(h, field[4]);
+	if (strncmp(field[n - 1], "at=", 3) == 0)
+		n--;
 	if (strncmp(field[n - 1], "req=", 4) == 0)
-		op.request = request_number(m, field[--n] + 4);
+		op.request = word_number(&h->request_words, field[--n] + 4);
 	verb = field[5];
 	if (strcmp(verb, "read") == 0)
 		op.kind = HIST_READ;
@@ -216,26 +208,26 @@ read_start(hist *h, names *m, char **field, int n)
 		return "unknown verb, or its arguments are malformed";
 	if (at != n)
 		return "too many fields";
-	*place = hist_begin(h, &op, time);
+	h->attempt_numbers[number] = hist_begin(h, &op, time);
 	return NULL;
 }
 
 static const char *
-read_finish(hist *h, names *m, char **field, int n)
+read_finish(hist *h, char **field, int n)
 {
 	hist_result r;
 	uint64_t time;
-	uint32_t *place;
+	uint32_t number;
 
 	memset(&r, 0, sizeof(r));
 	if (n < 4 || !parse_time(field[1], &time))
 		return "malformed finish";
-	place = number_place(m, field[2]);
-	if (place == NULL || *place == 0)
+	number = h->attempt_numbers[attempt_number(h, field[2])];
+	if (number == 0)
 		return "finish of what has not started";
-	if (h->attempts[*place - 1].end != HIST_NEVER)
+	if (h->attempts[number - 1].end != HIST_NEVER)
 		return "finished twice";
-	if (time < h->attempts[*place - 1].begin)
+	if (time < h->attempts[number - 1].begin)
 		return "finished before it started";
 	if (strcmp(field[3], "failed") == 0)
 		r.told = HIST_FAILED;
@@ -263,12 +255,12 @@ read_finish(hist *h, names *m, char **field, int n)
 				return "malformed result";
 		}
 	}
-	hist_end(h, *place, time, &r);
+	hist_end(h, number, time, &r);
 	return NULL;
 }
 
 static const char *
-read_line(hist *h, names *m, char *line)
+read_line(hist *h, char *line)
 {
 	char *field[MAX_FIELDS];
 	int n = 0;
@@ -283,9 +275,9 @@ read_line(hist *h, names *m, char *line)
 	if (n == 0 || field[0][0] == '#')
 		return NULL;
 	if (strcmp(field[0], "s") == 0)
-		return read_start(h, m, field, n);
+		return read_start(h, field, n);
 	if (strcmp(field[0], "f") == 0)
-		return read_finish(h, m, field, n);
+		return read_finish(h, field, n);
 	if (strcmp(field[0], "i") == 0 && n == 3 && parse_value(field[2], &v))
 	{
 		hist_initial(h, hist_key(h, field[1]), v);
@@ -302,11 +294,9 @@ hist_read_stream(hist *h, FILE *f, const char *name)
 	size_t len = 0;
 	unsigned long number = 0;
 	const char *wrong = NULL;
-	names m;
 	int c;
 
 	h->text_len = 0;
-	memset(&m, 0, sizeof(m));
 	while (wrong == NULL && (c = getc(f)) != EOF)
 	{
 		line = hist_grow(line, &cap, len + 2, 1);
@@ -319,14 +309,9 @@ hist_read_stream(hist *h, FILE *f, const char *name)
 		line[len] = '\0';
 		len = 0;
 		number++;
-		wrong = read_line(h, &m, line);
+		wrong = read_line(h, line);
 	}
 	free(line);
-	for (size_t i = 0; i < m.n; i++)
-		free(m.words[i]);
-	free(m.words);
-	free(m.table);
-	free(m.numbers);
 	if (wrong == NULL)
 		return NULL;
 	hist_say(h, "%s, line %lu: %s", name, number, wrong);

@@ -49,6 +49,15 @@ typedef struct hist_key_info
 	hist_value initial;
 } hist_key_info;
 
+typedef struct hist_words
+{
+	char **words;
+	size_t n;
+	size_t cap;
+	uint32_t *table; /* open addressing, word + 1 */
+	size_t cap_table;
+} hist_words;
+
 struct hist
 {
 	hist_attempt *attempts;
@@ -59,6 +68,11 @@ struct hist
 	size_t cap_keys;
 	uint32_t *key_table; /* open addressing over names, key + 1 */
 	size_t cap_key_table;
+	hist_words request_words; /* of files read */
+	hist_words attempt_words;
+	uint32_t *attempt_numbers;
+	size_t n_attempt_numbers;
+	size_t cap_attempt_numbers;
 	hist_unit *units; /* of the check under way, sorted by key */
 	size_t n_units;
 	size_t cap_units;
@@ -73,6 +87,7 @@ struct hist
 extern void *hist_grow(void *p, size_t *cap, size_t need, size_t size);
 extern uint64_t hist_mix(uint64_t h, uint64_t v);
 extern uint64_t hist_hash(hist_value v);
+extern uint64_t hist_hash_name(const char *name);
 
 /*
  * What an operation does to a value: false if it cannot be carried out on it at
@@ -96,6 +111,7 @@ extern void hist_search_free(hist_search *s);
 
 /* hist_file.c: as hist_read(); name is for the message */
 extern const char *hist_read_stream(hist *h, FILE *f, const char *name);
+extern void hist_forget_words(hist_words *m);
 
 /* hist_report.c */
 extern void hist_say(hist *h, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -2,9 +2,9 @@
  * hist_main.c
  *	  Check a history file.
  *
- * usage: hist [--steps N] [--search | --slots] FILE
+ * usage: hist [--steps N] [--search | --slots] FILE...
  *
- * Without an option both checks.  Exit 0: linearizable; 1: it is not, and why; 2: the file
+ * The files are one history.  Without an option both checks.  Exit 0: linearizable; 1: it is not, and why; 2: the file
  * is malformed; 3: gave up.
  */
 #include <inttypes.h>
@@ -18,7 +18,7 @@
 static int
 usage(void)
 {
-	fprintf(stderr, "usage: hist [--steps N] [--search | --slots] FILE\n");
+	fprintf(stderr, "usage: hist [--steps N] [--search | --slots] FILE...\n");
 	return 2;
 }
 
@@ -31,8 +31,7 @@ main(int argc, char **argv)
 	hist_limits limits = {0};
 	bool search = true;
 	bool slots = true;
-	const char *path = NULL;
-	const char *wrong;
+	int files = 0;
 	int code = 0;
 	size_t unknown = 0;
 	size_t ok = 0;
@@ -45,20 +44,22 @@ main(int argc, char **argv)
 			slots = false;
 		else if (strcmp(argv[i], "--slots") == 0)
 			search = false;
-		else if (path == NULL && argv[i][0] != '-')
-			path = argv[i];
+		else if (argv[i][0] != '-')
+		{
+			const char *wrong = hist_read(h, argv[i]);
+
+			files++;
+			if (wrong == NULL)
+				continue;
+			fprintf(stderr, "hist: %s\n", wrong);
+			hist_free(h);
+			return 2;
+		}
 		else
 			return usage();
 	}
-	if (path == NULL || (!search && !slots))
+	if (files == 0 || (!search && !slots))
 		return usage();
-	wrong = hist_read(h, path);
-	if (wrong != NULL)
-	{
-		fprintf(stderr, "hist: %s\n", wrong);
-		hist_free(h);
-		return 2;
-	}
 	for (size_t i = 0; i < h->n_attempts; i++)
 	{
 		ok += h->attempts[i].result.told == HIST_OK;

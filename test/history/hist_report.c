@@ -149,7 +149,16 @@ hist_say_attempt(hist *h, uint32_t number)
 {
 	const hist_attempt *a = &h->attempts[number - 1];
 
-	hist_say(h, "  %6" PRIu32 "  client %-3" PRIu32 " ", number, a->op.client);
+	uint32_t word = 1;
+
+	/* what the file calls it */
+	while (word < h->n_attempt_numbers && h->attempt_numbers[word] != number)
+		word++;
+	if (word < h->n_attempt_numbers)
+		hist_say(h, "  %8s", h->attempt_words.words[word - 1]);
+	else
+		hist_say(h, "  %8" PRIu32, number);
+	hist_say(h, "  client %-4" PRIu32 " ", a->op.client);
 	say_interval(h, a->begin, a->end);
 	hist_say(h, "  ");
 	say_op(h, &a->op);

@@ -183,6 +183,9 @@ hist_reset(hist *h)
 	h->n_units = 0;
 	h->steps = 0;
 	h->text_len = 0;
+	hist_forget_words(&h->request_words);
+	hist_forget_words(&h->attempt_words);
+	h->n_attempt_numbers = 0;
 	if (h->key_table != NULL)
 		memset(h->key_table, 0, h->cap_key_table * sizeof(uint32_t));
 }
@@ -197,13 +200,14 @@ hist_free(hist *h)
 	free(h->attempts);
 	free(h->keys);
 	free(h->key_table);
+	free(h->attempt_numbers);
 	free(h->units);
 	free(h->text);
 	free(h);
 }
 
-static uint64_t
-hash_name(const char *name)
+uint64_t
+hist_hash_name(const char *name)
 {
 	uint64_t hash = 0;
 
@@ -216,7 +220,7 @@ hash_name(const char *name)
 static uint32_t *
 key_place(hist *h, const char *name)
 {
-	size_t at = hash_name(name) & (h->cap_key_table - 1);
+	size_t at = hist_hash_name(name) & (h->cap_key_table - 1);
 
 	while (h->key_table[at] != 0 && strcmp(h->keys[h->key_table[at] - 1].name, name) != 0)
 		at = (at + 1) & (h->cap_key_table - 1);

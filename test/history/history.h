@@ -138,7 +138,7 @@ extern uint32_t hist_begin(hist *h, const hist_op *op, uint64_t time);
 extern void hist_end(hist *h, uint32_t number, uint64_t time, const hist_result *result);
 
 /*
- * Read a history file (format: at the head of hist_file.c).  NULL, or what is
+ * Add a history file (format: at the head of hist_file.c).  NULL, or what is
  * wrong with it; valid until the next call with the same history.
  */
 extern const char *hist_read(hist *h, const char *path);
