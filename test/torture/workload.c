@@ -46,7 +46,7 @@
 #include "libpq-fe.h"
 
 #define MAX_NODES 15
-#define KEYS 4					 /* of each kind at one time */
+#define KEYS 4                       /* of each kind at one time */
 #define KEY_TIME_US INT64_C(8000000) /* how long each is used */
 #define PATIENCE_US INT64_C(20000000)
 #define CONNECT_US INT64_C(5000000)
@@ -85,10 +85,12 @@ typedef enum Kind
 } Kind;
 
 static const char *const kind_names[N_KINDS] = {
-	"kv put",	   "kv get",	   "kv cas",		 "kv delete",		"list append",	"list get",
-	"lock get",	   "lock acquire", "lock release",	 "note upsert",		"note cas",		"note delete",
-	"note read",   "account open", "account deposit", "account withdraw", "account read", "seat reserve",
-	"seat release", "seat read",	   "retry",			 "outcome",
+	"kv put",       "kv get",       "kv cas",          "kv delete",
+	"list append",  "list get",     "lock get",        "lock acquire",
+	"lock release", "note upsert",  "note cas",        "note delete",
+	"note read",    "account open", "account deposit", "account withdraw",
+	"account read", "seat reserve", "seat release",    "seat read",
+	"retry",        "outcome",
 };
 
 /* From the image of a row, or from a value, to what the history calls its value. */
@@ -99,8 +101,9 @@ static const char *const kind_names[N_KINDS] = {
 #define ACCOUNT(image) image "->'balance'"
 #define SEAT(image) image "->'id'"
 #define RESULT(x) "SELECT applied, slot, " x("previous") ", " x("current") " FROM "
-#define ASK(x) \
-	"SELECT applied, slot, " x("previous") ", " x("current") ", outcome, sqlstate FROM paxos_outcome($1::uuid)"
+#define ASK(x)                                     \
+	"SELECT applied, slot, " x("previous") ", " x( \
+		"current") ", outcome, sqlstate FROM paxos_outcome($1::uuid)"
 
 /*
  * $1 is always the key (the seat's: its number), $2 the request id, $3 the value
@@ -116,23 +119,30 @@ static const char *const statements[N_KINDS] = {
 	[LOCK_GET] = "SELECT " LOCK_OF("v") " FROM paxos_kv_get($1) v",
 	[LOCK_ACQUIRE] = RESULT(LOCK) "paxos_kv_cas($1, $3::jsonb, $4::jsonb, $2::uuid)",
 	[LOCK_RELEASE] = RESULT(LOCK) "paxos_kv_cas($1, $3::jsonb, $4::jsonb, $2::uuid)",
-	[NOTE_UPSERT] = RESULT(NOTE) "paxos_upsert('torture_note', jsonb_build_object('id', $1::text, 'n', $4::bigint), $2::uuid)",
-	[NOTE_CAS] = RESULT(NOTE) "paxos_cas('torture_note', jsonb_build_object('id', $1::text), "
-				 "CASE WHEN $3 IS NOT NULL THEN jsonb_build_object('n', $3::bigint) END, "
-				 "CASE WHEN $4 IS NOT NULL THEN jsonb_build_object('n', $4::bigint) END, $2::uuid)",
-	[NOTE_DELETE] = RESULT(NOTE) "paxos_delete_if('torture_note', jsonb_build_object('id', $1::text), "
-					"jsonb_build_object('n', $3::bigint), $2::uuid)",
+	[NOTE_UPSERT] = RESULT(
+		NOTE) "paxos_upsert('torture_note', jsonb_build_object('id', $1::text, 'n', $4::bigint), $2::uuid)",
+	[NOTE_CAS] = RESULT(
+		NOTE) "paxos_cas('torture_note', jsonb_build_object('id', $1::text), "
+			  "CASE WHEN $3 IS NOT NULL THEN jsonb_build_object('n', $3::bigint) END, "
+			  "CASE WHEN $4 IS NOT NULL THEN jsonb_build_object('n', $4::bigint) END, $2::uuid)",
+	[NOTE_DELETE] =
+		RESULT(NOTE) "paxos_delete_if('torture_note', jsonb_build_object('id', $1::text), "
+					 "jsonb_build_object('n', $3::bigint), $2::uuid)",
 	[NOTE_READ] = "SELECT n FROM torture_note WHERE id = $1",
 	[ACCOUNT_OPEN] = RESULT(ACCOUNT) "paxos_insert_if_not_exists('torture_account', "
-					 "jsonb_build_object('id', $1::text, 'balance', 20), $2::uuid)",
-	[ACCOUNT_DEPOSIT] = RESULT(ACCOUNT) "paxos_update_if('torture_account', jsonb_build_object('id', $1::text), "
+									 "jsonb_build_object('id', $1::text, 'balance', 20), $2::uuid)",
+	[ACCOUNT_DEPOSIT] =
+		RESULT(ACCOUNT) "paxos_update_if('torture_account', jsonb_build_object('id', $1::text), "
 						"'{\"balance +=\": 5}', '{}', $2::uuid)",
-	[ACCOUNT_WITHDRAW] = RESULT(ACCOUNT) "paxos_update_if('torture_account', jsonb_build_object('id', $1::text), "
-						 "'{\"balance -=\": 3}', '{\"balance >=\": 3}', $2::uuid)",
+	[ACCOUNT_WITHDRAW] =
+		RESULT(ACCOUNT) "paxos_update_if('torture_account', jsonb_build_object('id', $1::text), "
+						"'{\"balance -=\": 3}', '{\"balance >=\": 3}', $2::uuid)",
 	[ACCOUNT_READ] = "SELECT balance FROM torture_account WHERE id = $1",
-	[SEAT_RESERVE] = RESULT(SEAT) "paxos_insert_if_not_exists('torture_seat', "
+	[SEAT_RESERVE] =
+		RESULT(SEAT) "paxos_insert_if_not_exists('torture_seat', "
 					 "jsonb_build_object('id', $4::bigint, 'email', $1::text), $2::uuid)",
-	[SEAT_RELEASE] = RESULT(SEAT) "paxos_delete_if('torture_seat', jsonb_build_object('id', $3::bigint), "
+	[SEAT_RELEASE] =
+		RESULT(SEAT) "paxos_delete_if('torture_seat', jsonb_build_object('id', $3::bigint), "
 					 "jsonb_build_object('email', $1::text), $2::uuid)",
 	[SEAT_READ] = "SELECT id FROM torture_seat WHERE email = $1",
 };
@@ -212,13 +222,13 @@ typedef enum Family
 typedef struct Operation
 {
 	Kind kind;
-	char key[64];			 /* in SQL */
-	char name[72];			 /* in the history */
+	char key[64];                    /* in SQL */
+	char name[72];                   /* in the history */
 	char verb[2 * VALUE_BYTES + 32]; /* and its arguments */
 	char expected[VALUE_BYTES + 64]; /* "": null */
 	char new[VALUE_BYTES + 64];
 	char request[40]; /* "": none */
-	char *seen;		  /* where to note the value it leaves */
+	char *seen;       /* where to note the value it leaves */
 } Operation;
 
 typedef struct Client
@@ -313,8 +323,7 @@ started(const Client *c, const Operation *o, const char *verb, int node)
 	return number;
 }
 
-static void
-finished(long number, Kind kind, Told told, const char *format, ...)
+static void finished(long number, Kind kind, Told told, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
 static void
@@ -662,9 +671,9 @@ make_request_id(Client *c, Operation *o)
 
 	/* Of this seed, client and moment: another run of the seed must not find it. */
 	a ^= (uint64_t) now_us();
-	snprintf(o->request, sizeof(o->request), "%08x-%04x-4%03x-8%03x-%04x%08x",
-			 (unsigned) (a >> 32), (unsigned) (a >> 16 & 0xffff), (unsigned) (a & 0xfff),
-			 (unsigned) (b & 0xfff), (unsigned) c->number, (unsigned) (b >> 32));
+	snprintf(o->request, sizeof(o->request), "%08x-%04x-4%03x-8%03x-%04x%08x", (unsigned) (a >> 32),
+			 (unsigned) (a >> 16 & 0xffff), (unsigned) (a & 0xfff), (unsigned) (b & 0xfff),
+			 (unsigned) c->number, (unsigned) (b >> 32));
 }
 
 /* A number that nobody else ever writes. */
@@ -674,8 +683,8 @@ fresh(Client *c)
 	return (int64_t) c->number * INT64_C(10000000) + ++c->values;
 }
 
-static void
-say(char *to, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void say(char *to, size_t size, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 static void
 say(char *to, size_t size, const char *format, ...)
@@ -831,7 +840,8 @@ choose_seat(Client *c, Operation *o, const char *seen)
 static void
 choose(Client *c, Operation *o)
 {
-	static const char *const prefixes[N_FAMILIES] = {"kv/r", "kv/l", "kv/k", "note/", "acct/", "seat/"};
+	static const char *const prefixes[N_FAMILIES] = {"kv/r",  "kv/l",  "kv/k",
+													 "note/", "acct/", "seat/"};
 	static const int shares[N_FAMILIES] = {25, 12, 13, 15, 20, 15};
 	int64_t era = now_us() / KEY_TIME_US;
 	int dice = below(c, 100);
@@ -971,7 +981,8 @@ make_tables(void)
 	{
 		PGconn *conn = PQconnectdb(conninfos[node]);
 
-		for (size_t i = 0; PQstatus(conn) == CONNECTION_OK && i < sizeof(set_up) / sizeof(set_up[0]); i++)
+		for (size_t i = 0;
+			 PQstatus(conn) == CONNECTION_OK && i < sizeof(set_up) / sizeof(set_up[0]); i++)
 		{
 			PGresult *r = PQexec(conn, node == 0 ? set_up[i] : "SELECT paxos_barrier()");
 			bool ok = PQresultStatus(r) == PGRES_COMMAND_OK || PQresultStatus(r) == PGRES_TUPLES_OK;
@@ -993,9 +1004,10 @@ make_tables(void)
 static int
 usage(void)
 {
-	fprintf(stderr, "usage: workload --setup --conninfo C...\n"
-					"       workload --history FILE [--seed N] [--clients K] [--home I] [--name W]\n"
-					"                [--seconds S] [--think MS] --conninfo C...\n");
+	fprintf(stderr,
+			"usage: workload --setup --conninfo C...\n"
+			"       workload --history FILE [--seed N] [--clients K] [--home I] [--name W]\n"
+			"                [--seconds S] [--think MS] --conninfo C...\n");
 	return 2;
 }
 
