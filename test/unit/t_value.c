@@ -57,10 +57,32 @@ static void
 test_checksum(void)
 {
 	uint32_t whole = px_crc32c(0, "123456789", 9);
+	uint8_t bytes[70];
+	bool agree = true;
+
+	for (uint32_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t) (i * 131 + i / 7);
 
 	is(whole, 0xE3069283, "crc32c of the standard check string");
 	is(px_crc32c(px_crc32c(0, "1234", 4), "56789", 5), whole, "crc32c chains");
 	is(px_crc32c(0, "", 0), 0, "crc32c of nothing");
+
+	for (uint32_t from = 0; from < 4; from++)
+	{
+		for (uint32_t len = 0; len < sizeof(bytes) - from; len++)
+		{
+			uint32_t crc = ~UINT32_C(0);
+
+			for (uint32_t i = 0; i < len; i++)
+			{
+				crc ^= bytes[from + i];
+				for (int bit = 0; bit < 8; bit++)
+					crc = (crc & 1) != 0 ? crc >> 1 ^ UINT32_C(0x82F63B78) : crc >> 1;
+			}
+			agree = agree && px_crc32c(0, bytes + from, len) == ~crc;
+		}
+	}
+	ok(agree, "crc32c of any length at any place, as bit by bit");
 }
 
 static void
