@@ -14,6 +14,7 @@
  *	list:		u16 count | count * (i16 attnum | u8 op | str)
  *	ddl:		u8 kind | str sql | str schema | str owner
  *				| u16 count | count * i64 table id
+ *	verify:		i64 table id
  *	result:		u8 version | u8 flags | u64 slot | i64 table id
  *				| str previous | str current
  *				| [u32 sqlstate | str message, detail, hint, schema, table,
@@ -236,6 +237,9 @@ paxos_command_encode(const PaxosCommand *command, Size *len)
 				put_uint(&buf, (uint64) op->table_ids[i], 8);
 			break;
 		}
+		case PAXOS_COMMAND_VERIFY:
+			put_uint(&buf, (uint64) command->u.verify.table_id, 8);
+			break;
 	}
 	*len = buf.len;
 	return buf.data;
@@ -324,6 +328,10 @@ paxos_command_decode(const char *bytes, Size len, PaxosCommand *command)
 		case PAXOS_COMMAND_DDL:
 			command->kind = PAXOS_COMMAND_DDL;
 			get_ddl(&r, &command->u.ddl);
+			break;
+		case PAXOS_COMMAND_VERIFY:
+			command->kind = PAXOS_COMMAND_VERIFY;
+			command->u.verify.table_id = (int64) get_uint(&r, 8);
 			break;
 		default:
 			return false;

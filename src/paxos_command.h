@@ -18,7 +18,8 @@
 typedef enum PaxosCommandKind
 {
 	PAXOS_COMMAND_KEYED = 1,
-	PAXOS_COMMAND_DDL = 2
+	PAXOS_COMMAND_DDL = 2,
+	PAXOS_COMMAND_VERIFY = 3
 } PaxosCommandKind;
 
 /*
@@ -100,6 +101,12 @@ typedef struct PaxosDdlOp
 	int64 *table_ids; /* (none for CREATE TABLE) */
 } PaxosDdlOp;
 
+/* Changes nothing: count and digest the rows of a table (paxos_verify.c). */
+typedef struct PaxosVerifyOp
+{
+	int64 table_id;
+} PaxosVerifyOp;
+
 typedef struct PaxosCommand
 {
 	PaxosCommandKind kind;
@@ -110,6 +117,7 @@ typedef struct PaxosCommand
 	{
 		PaxosKeyedOp keyed;
 		PaxosDdlOp ddl;
+		PaxosVerifyOp verify;
 	} u;
 } PaxosCommand;
 

@@ -72,12 +72,14 @@
 #include "paxos_alarm.h"
 #include "paxos_apply.h"
 #include "paxos_catchup.h"
+#include "paxos_divergence.h"
 #include "paxos_log.h"
 #include "paxos_memory.h"
 #include "paxos_node.h"
 #include "paxos_queue.h"
 #include "paxos_replicated.h"
 #include "paxos_request.h"
+#include "paxos_verify.h"
 #include "paxos_truncate.h"
 
 /* One transaction takes no more than this, so that results and the watermark
@@ -141,6 +143,7 @@ typedef struct Outcome
 	List *settlements; /* of Settlement * */
 	uint64 gaps;
 	uint64 slots;
+	uint64 digests[BATCH_SLOTS]; /* after each of them */
 	uint64 commands;
 	uint64 not_met;
 	uint64 errors;
@@ -163,6 +166,7 @@ static uint32 at_command = 0;
 static px_slot careful_slot = 0; /* to be run alone with subtransactions */
 static bool decided = false;     /* paxos_err_decided() since the command began */
 static bool in_keyed = false;    /* inside a keyed operation (or thrown out of one) */
+static bool in_verify = false;   /* the same of a verification */
 
 static px_entry repaired;          /* came from another member; slot 0: none */
 static MemoryContext repaired_cxt; /* its value */
@@ -200,7 +204,8 @@ fold_result(uint64 digest, const PaxosCommand *command, const PaxosCommandResult
 {
 	int kind = command == NULL                        ? 0
 			   : command->kind == PAXOS_COMMAND_KEYED ? (int) command->u.keyed.verb
-													  : 0x10 + (int) command->u.ddl.kind;
+			   : command->kind == PAXOS_COMMAND_DDL   ? 0x10 + (int) command->u.ddl.kind
+													  : 0x20;
 
 	digest = paxos_digest_fold(digest, (uint64) kind | (uint64) r->failed << 8 |
 										   (uint64) r->applied << 9 | (uint64) r->existed << 10 |
@@ -257,6 +262,10 @@ error_is_result(const ErrorData *edata)
 {
 	if (edata->elevel != ERROR)
 		return false;
+
+	/* A table that cannot be read is what a verification is there to find. */
+	if (in_verify && ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_INTERNAL_ERROR)
+		return true;
 	if (decided)
 		return true;
 	if (edata->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
@@ -309,6 +318,7 @@ execute(const PaxosCommand *command, px_slot slot, uint32 index, bool want_previ
 {
 	decided = false;
 	in_keyed = command->kind == PAXOS_COMMAND_KEYED;
+	in_verify = command->kind == PAXOS_COMMAND_VERIFY;
 	switch (command->kind)
 	{
 		case PAXOS_COMMAND_KEYED:
@@ -326,8 +336,12 @@ execute(const PaxosCommand *command, px_slot slot, uint32 index, bool want_previ
 			paxos_ddl_apply(&command->u.ddl, slot, index);
 			result->applied = true;
 			break;
+		case PAXOS_COMMAND_VERIFY:
+			paxos_verify_apply(&command->u.verify, result);
+			break;
 	}
 	in_keyed = false;
+	in_verify = false;
 }
 
 static void
@@ -409,12 +423,14 @@ run_command(px_bytes bytes, px_slot slot, uint32 index, bool careful, bool wante
 								 &result))
 	{
 		/* an id seen again needs the row before as well: the result is kept */
-		if (careful || command.kind == PAXOS_COMMAND_DDL)
+		if (careful || command.kind != PAXOS_COMMAND_KEYED)
 			execute_in_subtransaction(&command, slot, index, wanted || command.has_request_id,
 									  &result);
 		else
 			execute(&command, slot, index, wanted || command.has_request_id, &result);
 		result.decided_at = slot;
+		if (command.kind == PAXOS_COMMAND_VERIFY)
+			paxos_verify_keep(&command.u.verify, slot, &result);
 
 		if (command.has_request_id)
 		{
@@ -584,7 +600,7 @@ apply_value(px_slot slot, px_ballot ballot, px_bytes bytes, const px_value_view 
 		CommandCounterIncrement();
 		paxos_request_forget(working.log_time_us, &working.requests);
 	}
-	outcome->slots++;
+	outcome->digests[outcome->slots++] = working.digest;
 }
 
 /*
@@ -621,6 +637,7 @@ apply_transaction(px_slot first, px_slot last, bool careful, Outcome *outcome)
 	Relation replicated;
 
 	in_keyed = false;
+	in_verify = false;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -735,6 +752,8 @@ tell(const Outcome *outcome)
 	 * index must find its own slot applied.
 	 */
 	publish(outcome->gaps);
+	paxos_divergence_applied(committed.applied - outcome->slots + 1, (int) outcome->slots,
+							 outcome->digests);
 
 	/* Results before settlements: what was executed is not unknown. */
 	foreach (lc, outcome->deliveries)
@@ -1039,6 +1058,7 @@ load(void)
 	paxos_shared->durable = committed.applied;
 	LWLockRelease(paxos_learner_lock);
 	publish(0);
+	paxos_divergence_begin(committed.applied, committed.digest);
 	loaded = true;
 
 	/* Results of an earlier life that were not delivered are lost. */

@@ -69,6 +69,7 @@ typedef enum MessageKind
 	MESSAGE_PREPARE,
 	MESSAGE_ACCEPT,
 	MESSAGE_HANDOVER,
+	MESSAGE_DIGESTS,
 	MESSAGE_FORWARD
 } MessageKind;
 
@@ -158,6 +159,12 @@ static const Statement statements[] = {
 						  {UUIDOID, INT4OID, INT4OID, INT8OID},
 						  1,
 						  {BOOLOID}},
+	[MESSAGE_DIGESTS] = {"paxos_compare_digests",
+						 "SELECT * FROM paxos.compare_digests($1, $2, $3, $4, $5)",
+						 5,
+						 {UUIDOID, INT4OID, INT4OID, INT8OID, INT8ARRAYOID},
+						 3,
+						 {INT4OID, INT8OID, INT8OID}},
 	[MESSAGE_FORWARD] = {"paxos_forward",
 						 "SELECT paxos.forward($1, $2, $3, $4, $5, $6, $7)",
 						 7,
@@ -250,6 +257,7 @@ close_connection(PaxosPeer *peer)
 	peer->pending_bytes = 0;
 	peer->n_pending = 0;
 	peer->n_commands_pending = 0;
+	peer->comparing = false;
 	drop_parked(peer);
 }
 
@@ -711,6 +719,42 @@ paxos_peer_send_handover(PaxosPeer *peer, const px_handover *m, px_usec now)
 	(void) send_call(peer, MESSAGE_HANDOVER, &p, now);
 }
 
+void
+paxos_peer_send_digests(PaxosPeer *peer, px_usec now)
+{
+	static uint64 digests[PAXOS_DIGESTS];
+	px_slot first;
+	int n;
+	Params p;
+
+	if (peer->comparing || peer->state != PAXOS_PEER_UP ||
+		paxos_divergence_newest() <= peer->divergence.agreed)
+		return;
+
+	/* One that differs is compared at the newest slots: it may have been repaired. */
+	n = paxos_divergence_recent(peer->divergence.differs == 0 ? peer->divergence.agreed : 0, &first,
+								digests);
+	if (n == 0)
+		return;
+	add_header(&p);
+	add_int8(&p, first);
+	resetStringInfo(&array_buf);
+	buf_word(&array_buf, 1);
+	buf_word(&array_buf, 0);
+	buf_word(&array_buf, INT8OID);
+	buf_word(&array_buf, n);
+	buf_word(&array_buf, 1);
+	for (int i = 0; i < n; i++)
+	{
+		uint64 v = pg_hton64(digests[i]);
+
+		buf_word(&array_buf, 8);
+		appendBinaryStringInfo(&array_buf, (const char *) &v, 8);
+	}
+	add_bytes(&p, array_buf.data, array_buf.len);
+	peer->comparing = send_call(peer, MESSAGE_DIGESTS, &p, now) != NULL;
+}
+
 /* Keep a message until the connection is up. */
 static void
 park(PaxosPeer *peer, const Params *p)
@@ -997,6 +1041,13 @@ decode(PaxosPeer *peer, const PGresult *res, const PaxosPending *sent, PaxosPeer
 			event->kind = PAXOS_PEER_EV_FORWARD_REPLY;
 			event->u.forward_reply.leads = !PQgetisnull(res, 0, 0) && *PQgetvalue(res, 0, 0) != 0;
 			return true;
+		case MESSAGE_DIGESTS:
+			peer->comparing = false;
+			event->kind = PAXOS_PEER_EV_COMPARED;
+			event->u.compared.compared = get_int4(res, 0);
+			event->u.compared.agreed = get_int8(res, 1);
+			event->u.compared.differs = get_int8(res, 2);
+			return !PQgetisnull(res, 0, 0);
 		case MESSAGE_STATEMENTS:
 		case MESSAGE_GREET:
 			break;

@@ -12,7 +12,7 @@
 
 #include "libpq-fe.h"
 
-#include "paxos_ext.h"
+#include "paxos_divergence.h"
 #include "paxos_resolve.h"
 
 typedef enum PaxosPeerState
@@ -32,7 +32,8 @@ typedef enum PaxosPeerEventKind
 	PAXOS_PEER_EV_PROMISE,
 	PAXOS_PEER_EV_ACCEPTED,
 	PAXOS_PEER_EV_HANDOVER_REPLY,
-	PAXOS_PEER_EV_FORWARD_REPLY
+	PAXOS_PEER_EV_FORWARD_REPLY,
+	PAXOS_PEER_EV_COMPARED
 } PaxosPeerEventKind;
 
 /* What a peer has to tell; 'promise' points into memory that the next call of
@@ -47,6 +48,7 @@ typedef struct PaxosPeerEvent
 		px_accepted accepted;
 		bool handover_taken;
 		px_forward_reply forward_reply;
+		PaxosComparison compared;
 	} u;
 } PaxosPeerEvent;
 
@@ -94,6 +96,9 @@ typedef struct PaxosPeer
 	uint64 error_count;                /* changes with each failure */
 	px_usec answered_at;               /* last answer to anything; 0: never */
 
+	PaxosDivergence divergence; /* the member's state beside this node's */
+	bool comparing;             /* digests are sent and not answered */
+
 	px_ballot noted_promised; /* what the proposer has made known of it last */
 	px_usec noted_at;
 } PaxosPeer;
@@ -137,6 +142,9 @@ extern void paxos_peer_send_prepare(PaxosPeer *peer, const px_prepare *m, px_use
 extern void paxos_peer_send_accept(PaxosPeer *peer, const px_accept *m, px_usec now);
 extern void paxos_peer_send_handover(PaxosPeer *peer, const px_handover *m, px_usec now);
 extern void paxos_peer_send_forward(PaxosPeer *peer, const px_forward *m, px_usec now);
+
+/* Digests of recent slots, unless there is nothing new to compare. */
+extern void paxos_peer_send_digests(PaxosPeer *peer, px_usec now);
 
 /* Is a HandOver on its way, not answered yet? */
 extern bool paxos_peer_handing_over(const PaxosPeer *peer);

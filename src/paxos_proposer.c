@@ -102,6 +102,9 @@
  */
 #define FORWARD_GAP_US 10000
 
+/* Running digests are compared with those of other members this often. */
+#define COMPARE_US 3000000
+
 /* Waited for: latch, postmaster, each member, the forwarding connection. */
 #define MAX_EVENTS (PX_MAX_MEMBERS + 3)
 
@@ -141,6 +144,7 @@ typedef struct Life
 	px_slot counted_proposed; /* n_proposals counts up to it */
 	bool status_stale;        /* a connection came or went */
 	px_usec status_at;        /* paxos_shared->peers written then */
+	px_usec compare_at;       /* digests are to be compared then */
 
 	/* hand-over at the end */
 	bool ending;
@@ -580,6 +584,23 @@ remember(Life *life, PaxosPeer *peer, px_ballot promised, px_slot accepted)
 	peer->noted_at = life->now;
 }
 
+/* Now and then: is the state of the others the same as ours? */
+static void
+compare_digests(Life *life)
+{
+	PaxosDivergence all[PX_MAX_MEMBERS];
+
+	life->compare_at = life->now + COMPARE_US;
+	for (int i = 0; i < life->n_peers; i++)
+		all[i] = life->peers[i]->divergence;
+	paxos_divergence_judge(all, life->n_peers); /* the answers of the last round */
+	for (int i = 0; i < life->n_peers; i++)
+	{
+		if (life->peers[i]->node != life->self)
+			paxos_peer_send_digests(life->peers[i], life->now);
+	}
+}
+
 /* Everything one member's connection has to tell. */
 static void
 take_peer_events(Life *life, PaxosPeer *peer)
@@ -618,6 +639,10 @@ take_peer_events(Life *life, PaxosPeer *peer)
 				ev.kind = PX_EV_ACCEPTED;
 				ev.u.accepted = &pe.u.accepted;
 				break;
+			case PAXOS_PEER_EV_COMPARED:
+				peer->divergence.node = peer->node;
+				paxos_divergence_note(&peer->divergence, &pe.u.compared);
+				continue;
 			case PAXOS_PEER_EV_HANDOVER_REPLY:
 			case PAXOS_PEER_EV_FORWARD_REPLY:
 				continue;
@@ -1157,7 +1182,10 @@ live(void)
 			life->now >= life->status_at + (px_usec) paxos_heartbeat_interval_ms * 1000)
 			publish_status(life);
 
-		peers_at = earlier(peers_at, life->wake_at);
+		if (life->now >= life->compare_at)
+			compare_digests(life);
+
+		peers_at = earlier(earlier(peers_at, life->wake_at), life->compare_at);
 		if (life->ending)
 			peers_at = earlier(peers_at, life->end_by);
 		wait_for_something(life, peers_at);

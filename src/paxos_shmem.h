@@ -54,6 +54,9 @@ typedef struct PaxosAlarm
 	char detail[2 * PAXOS_ERROR_TEXT];
 } PaxosAlarm;
 
+/* Slots whose running digest is kept for comparison (paxos_divergence.c). */
+#define PAXOS_DIGESTS 1024
+
 /*
  * What this node remembers of a member (paxos_memory.c): at least this much was
  * durable there when it said so.
@@ -208,6 +211,12 @@ typedef struct PaxosShared
 	int n_memories;
 	PaxosMemory memories[PX_MAX_MEMBERS];
 	PaxosMemory claims; /* the most that any has said of this node */
+
+	/* Running digests of slots digests_from .. digests_to, as a ring; written by the
+	 * learner, integrity_lock. */
+	px_slot digests_from;
+	px_slot digests_to;
+	uint64 digests[PAXOS_DIGESTS];
 
 	/* Workers hold back from the database while a DROP DATABASE runs. */
 	bool hold_off; /* identity_lock */

@@ -430,6 +430,10 @@ describe_command(StringInfo out, px_bytes bytes)
 		case PAXOS_COMMAND_DDL:
 			append_short(out, c.u.ddl.sql);
 			break;
+		case PAXOS_COMMAND_VERIFY:
+			appendStringInfoString(out, "verify ");
+			append_table(out, c.u.verify.table_id);
+			break;
 		default:
 			appendStringInfoString(out, "unknown command");
 			break;

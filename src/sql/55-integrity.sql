@@ -53,3 +53,44 @@ RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_trust_node';
 REVOKE ALL ON FUNCTION @extschema@.paxos_trust_node FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.paxos_trust_node IS 'overrules the alarm "amnesia" on this node: its files are certainly those it last ran with';
+
+CREATE FUNCTION paxos.compare_digests(
+    cluster uuid, version int, sender int, first_slot bigint, digests bigint[],
+    OUT compared int, OUT agreed bigint, OUT differs bigint)
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_sql_compare_digests';
+REVOKE ALL ON FUNCTION paxos.compare_digests FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION paxos.compare_digests TO paxos_peer;
+COMMENT ON FUNCTION paxos.compare_digests IS 'running digests of the sender''s recent slots beside this node''s: how many could be compared, the last slot that agreed, the first that differs';
+
+CREATE TABLE paxos.verification (
+    slot      bigint NOT NULL,
+    table_id  bigint NOT NULL,
+    row_count bigint,
+    digest    text,
+    error     text,
+    PRIMARY KEY (slot, table_id)
+);
+REVOKE ALL ON paxos.verification FROM PUBLIC;
+COMMENT ON TABLE paxos.verification IS 'what came of the last calls of paxos_verify() on this node';
+COMMENT ON COLUMN paxos.verification.slot IS 'where it was carried out';
+COMMENT ON COLUMN paxos.verification.table_id IS 'as in paxos.tables';
+COMMENT ON COLUMN paxos.verification.row_count IS 'rows of the table at that slot';
+COMMENT ON COLUMN paxos.verification.digest IS 'of all of them, in whatever order';
+COMMENT ON COLUMN paxos.verification.error IS 'why it could not be read';
+
+CREATE FUNCTION paxos.verified(
+    cluster uuid, version int, sender int, slot bigint, table_id bigint,
+    OUT row_count bigint, OUT digest text, OUT error text)
+RETURNS SETOF record
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_sql_verified';
+REVOKE ALL ON FUNCTION paxos.verified FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION paxos.verified TO paxos_peer;
+COMMENT ON FUNCTION paxos.verified IS 'what came of a verification on this node; no row before it has applied the slot';
+
+CREATE FUNCTION @extschema@.paxos_verify(
+    tbl regclass, OUT node_id int, OUT name text, OUT slot bigint, OUT row_count bigint,
+    OUT digest text, OUT agrees boolean, OUT note text)
+RETURNS SETOF record
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_verify';
+REVOKE ALL ON FUNCTION @extschema@.paxos_verify FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.paxos_verify IS 'compares the contents of a consensus-backed table on all nodes at one slot; every node reads the whole table and applies nothing else meanwhile';
