@@ -288,6 +288,16 @@ test_commands(void)
 	   "a DDL statement is decoded to what it was");
 	torment(bytes, len, command_is_canonical, "DDL statement");
 
+	memset(&back, 0, sizeof(back));
+	memset(&c, 0, sizeof(c));
+	c.kind = PAXOS_COMMAND_VERIFY;
+	c.u.verify.table_id = 65537;
+	bytes = paxos_command_encode(&c, &len);
+	ok(paxos_command_decode(bytes, len, &back) && back.kind == PAXOS_COMMAND_VERIFY &&
+		   back.u.verify.table_id == 65537,
+	   "a verification is decoded to what it was");
+	torment(bytes, len, command_is_canonical, "verification");
+
 	c = keyed_command();
 	c.u.keyed.n_key = 0;
 	ok(refuses(&c), "an operation without a key is refused");
