@@ -91,7 +91,8 @@ static uint64_t
 slot_of(const logical *l)
 {
 	for (int i = 0; i < l->n; i++)
-		if (l->attempts[i]->result.told == HIST_OK && l->attempts[i]->result.slot != 0)
+		if (l->attempts[i]->result.told == HIST_OK && l->attempts[i]->result.slot != 0 &&
+			!(l->attempts[i]->result.known & HIST_UNDECIDED))
 			return l->attempts[i]->result.slot;
 	return 0;
 }
@@ -243,7 +244,8 @@ brute_linearizable(const hist *h, bool by_slot)
 				l->attempts[0] = l->attempts[k];
 				l->attempts[k] = a;
 			}
-			if (r->told == HIST_OK && r->slot != 0 && r->slot != slot)
+			if (r->told == HIST_OK && !(r->known & HIST_UNDECIDED) && r->slot != 0 &&
+				r->slot != slot)
 				return false;
 		}
 		for (int k = 1; k < l->n; k++)

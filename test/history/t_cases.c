@@ -126,6 +126,23 @@ static const history_case cases[] = {
 	 "s 3 3 1 a read\nf 4 3 ok cur=5\ns 3 4 1 b read\nf 4 4 ok cur=6\n",
 	 NULL},
 
+	{GOOD, "of two unknown ones that set the same, the put comes last",
+	 "i k 1\ns 1 1 1 k put 5\nf 2 1 unknown\ns 1 2 1 k cas 1 5\nf 2 2 unknown\n"
+	 "s 3 3 2 k read\nf 4 3 ok cur=5\ns 5 4 2 k put 7\nf 6 4 ok\ns 7 5 2 k read\nf 8 5 ok cur=5\n",
+	 NULL},
+	{GOOD, "the same, begun in the other order",
+	 "i k 1\ns 1 1 1 k cas 1 5\nf 2 1 unknown\ns 1 2 1 k put 5\nf 2 2 unknown\n"
+	 "s 3 3 2 k read\nf 4 3 ok cur=5\ns 5 4 2 k put 7\nf 6 4 ok\ns 7 5 2 k read\nf 8 5 ok cur=5\n",
+	 NULL},
+	{GOOD, "additions away from what is found, because of a condition",
+	 "i k 0\ns 1 1 1 k add -3\nf 2 1 unknown\ns 1 2 1 k add 4 <=-2\nf 2 2 unknown\n"
+	 "s 3 3 2 k read\nf 4 3 ok cur=1\n",
+	 NULL},
+	{GOOD, "of two unknown additions only that without a condition fits",
+	 "i k 0\ns 1 1 1 k add 2\nf 2 1 unknown\ns 1 2 1 k add 2 >=5\nf 2 2 unknown\n"
+	 "s 3 3 2 k read\nf 4 3 ok cur=2\n",
+	 NULL},
+
 	/* ---- bad ---- */
 	{BAD, "stale read",
 	 "s 1 1 1 k put 5\nf 2 1 ok slot=1\ns 3 2 1 k put 6\nf 4 2 ok slot=2\ns 5 3 2 k read\nf 6 3 ok cur=5\n",
@@ -230,6 +247,9 @@ static const history_case cases[] = {
 	 NULL},
 	{BAD_SLOTS, "a read misses a write at its barrier's slot",
 	 "i k 0\ns 1 1 1 k put 5\nf 9 1 ok slot=4\ns 2 2 2 k read\nf 3 2 ok cur=0 slot=4\n", NULL},
+	{BAD_SLOTS, "not seen, though a higher slot had been told, on another key",
+	 "s 1 1 1 a put 5\nf 100 1 ok slot=1\ns 2 2 1 b put 6\nf 5 2 ok slot=2\ns 6 3 1 a read\nf 7 3 ok cur=-\n",
+	 NULL},
 	{BAD_SLOTS, "a barrier's slot that nobody had begun",
 	 "s 1 1 1 a read\nf 2 1 ok slot=4\ns 3 2 1 b put 1\nf 4 2 ok slot=4\n",
 	 "slots do not agree with time"},
