@@ -503,6 +503,8 @@ typedef struct sim_node
 	bool proposer_starting;
 	uint64_t life; /* proposer starts, over the run */
 	px_proposer *proposer;
+	px_proposer_view views[2]; /* as the last event found it, and left it */
+	int view;                  /* the one it left */
 	void *memory;
 	size_t memory_bytes;
 	px_proposer_params params;

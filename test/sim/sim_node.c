@@ -868,7 +868,8 @@ static void
 prop_event(sim_node *n, px_event *ev)
 {
 	static px_update up;
-	static px_proposer_view v1, v2;
+	const px_proposer_view *v1 = &n->views[n->view];
+	px_proposer_view *v2 = &n->views[1 - n->view];
 	const char *fact;
 	char text[PX_TRACE_BYTES];
 	int n_actions;
@@ -877,7 +878,6 @@ prop_event(sim_node *n, px_event *ev)
 		return; /* it was killed within this very event */
 	ev->now = sim_clock(n);
 	ev->wall_us = (uint64_t) ((int64_t) W->now + n->wall_offset_us);
-	px_proposer_look(n->proposer, &v1);
 	if (W->trace || W->ring)
 		sim_trace(n, "%s", px_trace_event(text, sizeof(text), n->id, ev));
 	px_proposer_step(n->proposer, ev, &up);
@@ -886,10 +886,11 @@ prop_event(sim_node *n, px_event *ev)
 	n_actions = up.n_actions;
 	if (n_actions < 0 || n_actions > PX_MAX_ACTIONS)
 		sim_fail("node %u: %d actions in one update", n->id, n_actions);
-	px_proposer_look(n->proposer, &v2);
+	px_proposer_look(n->proposer, v2);
+	n->view = 1 - n->view; /* what it was stays as it is until the next event */
 	if ((fact = px_check_proposer(n->proposer)) != NULL)
 		sim_fail("node %u: proposer: %s", n->id, fact);
-	if ((fact = px_check_proposer_step(&v1, &v2)) != NULL)
+	if ((fact = px_check_proposer_step(v1, v2)) != NULL)
 		sim_fail("node %u: proposer, two successive states: %s", n->id, fact);
 	if ((fact = px_check_update(n->proposer, &up)) != NULL)
 		sim_fail("node %u: proposer's update: %s", n->id, fact);
@@ -909,21 +910,21 @@ prop_event(sim_node *n, px_event *ev)
 	}
 	schedule_tick(n, up.wake_at);
 
-	if (v1.role >= PX_CANDIDATE && v2.role == PX_FOLLOWER)
+	if (v1->role >= PX_CANDIDATE && v2->role == PX_FOLLOWER)
 	{
-		if (v2.highest_seen > v1.ballot)
+		if (v2->highest_seen > v1->ballot)
 			cover(cov_step_down);
-		else if (v1.role >= PX_RECOVERING)
+		else if (v1->role >= PX_RECOVERING)
 			cover(cov_step_down_alone);
 	}
-	if (v2.role >= PX_RECOVERING)
+	if (v2->role >= PX_RECOVERING)
 	{
-		if (v2.in_flight >= n->params.pipeline_depth)
+		if (v2->in_flight >= n->params.pipeline_depth)
 			cover(cov_window_full);
-		if (v2.in_flight > 32)
+		if (v2->in_flight > 32)
 			cover(cov_window_deep);
 	}
-	if (ev->kind == PX_EV_PROMISE && v1.role >= PX_RECOVERING &&
+	if (ev->kind == PX_EV_PROMISE && v1->role >= PX_RECOVERING &&
 		ev->u.promise->refusal == PX_REFUSED_NOT)
 		cover(cov_late_promise);
 }
@@ -1143,10 +1144,12 @@ proposer_ready(sim_node *n, uint64_t lsn, uint64_t incarnation)
 			abort();
 		n->memory_bytes = need;
 	}
-	memset(n->memory, 0xA5, need); /* a new life finds no old state */
+	/* a new life finds no old state; what lies behind are buffers for values */
+	memset(n->memory, 0xA5, need < 65536 ? need : 65536);
 	n->proposer = px_proposer_init(n->memory, need, &n->params, &W->config, sim_clock(n));
 	if (n->proposer == NULL)
 		sim_fail("node %u: px_proposer_init refused its parameters", n->id);
+	px_proposer_look(n->proposer, &n->views[n->view]);
 	n->role = PX_FOLLOWER;
 	n->ballot = 0;
 	n->leader = 0;
