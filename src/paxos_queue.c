@@ -828,6 +828,7 @@ paxos_queue_deliver(uint32 number, uint64 generation, uint64 incarnation, uint64
 	Cell *cell;
 	dsa_pointer bytes = InvalidDsaPointer;
 	PaxosReplyKind reply = PAXOS_REPLY_RESULT;
+	bool finished = false;
 
 	if (number >= (uint32) queue->n_cells)
 		return; /* the log is not ours to trust */
@@ -858,10 +859,19 @@ paxos_queue_deliver(uint32 number, uint64 generation, uint64 incarnation, uint64
 			cell->len = len;
 		}
 		cell->decided_at = decided_at;
-		cell_finish(number, reply);
+		cell->reply = reply;
+		cell_move(number, CELL_DONE);
+		finished = true;
 	}
 	LWLockRelease(paxos_queue_lock);
 
+	/*
+	 * Not before: woken on another processor, the session would run into the
+	 * lock and sleep once more.  If it has looked by itself meanwhile and gone,
+	 * somebody's latch is set for nothing.
+	 */
+	if (finished)
+		SetLatch(PaxosProcLatch(number));
 	if (bytes != InvalidDsaPointer)
 		dsa_free(area, bytes);
 }
