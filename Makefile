@@ -6,7 +6,7 @@
 # make at once where pg_config is missing) and call make again for the second
 # half.  The second half is an ordinary PGXS build: all, install, clean.
 
-SCRIPT_TARGETS = test demo demo-stop bench lint format format-check deps stage soak
+SCRIPT_TARGETS = test soak torture demo demo-stop bench lint format format-check deps stage
 
 .DEFAULT_GOAL := all
 
@@ -18,6 +18,8 @@ deps:
 	scripts/install-deps test
 test:
 	scripts/test
+torture:
+	TIME="$(TIME)" SEED="$(SEED)" NODES="$(NODES)" KINDS="$(KINDS)" scripts/torture
 demo:
 	scripts/demo start
 demo-stop:

@@ -50,5 +50,18 @@ build_extension() {
 	make -s -C "$TOP" -j"$JOBS" PG_CONFIG="$PG_CONFIG" all
 }
 
+# build_test_programs DIR: the helpers of the tests that are written in C.
+build_test_programs() {
+	build_one() {		# program source flags...
+		local to=$1 from=$2
+		shift 2
+		"${CC:-cc}" -std=gnu11 -O2 -Wall -Wextra -Werror -I"$("$PG_CONFIG" --includedir)" -o "$to" "$TOP/test/$from" "$@"
+	}
+	mkdir -p "$1"
+	build_one "$1/load" lib/load.c -L"$("$PG_CONFIG" --libdir)" -lpq -lpthread
+	build_one "$1/slow_disk.so" torture/slow_disk.c -shared -fPIC -ldl
+	build_one "$1/delay" torture/delay.c
+}
+
 # stage_bindir STAGE: where its programs are.
 stage_bindir() { echo "$1$("$PG_CONFIG" --bindir)"; }

@@ -92,6 +92,10 @@ new(nodes => 3, ...): starts servers with the extension created.  Options:
   conf => "..."    more lines of postgresql.conf
   database => d    default 'postgres'
   prepare => code  called with each node before its server starts for the first time
+  ground => object where and how the servers run, if not here and as ourselves:
+                   directory(node) makes what the node's directory holds,
+                   command(node, program, ...) what to execute for that program,
+                   host(node) under which address the other nodes reach it
 
 =cut
 
@@ -499,10 +503,13 @@ sub new
 	}, $class;
 	my %o = (%{ $cluster->{opt} }, %opt);
 	mkdir $self->{dir};
+	$self->{ground} = $o{ground};
+	$self->{ground}->directory($self) if $self->{ground};
 	$self->run("initdb", 'initdb', '-N', '-A', 'trust', '-U', 'postgres', '-D', $self->datadir,
 		'--no-instructions', '--encoding=UTF8', '--locale=C', @{ $o{initdb} // [] });
+	my $listen = join ',', keys %{ { map { $_ => 1 } '127.0.0.1', $self->host } };
 	$self->conf(<<"END");
-listen_addresses = '127.0.0.1'
+listen_addresses = '$listen'
 port = $self->{port}
 unix_socket_directories = ''
 max_connections = 200
@@ -517,6 +524,7 @@ END
 	{
 		$self->conf("fsync = off\nfull_page_writes = off\npaxos.allow_fsync_off = on\n");
 	}
+	$self->let_in($self->host) if $self->host ne '127.0.0.1';
 	$self->conf($o{conf}) if $o{conf};
 	$o{prepare}->($self) if $o{prepare};
 	return $self;
@@ -544,6 +552,25 @@ sub id { return $_[0]{number}; }
 sub datadir { return "$_[0]{dir}/data"; }
 sub logfile { return "$_[0]{dir}/server.log"; }
 
+# Trust, as initdb gives to loopback, for the network of the members.
+sub let_in
+{
+	my ($self, $host) = @_;
+	open my $f, '>>', $self->datadir . "/pg_hba.conf" or die $!;
+	print $f "host all all $host/24 trust\n";
+	close $f;
+}
+
+# The address for peers; clients always use the server's own loopback.
+sub host { my ($self) = @_; return $self->{ground} ? $self->{ground}->host($self) : '127.0.0.1'; }
+
+# What to execute to run a program as this node's server runs.
+sub command
+{
+	my ($self, $program, @args) = @_;
+	return $self->{ground} ? $self->{ground}->command($self, $program, @args) : ($program, @args);
+}
+
 sub conf
 {
 	my ($self, $lines) = @_;
@@ -563,7 +590,7 @@ sub member_conninfo
 {
 	my ($self) = @_;
 	my $port = $self->{relay_port} // $self->{port};
-	return "host=127.0.0.1 port=$port dbname=$self->{cluster}{database} user=node";
+	return 'host=' . $self->host . " port=$port dbname=$self->{cluster}{database} user=node";
 }
 
 # Run a program of the stage, quietly; its output is shown when it fails.
@@ -577,7 +604,7 @@ sub run
 		open STDIN, '<', '/dev/null';
 		open STDOUT, '>>', $log;
 		open STDERR, '>&', \*STDOUT;
-		exec "$PaxosCluster::BINDIR/$program", @args or POSIX::_exit(127);
+		exec $self->command("$PaxosCluster::BINDIR/$program", @args) or POSIX::_exit(127);
 	}
 	waitpid($pid, 0);
 	return 1 if $? == 0;
@@ -730,8 +757,8 @@ sub start_sql
 		open STDERR, '>', "$base.err";
 		$ENV{PGOPTIONS} = $opt{options} if $opt{options};
 		$ENV{PGAPPNAME} = $opt{name} if $opt{name};
-		exec "$PaxosCluster::BINDIR/psql", '-XAtq', '-v', 'ON_ERROR_STOP=1', '-v', 'VERBOSITY=verbose',
-		  '-d', "host=127.0.0.1 port=$self->{port} dbname=$db user=$user connect_timeout=10"
+		exec $self->command("$PaxosCluster::BINDIR/psql", '-XAtq', '-v', 'ON_ERROR_STOP=1', '-v', 'VERBOSITY=verbose',
+			'-d', "host=127.0.0.1 port=$self->{port} dbname=$db user=$user connect_timeout=10")
 		  or POSIX::_exit(127);
 	}
 	return { pid => $pid, base => $base, sql => $sql };
@@ -820,8 +847,8 @@ sub session
 	{
 		open STDOUT, '>', "$base.out";
 		open STDERR, '>&', \*STDOUT;
-		exec "$PaxosCluster::BINDIR/psql", '-XAtq', '-v', 'VERBOSITY=verbose',
-		  '-d', "host=127.0.0.1 port=$self->{port} dbname=$db user=$user connect_timeout=10"
+		exec $self->command("$PaxosCluster::BINDIR/psql", '-XAtq', '-v', 'VERBOSITY=verbose',
+			'-d', "host=127.0.0.1 port=$self->{port} dbname=$db user=$user connect_timeout=10")
 		  or POSIX::_exit(127);
 	}
 	$to->autoflush(1);

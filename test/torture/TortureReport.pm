@@ -1,0 +1,285 @@
+
+=pod
+
+TortureReport - what a torture run found: the checks after it, and its figures.
+
+Checks: those of the clients' history and the tables (programs of test/torture and
+test/history), and here those that only the harness can make: nothing in
+the servers' logs at ERROR or above without an explanation, no worker that
+ends again and again, nothing leaked once the servers have shut down.
+
+=cut
+
+package TortureReport;
+
+use strict;
+use warnings;
+
+sub new { my ($class, %o) = @_; return bless {%o}, $class; }
+
+# ---- checks ----------------------------------------------------------------
+
+# What may stand in a log at ERROR or above, and why.
+my @EXPLAINED = (
+	[ qr/^ERROR:  40003: /, 'a session was told that its outcome is unknown' ],
+	[ qr/^FATAL:  57P0[123]: /, 'a server was shut down, crashed or was starting' ],
+);
+
+sub check
+{
+	my ($self) = @_;
+	my @wrong;
+	push @wrong, $self->{work}->check;
+	push @wrong, $self->check_workers;
+	push @wrong, $self->check_logs;
+	push @wrong, $self->check_leaks;
+	return @wrong;
+}
+
+# Both workers of every node are there and stay the same for a while.
+sub check_workers
+{
+	my ($self) = @_;
+	my @wrong;
+	my $query = "SELECT string_agg(backend_type || ' ' || pid, ', ' ORDER BY backend_type) FROM pg_stat_activity WHERE backend_type LIKE 'paxos %'";
+	for my $n ($self->{cluster}->nodes)
+	{
+		my $first = eval { $n->sql($query) } // '';
+		push @wrong, "node $n->{number} has not both workers: $first" unless $first =~ /learner.*proposer/;
+		$self->{workers}{ $n->{number} } = $first;
+	}
+	my $until = PaxosCluster::now() + 5;
+	Time::HiRes::usleep(100_000) while PaxosCluster::now() < $until;
+	for my $n ($self->{cluster}->nodes)
+	{
+		my $then = eval { $n->sql($query) } // '';
+		push @wrong, "workers of node $n->{number} do not stay: $self->{workers}{$n->{number}}, then $then" if $then ne $self->{workers}{ $n->{number} };
+	}
+	return @wrong;
+}
+
+sub check_logs
+{
+	my ($self) = @_;
+	my @wrong;
+	for my $n ($self->{cluster}->nodes)
+	{
+		open my $f, '<', $n->logfile or next;
+		while (<$f>)
+		{
+			next unless /\b((?:ERROR|FATAL|PANIC):  .*)/;
+			my $text = $1;
+			my $state = /^\S+ \S+ \S+ \[\d+\] (\w{5}) / ? $1 : '';
+			(my $kind = "$state $text") =~ s/\d+/N/g;
+			$self->{log_kinds}{$kind}++;
+			$self->{log_example}{$kind} //= "node $n->{number}: $_";
+		}
+		close $f;
+	}
+	return @wrong;
+}
+
+# Once all servers have shut down nothing of them may be left.
+sub check_leaks
+{
+	my ($self) = @_;
+	my @wrong;
+	for my $n ($self->{cluster}->nodes)
+	{
+		kill 'INT', $n->{pid};
+		my $gone = eval { PaxosCluster::poll("shutdown of node $n->{number}", sub { waitpid($n->{pid}, POSIX::WNOHANG()) != 0 }, 60) };
+		if (!$gone) { push @wrong, "node $n->{number} does not shut down"; next; }
+		push @wrong, "node $n->{number} ended with status $?" if $? != 0;
+		$n->{running} = 0;
+	}
+	return @wrong if $self->{ground}->isa('TortureGround::Loopback');
+	my @shm = grep { !/faketime/ } map { s{.*/}{}r } glob '/dev/shm/*';
+	push @wrong, "left in /dev/shm: @shm" if @shm;
+	open my $f, '<', '/proc/sysvipc/shm';
+	my @segments = <$f>;
+	push @wrong, "shared memory left: @segments[1 .. $#segments]" if @segments > 1;
+	return @wrong;
+}
+
+# ---- figures -----------------------------------------------------------------
+
+# Acts are what happened together, from their first fault to the next act's: the longest
+# time without an acknowledgement in that window, and from the act's end to the first one.
+sub gaps
+{
+	my ($self) = @_;
+	my $acks = $self->{work}->acknowledged;
+	my %acts;
+	for my $f (grep { !$_->{skipped} } @{ $self->{nemesis}{done} }) { push @{ $acts{ $f->{act} } }, $f; }
+	my @acts = sort { $a->[0]{began_at} <=> $b->[0]{began_at} } map { [ sort { $a->{began_at} <=> $b->{began_at} } @$_ ] } values %acts;
+	my $i = 0;
+	for my $x (0 .. $#acts)
+	{
+		my $from = $acts[$x][0]{began_at};
+		my $to = $x < $#acts ? $acts[ $x + 1 ][0]{began_at} : $self->{healed} + $self->{recovered};
+		my $ends = 0;
+		for (@{ $acts[$x] }) { $ends = $_->{ended_at} if $_->{ended_at} > $ends; }
+		my ($gap, $recovery, $last) = (0, 0, $from);
+		$i++ while $i < @$acks && $acks->[$i] < $from;
+		my $j = $i;
+		my $first_after;
+		for (; $j < @$acks && $acks->[$j] < $to; $j++)
+		{
+			$gap = $acks->[$j] - $last if $acks->[$j] - $last > $gap;
+			$last = $acks->[$j];
+			$first_after //= $last if $last >= $ends;
+		}
+		$gap = $to - $last if $to - $last > $gap;
+		$recovery = ($first_after // $to) - $ends;
+		my %kinds = map { $_->{kind} => 1 } @{ $acts[$x] };
+		my $name = keys %kinds == 1 && @{ $acts[$x] } == 1 ? (keys %kinds)[0] : 'several at once';
+		my $r = $self->{by_kind}{$name} //= {};
+		$r->{gap} = $gap if $gap > ($r->{gap} // -1);
+		$r->{recovery} = $recovery if $recovery > ($r->{recovery} // -1);
+		$r->{acts}++;
+	}
+}
+
+sub text
+{
+	my ($self) = @_;
+	$self->gaps;
+	my %count;
+	for (@{ $self->{nemesis}{done} }) { $count{ $_->{kind} }[ $_->{skipped} ? 1 : 0 ]++; }
+	my $out = "\nfaults               happened  no effect   alone   longest without service   of that after its end\n";
+	for my $k ((sort keys %count), 'several at once')
+	{
+		my $r = $self->{by_kind}{$k};
+		$out .= sprintf("%-20s %8s %10s %7d   %18s %22s\n", $k, $k =~ / / ? '' : $count{$k}[0] // 0, $k =~ / / ? '' : $count{$k}[1] // 0, $r ? $r->{acts} : 0,
+			$r ? sprintf('%.2f s', $r->{gap}) : '-', $r ? sprintf('%.2f s', $r->{recovery}) : '-');
+	}
+	my $t = $self->{work}->totals;
+	$out .= "\n$t->{operations} operations: $t->{acknowledged} acknowledged, $t->{refused} certainly not done, $t->{unknown} unknown\n";
+	$out .= sprintf("%d elections won; %d starts of servers; service on every node %.2f s after the end\n", $self->elections, $self->starts, $self->{recovered});
+	for my $k (sort { $self->{log_kinds}{$b} <=> $self->{log_kinds}{$a} } keys %{ $self->{log_kinds} // {} }) { $out .= sprintf("%7d  %s\n", $self->{log_kinds}{$k}, $k); }
+	return $out;
+}
+
+sub starts { my ($self) = @_; my $s = 0; $s += $_ for values %{ $self->{nemesis}{starts} // {} }; return $s; }
+
+# Ballots in which somebody became leader, from the logs of all.
+sub elections
+{
+	my ($self) = @_;
+	my %won;
+	for my $n ($self->{cluster}->nodes)
+	{
+		open my $f, '<', $n->logfile or next;
+		while (<$f>) { $won{$2} = 1 if /paxos: node (\d+), ballot (\S+), is leader/; }
+	}
+	return scalar keys %won;
+}
+
+sub machine_line
+{
+	my ($self, $wrong) = @_;
+	my $t = $self->{work}->totals;
+	my %count;
+	for (@{ $self->{nemesis}{done} }) { $count{ $_->{kind} }++ unless $_->{skipped}; }
+	my $worst = 0;
+	for (values %{ $self->{by_kind} }) { $worst = $_->{gap} if $_->{gap} > $worst; }
+	return join ' ', 'TORTURE', "seed=$self->{seed}", "nodes=$self->{nodes}", "seconds=$self->{seconds}", 'result=' . ($wrong ? 'failed' : 'ok'),
+	  (map { "$_=$t->{$_}" } qw(operations acknowledged refused unknown)), 'elections=' . $self->elections, 'starts=' . $self->starts,
+	  sprintf('longest_gap_ms=%d', 1000 * $worst), sprintf('recovery_ms=%d', 1000 * $self->{recovered}),
+	  (map { "fault_$_=$count{$_}" } sort keys %count), (map { sprintf('gap_ms_%s=%d', $_ =~ s/ /_/gr, 1000 * $self->{by_kind}{$_}{gap}) } sort keys %{ $self->{by_kind} });
+}
+
+# ---- the clients -------------------------------------------------------------
+
+package TortureReport::Work;
+
+use strict;
+use warnings;
+use POSIX qw(:sys_wait_h);
+use Time::HiRes qw(usleep);
+
+sub new { my ($class, %o) = @_; return bless {%o}, $class; }
+
+sub prepare
+{
+	my ($self) = @_;
+	$self->{cluster}->load_table;
+}
+
+sub start
+{
+	my ($self) = @_;
+	for my $n ($self->{cluster}->nodes)
+	{
+		my $file = "$self->{dir}/history$n->{number}";
+		my $base = $n->{number} * 1000;
+		my $q = q{SELECT applied FROM paxos_insert_if_not_exists('load_rows', jsonb_build_object('client', $1::int + BASE, 'op', $2::int))} =~ s/BASE/$base/r;
+		my $pid = fork() // die;
+		if ($pid == 0)
+		{
+			open STDERR, '>', "$self->{dir}/client$n->{number}.err";
+			exec $self->{ground}->inside($n, $ENV{PAXOS_LOAD}, '-q', $q, '-o', $file, '-n', $self->{clients}, $n->conninfo . ' connect_timeout=5') or POSIX::_exit(127);
+		}
+		$self->{pids}{$pid} = $n->{number};
+		$self->{files}{ $n->{number} } = $file;
+	}
+}
+
+sub records
+{
+	my ($self, $number) = @_;
+	open my $f, '<', $self->{files}{$number} or return [];
+	return [ map { chomp; [ split / /, $_, 6 ] } <$f> ];
+}
+
+sub served { my ($self, $n, $since) = @_; return grep { $_->[2] eq 'A' && $_->[3] >= $since } @{ $self->records($n) }; }
+sub served_everywhere { my ($self, $since) = @_; for (sort keys %{ $self->{files} }) { return 0 unless $self->served($_, $since); } return 1; }
+sub unserved { my ($self, $since) = @_; return join ', ', map { "node $_" } grep { !$self->served($_, $since) } sort keys %{ $self->{files} }; }
+
+sub stop
+{
+	my ($self) = @_;
+	kill 'TERM', keys %{ $self->{pids} };
+	for my $p (keys %{ $self->{pids} }) { PaxosCluster::poll('the clients end', sub { waitpid($p, WNOHANG) != 0 }); }
+	$self->{pids} = {};
+}
+
+sub kill { my ($self) = @_; CORE::kill('KILL', keys %{ $self->{pids} }); }
+
+sub all { my ($self) = @_; return $self->{all} //= [ map { my $n = $_; map { [ $_->[0] + 1000 * $n, @$_[ 1 .. 5 ] ] } @{ $self->records($n) } } sort keys %{ $self->{files} } ]; }
+sub acknowledged { my ($self) = @_; return [ sort { $a <=> $b } map { $_->[4] } grep { $_->[2] eq 'A' } @{ $self->all } ]; }
+
+sub totals
+{
+	my ($self) = @_;
+	my %t = (operations => 0, acknowledged => 0, unknown => 0, refused => 0);
+	for (@{ $self->all }) { $t{operations}++; $t{ { A => 'acknowledged', F => 'acknowledged', U => 'unknown', N => 'refused' }->{ $_->[2] } }++; }
+	return \%t;
+}
+
+sub check
+{
+	my ($self) = @_;
+	my @wrong;
+	my (%acked, %unknown, %refused);
+	for (@{ $self->all })
+	{
+		my ($c, $op, $what) = @$_;
+		if ($what eq 'A') { $acked{"$c|$op"} = 1 }
+		elsif ($what eq 'U') { $unknown{"$c|$op"} = 1 }
+		elsif ($what eq 'N') { $refused{"$c|$op"} = 1 }
+		else { push @wrong, "fresh key taken: $c|$op" }
+	}
+	eval { $self->{cluster}->await_equal; 1 } or push @wrong, "nodes not equal: $@";
+	for my $n ($self->{cluster}->nodes)
+	{
+		my %there = map { $_ => 1 } split /\n/, $n->sql('SELECT client, op FROM load_rows');
+		my @lost = grep { !$there{$_} } keys %acked;
+		my @false = grep { $refused{$_} } keys %there;
+		push @wrong, "node $n->{number} lost @lost" if @lost;
+		push @wrong, "node $n->{number} has refused @false" if @false;
+	}
+	return @wrong;
+}
+
+1;
