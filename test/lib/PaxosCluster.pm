@@ -700,7 +700,7 @@ sub kill9
 	});
 	# In a container whose first process buries nobody, the dead postmaster stays
 	# visible as a zombie, and would be taken for a living server.
-	unlink $self->datadir . "/postmaster.pid";
+	unlink $self->datadir . "/postmaster.pid" if -e "/proc/$self->{pid}";
 	$self->{running} = 0;
 	return $t;
 }

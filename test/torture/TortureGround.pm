@@ -212,7 +212,7 @@ sub directory
 {
 	my ($self, $node) = @_;
 	my $n = $node->{number};
-	my $own = $self->{nodes}{$n} = { image => "$node->{dir}/disk", mount => $node->datadir };
+	my $own = $self->{nodes}{$n} = { image => "$node->{dir}/disk", mount => "$node->{dir}/filesystem" };
 
 	# Disk.
 	open my $f, '>', $own->{image} or die "$own->{image}: $!\n";
@@ -221,10 +221,14 @@ sub directory
 	mkdir $own->{mount} or die $!;
 	TortureGround::must('mkfs.ext4', '-q', '-F', '-m', '0', '-E', 'lazy_itable_init=1', $own->{image});
 	$self->mount_disk($node);
-	rmdir "$own->{mount}/lost+found";			# initdb wants nothing there
+	# PostgreSQL tells the shared memory of servers apart by the inode of their data
+	# directories, so these must not be the same on all filesystems.
+	mkdir "$own->{mount}/$_" for 1 .. $n;
+	rmdir "$own->{mount}/$_" for 1 .. $n - 1;
+	symlink "filesystem/$n", $node->datadir or die $!;
 	my ($uid, $gid) = (getpwnam $self->{user})[ 2, 3 ];
-	chown $uid, $gid, $own->{mount}, $node->{dir};
-	chmod 0700, $own->{mount};
+	chown $uid, $gid, "$own->{mount}/$n", $node->{dir};
+	chmod 0700, "$own->{mount}/$n";
 	chmod 0755, $node->{dir};
 	if (!defined $self->{features}{power_cut} && !$self->{missing}{power_cut}) { $self->probe_power_cut; }
 	$self->{features}{disk_full} //= 'the data directory lies on a loop-mounted ext4 filesystem of its own';
@@ -367,14 +371,25 @@ sub power_cut
 {
 	my ($self, @nodes) = @_;
 	for my $n (@nodes) { next unless $n->{running}; kill 'STOP', $n->{pid}; kill 'STOP', $n->pids; }
+	my @memory = map { shared_memory($_->{pid}) } grep { $_->{running} } @nodes;
 	for my $n (@nodes) { shut_down($self->{nodes}{ $n->{number} }{mount}) or die "power cut: $!\n"; }
 	for my $n (@nodes) { $n->kill9 if $n->{running}; }
+	# Memory goes with the power; and the file that named it, postmaster.pid, may be lost.
+	for (@memory) { if (/^\d+$/) { TortureGround::run_quietly('ipcrm', '-m', $_); } else { unlink; } }
 	for my $n (@nodes)
 	{
 		my $m = $self->{nodes}{ $n->{number} }{mount};
 		PaxosCluster::poll("umount $m", sub { TortureGround::run_quietly('umount', $m) });
 		$self->mount_disk($n);
 	}
+}
+
+# Shared memory of a process: System V segments by number, others by file.
+sub shared_memory
+{
+	my ($pid) = @_;
+	open my $f, '<', "/proc/$pid/maps" or return ();
+	return map { m{^\S+ \S+ \S+ \S+ (\d+)\s+/SYSV} ? $1 : m{\s(/dev/shm/PostgreSQL\.\d+)$} ? $1 : () } <$f>;
 }
 
 sub fill_disk

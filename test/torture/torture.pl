@@ -32,12 +32,12 @@ use Time::HiRes qw(usleep time);
 
 my %o = (time => 60, seed => 1, nodes => 3, clients => 4, user => (getpwuid $>)[0]);
 GetOptions(\%o, 'time=i', 'seed=i', 'nodes=i', 'bin=s', 'kinds=s', 'loopback', 'brisk', 'plan', 'clients=i', 'user=s') or exit 2;
-$ENV{PAXOS_LOAD} = "$o{bin}/load";
 my $why_loopback = $o{loopback} ? 'as asked' : $> != 0 ? 'only root may make namespaces' : enter_namespaces();
 $o{loopback} = 1 if $why_loopback;
 require PaxosCluster;
 require TortureGround;
 require Nemesis;
+require TortureWork;
 require TortureReport;
 
 # A test's END of PaxosCluster removes directories; a torture run keeps or
@@ -111,7 +111,7 @@ END
 	return if $o{plan};
 
 	# ---- the run -------------------------------------------------------------
-	$work = TortureReport::Work->new(cluster => $cluster, ground => $ground, dir => $dir, clients => $o{clients}, seed => $o{seed}, bin => $o{bin});
+	$work = TortureWork->new(cluster => $cluster, ground => $ground, dir => $dir, clients => $o{clients}, seed => $o{seed}, bin => $o{bin});
 	$work->prepare;
 	$ground->settle;
 	$run_began = PaxosCluster::now();
@@ -129,12 +129,12 @@ END
 	note_('everything is taken back');
 	$nemesis->heal;
 	my $healed = PaxosCluster::now();
-	until ($work->served_everywhere($healed))
+	while (my @unserved = $work->unserved($healed))
 	{
 		$nemesis->supervise(PaxosCluster::now() - $run_began);
 		if (PaxosCluster::now() > $healed + 90)
 		{
-			wrong('no service on every node within 90 s after everything was taken back: ' . $work->unserved($healed));
+			wrong('no service on every node within 90 s after everything was taken back: node ' . join(', ', @unserved));
 			say_states();
 			last;
 		}
@@ -144,7 +144,7 @@ END
 	note_(sprintf('service on every node after %.2f s', $recovered)) unless @wrong;
 	usleep(1_000_000);
 	$nemesis->supervise(PaxosCluster::now() - $run_began);
-	$work->stop;
+	wrong($_) for $work->stop;
 	wrong($_) for @{ $nemesis->{complaints} // [] };
 
 	# ---- checks and figures ----------------------------------------------------
