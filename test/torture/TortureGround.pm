@@ -150,6 +150,82 @@ sub combined
 	return \%all;
 }
 
+=pod
+
+prove(cluster): tries each feature on the formed cluster before the run, and returns
+what does not do what it says.  A fault that nobody feels would make every
+run a good one.
+
+=cut
+
+sub prove
+{
+	my ($self, $cluster) = @_;
+	my @wrong;
+	my ($a, $b) = map { $cluster->node($_) } 1, 2;
+	my $from = $self->caller_number($a);
+
+	# A query from where node 1 is, on the way its server takes; seconds, or undef.
+	my $ask = sub {
+		my ($sql) = @_;
+		my $began = PaxosCluster::now();
+		my $ok = run_quietly($self->inside($a, "$PaxosCluster::BINDIR/psql", '-XAtqc', $sql, '-d', $b->member_conninfo . ' connect_timeout=2'));
+		return $ok ? PaxosCluster::now() - $began : undef;
+	};
+	my $with = sub { my ($sql, @rules) = @_; $self->add('prove', @rules); my $t = $ask->($sql); $self->remove('prove'); return $t; };
+	my $both = sub { my ($what) = @_; return ([ $from, 2, $what ], [ 2, $from, $what ]); };
+
+	push @wrong, 'a query between nodes fails before anything was cut' unless defined $ask->('SELECT 1');
+	if ($self->can('partition'))
+	{
+		push @wrong, 'partition: a cut link lets a query through' if defined $with->('SELECT 1', $both->({ cut => 1 }));
+		push @wrong, 'partition: a link cut one way lets a query through' if defined $with->('SELECT 1', [ $from, 2, { cut => 1 } ]);
+		push @wrong, 'partition: a link cut the other way lets a query through' if defined $with->('SELECT 1', [ 2, $from, { cut => 1 } ]);
+		push @wrong, 'partition: a link stays cut' unless defined $ask->('SELECT 1');
+	}
+	push @wrong, 'loss: all is lost, and a query goes through' if $self->can('loss') && defined $with->('SELECT 1', $both->({ loss => 100 }));
+	if ($self->can('latency'))
+	{
+		# Three times there and back at least: connection, start-up, query.
+		my $t = $with->('SELECT 1', $both->({ delay => [ 100, 10 ] }));
+		push @wrong, 'latency: 100 ms a way, and a query takes ' . ($t // 'for ever') . ' s' unless defined $t && $t >= 0.4;
+	}
+	if ($self->can('rate'))
+	{
+		my $t = $with->("SELECT repeat('x', 100000)", [ 2, 0, { rate => 1000 } ]);
+		push @wrong, 'rate: 100 kB at 1 Mbit/s take ' . ($t // 'for ever') . ' s' unless defined $t && $t >= 0.4;
+	}
+	if ($self->can('slow_disk'))
+	{
+		$self->flush_delay($b, 400);
+		my $began = PaxosCluster::now();
+		$b->sql('CREATE TABLE prove(); DROP TABLE prove', database => 'template1');
+		my $t = PaxosCluster::now() - $began;
+		$self->flush_delay($b, 0);
+		push @wrong, "slow_disk: flushes of 400 ms, and two commits take $t s" if $t < 0.7;
+	}
+	if ($self->can('clock'))
+	{
+		for my $by (-7200, 7200, 0)
+		{
+			$self->clock($b, sprintf '%+d', $by);
+			eval { PaxosCluster::poll('the clock', sub { abs($b->sql('SELECT extract(epoch FROM clock_timestamp())::bigint') - time - $by) < 60 }, 10) }
+			  or push @wrong, "clock: it does not go to $by s";
+		}
+	}
+	if ($self->can('disk_full'))
+	{
+		$self->fill_disk($b, 0);
+		my $file = "$self->{nodes}{2}{mount}/prove";
+		push @wrong, 'disk_full: there is room' if run_quietly('dd', 'if=/dev/zero', "of=$file", 'bs=64k', 'count=16');
+		unlink $file;
+		$self->free_disk($b);
+		push @wrong, 'disk_full: it stays full' unless run_quietly('dd', 'if=/dev/zero', "of=$file", 'bs=64k', 'count=16');
+		unlink $file;
+	}
+	return @wrong;
+}
+
 # ---------------------------------------------------------------------------
 package TortureGround::Namespaces;
 
@@ -197,6 +273,8 @@ sub new
 }
 
 sub host { my ($self, $node) = @_; return '10.199.0.' . $node->{number}; }
+
+sub caller_number { my ($self, $node) = @_; return $node->{number}; }
 
 # A process of root in the node's network.
 sub inside { my ($self, $node, @cmd) = @_; return ('nsenter', "--net=/proc/$self->{nodes}{$node->{number}}{holder}/ns/net", '--', @cmd); }
@@ -280,7 +358,7 @@ sub arrange
 		{
 			my $r = $all->{"$other $n"} // {};
 			$rules .= "add rule ip torture in ip saddr 10.199.0.$other drop\n" if $r->{cut};
-			$rules .= "add rule ip torture in ip saddr 10.199.0.$other numgen random mod 1000 < " . int(10 * $r->{loss}) . " drop\n" if $r->{loss};
+			$rules .= "add rule ip torture in ip saddr 10.199.0.$other " . ($r->{loss} < 100 ? "numgen random mod 1000 < " . int(10 * $r->{loss}) : "") . " drop\n" if $r->{loss};
 			# What goes out: latency.
 			my $out = $all->{"$n $other"} // {};
 			next unless $out->{delay};
@@ -465,5 +543,7 @@ sub arrange
 
 sub inside { my ($self, $node, @cmd) = @_; return @cmd; }
 sub settle { }
+# Who calls the relay is a node if it belongs to its server; we do not.
+sub caller_number { return 0; }
 
 1;

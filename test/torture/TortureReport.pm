@@ -93,7 +93,7 @@ sub check_leaks
 		$n->{running} = 0;
 	}
 	return @wrong if $self->{ground}->isa('TortureGround::Loopback');
-	my @shm = grep { !/faketime/ } map { s{.*/}{}r } glob '/dev/shm/*';
+	my @shm = map { sprintf '%s (of %.0f s after the start)', s{.*/}{}r, (stat)[10] - $self->{wall} } grep { !/faketime/ } glob '/dev/shm/*';
 	push @wrong, "left in /dev/shm: @shm" if @shm;
 	open my $f, '<', '/proc/sysvipc/shm';
 	my @segments = <$f>;

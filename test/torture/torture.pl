@@ -110,6 +110,8 @@ END
 	say_("schedule (of what is drawn in advance):\n" . $nemesis->schedule);
 	return if $o{plan};
 
+	wrong($_) for $ground->prove($cluster);
+
 	# ---- the run -------------------------------------------------------------
 	$work = TortureWork->new(cluster => $cluster, ground => $ground, dir => $dir, clients => $o{clients}, seed => $o{seed}, bin => $o{bin});
 	$work->prepare;
@@ -148,7 +150,7 @@ END
 	wrong($_) for @{ $nemesis->{complaints} // [] };
 
 	# ---- checks and figures ----------------------------------------------------
-	my $report = TortureReport->new(cluster => $cluster, ground => $ground, nemesis => $nemesis, work => $work, dir => $dir, began => $run_began,
+	my $report = TortureReport->new(cluster => $cluster, ground => $ground, nemesis => $nemesis, work => $work, dir => $dir, began => $run_began, wall => time - (PaxosCluster::now() - $run_began),
 		healed => $healed, recovered => $recovered, seed => $o{seed}, nodes => $o{nodes}, seconds => $o{time});
 	wrong($_) for $report->check;
 	say_($report->text);
