@@ -20,7 +20,7 @@
  * connection.
  *
  * Not here: when to fetch (paxos_learner.c), and snapshots for what no log has
- * any more.
+ * any more (paxos_snapshot.c).
  */
 #include "postgres.h"
 
@@ -46,12 +46,29 @@ static px_node conn_node = 0;  /* where it leads */
 static px_node last_asked = 0; /* the round goes on behind it */
 static px_usec retry_at = 0;
 static px_usec retry_us = 0;
+static bool all_cut = false;    /* who answered in the last round has cut it */
 static bool complained = false; /* one LOG line per time of trouble */
 
 px_usec
 paxos_catchup_retry_at(void)
 {
 	return retry_at;
+}
+
+bool
+paxos_catchup_cut(void)
+{
+	return all_cut;
+}
+
+void
+paxos_catchup_forget(void)
+{
+	all_cut = false;
+	retry_at = 0;
+	retry_us = 0;
+	complained = false;
+	paxos_catchup_close();
 }
 
 void
@@ -187,6 +204,10 @@ ask(const PaxosMember *member, px_slot from, px_slot to, px_entry **entries, int
 	res = paxos_conn_exec(conn, query, 6, params, 1, FETCH_TIMEOUT_MS, &error);
 	if (res == NULL || PQresultStatus(res) != PGRES_TUPLES_OK)
 	{
+		const char *sqlstate = res != NULL ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
+
+		if (sqlstate != NULL && strcmp(sqlstate, unpack_sql_state(ERRCODE_NO_DATA_FOUND)) == 0)
+			all_cut = true;
 		complain(member->name, from,
 				 res == NULL ? (error != NULL ? error : "no answer")
 							 : pchomp(PQresultErrorMessage(res)));
@@ -239,6 +260,7 @@ paxos_catchup_fetch(px_slot from, px_slot to, px_node prefer)
 	List *members;
 
 	/* While it gives, the member at hand is asked on. */
+	all_cut = false;
 	members = members_to_ask(conn != NULL ? conn_node : prefer, cxt);
 	foreach (lc, members)
 	{
@@ -268,7 +290,10 @@ paxos_catchup_fetch(px_slot from, px_slot to, px_node prefer)
 	MemoryContextDelete(cxt);
 
 	if (stored)
+	{
+		all_cut = false;
 		succeeded();
+	}
 	else
 	{
 		paxos_catchup_close();

@@ -23,6 +23,13 @@ extern bool paxos_catchup_fetch(px_slot from, px_slot to, px_node prefer);
  */
 extern bool paxos_catchup_entry(px_slot position, MemoryContext where, px_entry *entry);
 
+/*
+ * In the last round nobody had the slot, and somebody said that its log is cut above
+ * it: only a snapshot helps.  True until something was stored or all is forgotten.
+ */
+extern bool paxos_catchup_cut(void);
+extern void paxos_catchup_forget(void);
+
 /* 0: at once. */
 extern px_usec paxos_catchup_retry_at(void);
 

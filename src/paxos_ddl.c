@@ -524,7 +524,7 @@ write_options(StringInfo out, const char *prefix, Oid relid, bool *any)
  * have one of its own; and where it ends it must not begin again.
  */
 static Form_pg_sequence
-check_sequence(Oid sequence, const char *column)
+check_sequence(Oid sequence, const char *column, bool spread)
 {
 	HeapTuple tuple = SearchSysCacheCopy1(SEQRELID, ObjectIdGetDatum(sequence));
 	Form_pg_sequence s;
@@ -532,7 +532,7 @@ check_sequence(Oid sequence, const char *column)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for sequence %u", sequence);
 	s = (Form_pg_sequence) GETSTRUCT(tuple);
-	if (s->seqincrement != 1 || s->seqcycle || s->seqmax - SEQUENCE_STEP < s->seqstart)
+	if (!spread && (s->seqincrement != 1 || s->seqcycle || s->seqmax - SEQUENCE_STEP < s->seqstart))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -546,7 +546,7 @@ check_sequence(Oid sequence, const char *column)
 }
 
 static void
-write_column(StringInfo out, Relation rel, Form_pg_attribute att, List *sequences)
+write_column(StringInfo out, Relation rel, Form_pg_attribute att, List *sequences, bool spread)
 {
 	const char *name = NameStr(att->attname);
 	Oid sequence = InvalidOid;
@@ -578,7 +578,7 @@ write_column(StringInfo out, Relation rel, Form_pg_attribute att, List *sequence
 	appendStringInfo(out, "%s ", quote_identifier(name));
 	if (ownership == DEPENDENCY_AUTO)
 	{
-		(void) check_sequence(sequence, name);
+		(void) check_sequence(sequence, name, spread);
 		appendStringInfoString(out, att->atttypid == INT8OID   ? "bigserial"
 									: att->atttypid == INT2OID ? "smallserial"
 															   : "serial");
@@ -595,7 +595,7 @@ write_column(StringInfo out, Relation rel, Form_pg_attribute att, List *sequence
 
 	if (ownership == DEPENDENCY_INTERNAL)
 	{
-		Form_pg_sequence s = check_sequence(sequence, name);
+		Form_pg_sequence s = check_sequence(sequence, name, spread);
 
 		appendStringInfo(out,
 						 " GENERATED %s AS IDENTITY (START WITH " INT64_FORMAT
@@ -638,9 +638,12 @@ compare_constraints(const ListCell *a, const ListCell *b)
 	return x < y ? -1 : x > y;
 }
 
-/* The whole statement that makes a table like this one; checks on the way. */
+/*
+ * The whole statement that makes a table like this one; checks on the way.  spread:
+ * its sequences are those of a consensus table already.
+ */
 static char *
-write_table(Oid relid, bool if_not_exists)
+write_table(Oid relid, bool if_not_exists, bool spread)
 {
 	StringInfoData out;
 	Relation rel = table_open(relid, NoLock);
@@ -653,6 +656,7 @@ write_table(Oid relid, bool if_not_exists)
 	HeapTuple tuple;
 	ListCell *lc;
 	bool any = false;
+	int columns = 0;
 
 	initStringInfo(&out);
 	appendStringInfo(&out, "CREATE TABLE %s%s (", if_not_exists ? "IF NOT EXISTS " : "",
@@ -660,9 +664,10 @@ write_table(Oid relid, bool if_not_exists)
 												RelationGetRelationName(rel)));
 	for (int i = 0; i < desc->natts; i++)
 	{
-		if (i > 0)
-			appendStringInfoString(&out, ", ");
-		write_column(&out, rel, TupleDescAttr(desc, i), sequences);
+		if (TupleDescAttr(desc, i)->attisdropped)
+			continue;
+		appendStringInfoString(&out, columns++ > 0 ? ", " : "");
+		write_column(&out, rel, TupleDescAttr(desc, i), sequences, spread);
 	}
 
 	/* Constraints with their names, which another node might choose otherwise,
@@ -824,7 +829,7 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 			elog(ERROR, "table \"%s\" was not created", stmt->relation->relname);
 		check_primary_key(relid);
 		nest_level = begin_writing_down();
-		op.sql = write_table(relid, stmt->if_not_exists);
+		op.sql = write_table(relid, stmt->if_not_exists, false);
 		AtEOXact_GUC(true, nest_level);
 		check_dependencies(relid);
 		names = names_taken(relid);
@@ -1402,11 +1407,11 @@ forget_table(int64 table_id, Oid relid)
 }
 
 /*
- * First value of a sequence on this node: the smallest that is not below its
- * start and leaves the node's id as remainder.
+ * First value of a sequence on this node: the smallest that is neither below its
+ * start nor below 'least' and leaves the node's id as remainder.
  */
 static void
-spread_sequence(Oid sequence)
+spread_sequence(Oid sequence, int64 least)
 {
 	HeapTuple tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(sequence));
 	int node = paxos_shared->node_id;
@@ -1417,7 +1422,7 @@ spread_sequence(Oid sequence)
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for sequence %u", sequence);
-	start = ((Form_pg_sequence) GETSTRUCT(tuple))->seqstart;
+	start = Max(((Form_pg_sequence) GETSTRUCT(tuple))->seqstart, least);
 	ReleaseSysCache(tuple);
 
 	if (node < 1 || node >= SEQUENCE_STEP)
@@ -1481,7 +1486,7 @@ apply_create_table(const PaxosDdlOp *op, int64 table_id)
 	if (!OidIsValid(relid))
 		elog(ERROR, "table \"%s\" was not created", stmt->relation->relname);
 	foreach (lc, getOwnedSequences(relid))
-		spread_sequence(lfirst_oid(lc));
+		spread_sequence(lfirst_oid(lc), PG_INT64_MIN);
 	paxos_backstop_create(relid);
 	record_table(table_id, relid);
 	CommandCounterIncrement();
@@ -1608,6 +1613,21 @@ drop_relation(Oid relid)
 	CommandCounterIncrement();
 }
 
+/* What goes with a table is locked too: nobody may keep us waiting there. */
+static void
+lock_parts(Oid relid)
+{
+	Relation rel = table_open(relid, NoLock);
+	List *indexes = RelationGetIndexList(rel);
+	ListCell *lc;
+
+	table_close(rel, NoLock);
+	foreach (lc, getOwnedSequences(relid))
+		(void) paxos_lock_for_apply(lfirst_oid(lc), AccessExclusiveLock);
+	foreach (lc, indexes)
+		(void) paxos_lock_for_apply(lfirst_oid(lc), AccessExclusiveLock);
+}
+
 static void
 apply_drop_table(const PaxosDdlOp *op)
 {
@@ -1617,9 +1637,6 @@ apply_drop_table(const PaxosDdlOp *op)
 	/* All or none; a table named twice is dropped once. */
 	for (int i = 0; i < op->n_tables; i++)
 	{
-		ListCell *lc;
-		Relation rel;
-		List *indexes;
 		bool again = false;
 
 		for (int j = 0; j < i; j++)
@@ -1637,14 +1654,7 @@ apply_drop_table(const PaxosDdlOp *op)
 					 errmsg("table of \"%s\" does not exist", op->sql), paxos_err_decided()));
 		}
 
-		/* What goes with it is locked too: nobody may keep us waiting there. */
-		foreach (lc, getOwnedSequences(relids[i]))
-			(void) paxos_lock_for_apply(lfirst_oid(lc), AccessExclusiveLock);
-		rel = table_open(relids[i], NoLock);
-		indexes = RelationGetIndexList(rel);
-		table_close(rel, NoLock);
-		foreach (lc, indexes)
-			(void) paxos_lock_for_apply(lfirst_oid(lc), AccessExclusiveLock);
+		lock_parts(relids[i]);
 	}
 
 	for (int i = 0; i < op->n_tables; i++)
@@ -1722,4 +1732,64 @@ paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
 	}
 
 	AtEOXact_GUC(true, nest_level);
+}
+
+/* ------------------------------------------------------------------
+ * As a snapshot brings it (paxos_snapshot.c)
+ * ------------------------------------------------------------------
+ */
+
+char *
+paxos_ddl_describe_table(Oid relid)
+{
+	int nest_level = begin_writing_down();
+	char *sql = write_table(relid, false, true);
+
+	AtEOXact_GUC(true, nest_level);
+	return sql;
+}
+
+Oid
+paxos_ddl_create_in(const char *schema, const char *definition)
+{
+	CreateStmt *stmt = (CreateStmt *) parse_one(definition, T_CreateStmt);
+	Oid relid;
+
+	stmt->relation->schemaname = pstrdup(schema);
+	run_statement((Node *) stmt, definition);
+	relid = get_relname_relid(stmt->relation->relname, get_namespace_oid(schema, false));
+	if (!OidIsValid(relid))
+		elog(ERROR, "table \"%s\" was not created", stmt->relation->relname);
+	return relid;
+}
+
+void
+paxos_ddl_create_index_in(const char *schema, const char *definition)
+{
+	IndexStmt *stmt = (IndexStmt *) parse_one(definition, T_IndexStmt);
+
+	stmt->relation->schemaname = pstrdup(schema);
+	run_statement((Node *) stmt, definition);
+}
+
+void
+paxos_ddl_replace_table(int64 table_id, Oid relid)
+{
+	lock_parts(relid);
+	forget_table(table_id, relid);
+	drop_relation(relid);
+}
+
+void
+paxos_ddl_adopt_table(int64 table_id, Oid relid)
+{
+	paxos_backstop_create(relid);
+	record_table(table_id, relid);
+	CommandCounterIncrement();
+}
+
+void
+paxos_ddl_spread_sequence(Oid sequence, int64 least)
+{
+	spread_sequence(sequence, least);
 }

@@ -59,4 +59,18 @@ extern void paxos_ddl_ask_members(const char *schema, const char *owner, int64 t
  */
 extern Oid paxos_consensus_owner(Oid relid);
 
+/*
+ * For snapshots.  The statement that makes a table like this one, which is a
+ * consensus table, locked; and, in the learner: make it in another schema than it
+ * says, and an index of it; take down the relation (locked) that table_id has been
+ * here; make relid, which has its rows, that table; let a sequence of it go on at
+ * this node's first value that is not below 'least'.
+ */
+extern char *paxos_ddl_describe_table(Oid relid);
+extern Oid paxos_ddl_create_in(const char *schema, const char *definition);
+extern void paxos_ddl_create_index_in(const char *schema, const char *definition);
+extern void paxos_ddl_replace_table(int64 table_id, Oid relid);
+extern void paxos_ddl_adopt_table(int64 table_id, Oid relid);
+extern void paxos_ddl_spread_sequence(Oid sequence, int64 least);
+
 #endif /* PAXOS_DDL_H */

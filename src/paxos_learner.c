@@ -79,8 +79,9 @@
 #include "paxos_queue.h"
 #include "paxos_replicated.h"
 #include "paxos_request.h"
-#include "paxos_verify.h"
+#include "paxos_snapshot.h"
 #include "paxos_truncate.h"
+#include "paxos_verify.h"
 
 /* One transaction takes no more than this, so that results and the watermark
  * keep moving while the learner is far behind. */
@@ -156,7 +157,8 @@ static MemoryContext value_cxt;   /* one slot's value */
 static MemoryContext command_cxt; /* one command */
 static PaxosApply *apply = NULL;  /* open in the running transaction, or NULL */
 
-static bool loaded = false; /* 'committed' is what the table says */
+static bool loaded = false;   /* 'committed' is what the table says */
+static bool newcomer = false; /* the log alone would not do: paxos_snapshot_needed() */
 static uint64 identity_seen = 0;
 static PaxosMembership membership = PAXOS_NO_DATABASE;
 static pg_uuid_t loaded_cluster; /* whose state is loaded */
@@ -1038,6 +1040,7 @@ load(void)
 	memset(&now, 0, sizeof(now));
 	paxos_replicated_read(rel, &now);
 	table_close(rel, NoLock);
+	newcomer = paxos_snapshot_needed();
 	PopActiveSnapshot();
 	(void) GetCurrentTransactionId(); /* or there would be nothing to flush */
 	ForceSyncCommit();
@@ -1257,6 +1260,68 @@ fetch_missing(const px_acceptor *a)
 	return progress;
 }
 
+/*
+ * Instead of slots: the slots needed next are cut from every log that can be
+ * reached, or this is a new member, or somebody wants it.  True if one was loaded.
+ */
+static bool
+load_snapshot(void)
+{
+	volatile px_slot at = 0;
+	bool ordered;
+
+	LWLockAcquire(paxos_learner_lock, LW_SHARED);
+	ordered = paxos_shared->snapshot_ordered;
+	LWLockRelease(paxos_learner_lock);
+	if (!newcomer && !ordered && !paxos_catchup_cut())
+		return false;
+	if (retry_at > paxos_now_us())
+		return false;
+
+	pgstat_report_activity(STATE_RUNNING, "loading a snapshot");
+	PG_TRY();
+	{
+		at = paxos_snapshot_load(ordered ? committed.applied : committed.applied + 1);
+		if (at == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("no member that can be reached has a later state than this node")));
+	}
+	PG_CATCH();
+	{
+		ErrorData *edata;
+
+		MemoryContextSwitchTo(TopMemoryContext);
+		edata = CopyErrorData();
+		FlushErrorState();
+		clean_up_after_error();
+		paxos_snapshot_failed(edata->message);
+		MemoryContextSwitchTo(batch_cxt);
+		trouble(committed.applied + 1,
+				psprintf("could not load a snapshot: %s%s%s", edata->message,
+						 edata->hint != NULL ? " " : "", edata->hint != NULL ? edata->hint : ""));
+		FreeErrorData(edata);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(TopMemoryContext);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	if (at == 0)
+		return false;
+
+	if (ordered)
+	{
+		LWLockAcquire(paxos_learner_lock, LW_EXCLUSIVE);
+		paxos_shared->snapshot_ordered = false;
+		LWLockRelease(paxos_learner_lock);
+	}
+	paxos_catchup_forget();
+
+	/* The row is read anew, and the configuration that came along. */
+	loaded = false;
+	identity_seen = 0;
+	return true;
+}
+
 /* What this node remembers of others (paxos_memory.c), now and then. */
 static void
 save_memory(void)
@@ -1416,7 +1481,10 @@ paxos_learner_main(Datum arg)
 		{
 			a = paxos_acceptor_look();
 			gather = may_gather_us(a.chosen);
-			busy = gather == 0 && apply_available(a.chosen);
+			busy = load_snapshot();
+			if (busy)
+				continue;
+			busy = !newcomer && gather == 0 && apply_available(a.chosen);
 			if (busy)
 				stats_pending = true;
 			else if (gather == 0)

@@ -94,6 +94,33 @@ typedef struct PaxosPeerStatus
 	char last_error[PAXOS_ERROR_TEXT]; /* of the connection, "" if none */
 } PaxosPeerStatus;
 
+/* The snapshot this node loads, or loaded last; shown in paxos.snapshot_progress. */
+typedef enum PaxosSnapshotState
+{
+	PAXOS_SNAPSHOT_NONE,
+	PAXOS_SNAPSHOT_ASKING,
+	PAXOS_SNAPSHOT_COPYING,
+	PAXOS_SNAPSHOT_FINISHING,
+	PAXOS_SNAPSHOT_LOADED,
+	PAXOS_SNAPSHOT_FAILED
+} PaxosSnapshotState;
+
+typedef struct PaxosSnapshotProgress
+{
+	PaxosSnapshotState state;
+	px_node source;
+	px_slot slot;
+	int tables;
+	int tables_done;
+	uint64 rows;
+	uint64 bytes;
+	uint64 bytes_expected;
+	TimestampTz started;
+	TimestampTz ended;
+	uint64 attempts;
+	char last_error[PAXOS_ERROR_TEXT];
+} PaxosSnapshotProgress;
+
 typedef struct PaxosShared
 {
 	/*
@@ -200,6 +227,11 @@ typedef struct PaxosShared
 	px_slot cut_ordered;
 	px_slot serving_slot;
 	px_usec serving_until;
+
+	/* learner_lock: snapshots this node loads; one is asked for although it lacks
+	 * nothing. */
+	PaxosSnapshotProgress snapshot;
+	bool snapshot_ordered;
 
 	/* What the proposer asks of the learner (PX_DO_FETCH), learner_lock. */
 	px_slot fetch_to;
