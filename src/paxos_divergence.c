@@ -53,7 +53,8 @@ void
 paxos_divergence_applied(px_slot first, int n, const uint64 *digests)
 {
 	LWLockAcquire(paxos_integrity_lock, LW_EXCLUSIVE);
-	PX_ASSERT(first == paxos_shared->digests_to + 1);
+	if (first != paxos_shared->digests_to + 1)
+		paxos_shared->digests_from = first; /* what lies between was not applied here */
 	for (int i = 0; i < n; i++)
 		paxos_shared->digests[(first + i) % PAXOS_DIGESTS] = digests[i];
 	paxos_shared->digests_to = first + n - 1;
