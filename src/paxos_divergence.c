@@ -170,6 +170,7 @@ paxos_divergence_judge(const PaxosDivergence *all, int n)
 {
 	int agree = 1;
 	int differ = 0;
+	int unknown = 0;
 	px_slot agreed = 0;
 	px_slot differs = 0;
 	px_slot standing;
@@ -179,7 +180,10 @@ paxos_divergence_judge(const PaxosDivergence *all, int n)
 	for (int i = 0; i < n; i++)
 	{
 		if (!all[i].known)
+		{
+			unknown++;
 			continue;
+		}
 		if (all[i].differs == 0)
 		{
 			agree++;
@@ -192,7 +196,8 @@ paxos_divergence_judge(const PaxosDivergence *all, int n)
 	}
 	if (differ == 0)
 	{
-		if (agree > 1)
+		/* Of an earlier life, until this one knows better. */
+		if (unknown == 0)
 			paxos_alarm_clear_range(PAXOS_ALARM_DIVERGENCE, 0, PG_INT64_MAX);
 	}
 	else if (differ >= agree)

@@ -398,6 +398,7 @@ paxos_memory_save(void)
 	static PaxosMemory saved[PX_MAX_MEMBERS];
 	static int n_saved = 0;
 	static px_usec saved_at = 0;
+	static pg_uuid_t saved_cluster;
 	PaxosMemory now[PX_MAX_MEMBERS];
 	int n;
 	bool slots_too = paxos_now_us() >= saved_at + SAVE_US;
@@ -408,6 +409,8 @@ paxos_memory_save(void)
 	memcpy(now, paxos_shared->memories, sizeof(PaxosMemory) * n);
 	LWLockRelease(paxos_integrity_lock);
 
+	if (memcmp(&saved_cluster, &paxos_shared->cluster_id, sizeof(pg_uuid_t)) != 0)
+		n_saved = 0;
 	for (int i = 0; i < n; i++)
 	{
 		Oid types[MEMORY_COLUMNS] = {INT4OID, INT8OID, INT8OID, INT8OID, INT8OID};
@@ -446,6 +449,7 @@ paxos_memory_save(void)
 	CommitTransactionCommand();
 	memcpy(saved, now, sizeof(PaxosMemory) * n);
 	n_saved = n;
+	saved_cluster = paxos_shared->cluster_id;
 	saved_at = paxos_now_us();
 	return true;
 }

@@ -590,10 +590,15 @@ compare_digests(Life *life)
 {
 	PaxosDivergence all[PX_MAX_MEMBERS];
 
+	int n = 0;
+
 	life->compare_at = life->now + COMPARE_US;
 	for (int i = 0; i < life->n_peers; i++)
-		all[i] = life->peers[i]->divergence;
-	paxos_divergence_judge(all, life->n_peers); /* the answers of the last round */
+	{
+		if (life->peers[i]->node != life->self)
+			all[n++] = life->peers[i]->divergence;
+	}
+	paxos_divergence_judge(all, n); /* the answers of the last round */
 	for (int i = 0; i < life->n_peers; i++)
 	{
 		if (life->peers[i]->node != life->self)
