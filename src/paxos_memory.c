@@ -53,6 +53,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "core/px_ballot.h"
 #include "paxos_acceptor.h"
 #include "paxos_identity.h"
 #include "paxos_memory.h"
@@ -310,6 +311,11 @@ paxos_sql_greet(PG_FUNCTION_ARGS)
 	of_us.incarnation = paxos_arg_u64(fcinfo, 5, "remembered_incarnation");
 	of_us.promised = paxos_arg_u64(fcinfo, 6, "remembered_promised");
 	of_us.accepted = paxos_arg_u64(fcinfo, 7, "remembered_accepted");
+	if (of_us.promised != 0 &&
+		(px_ballot_round(of_us.promised) == 0 || px_ballot_round(of_us.promised) > PX_MAX_ROUND ||
+		 px_ballot_node(of_us.promised) == 0))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s is no ballot", "remembered_promised")));
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 

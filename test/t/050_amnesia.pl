@@ -59,6 +59,17 @@ sub is_well
 is(put($x), 't', 'a write');
 $c->await_equal;
 
+# --- A greeting is an argument list like any other. -----------------------------
+
+my $cluster = $x->sql("SELECT cluster_id FROM paxos.status");
+sub greet { return sprintf "SELECT * FROM paxos.greet('%s', 1, 1, %s)", $_[0], $_[1]; }
+$x->fails(greet('00000000-0000-0000-0000-000000000001', '1, 1, 0, 0, 0'), '55000', qr/another cluster/, 'a stranger\'s is refused');
+$x->fails(greet($cluster, '-1, 1, 0, 0, 0'), '22003', qr/incarnation/, 'so is a negative number');
+$x->fails(greet($cluster, '1, NULL, 0, 0, 0'), '22004', qr/instance/, 'or none');
+$x->fails(greet($cluster, '1, 1, 0, 1, 0'), '22023', qr/no ballot/, 'or what is no ballot');
+is($x->sql(greet($cluster, '0, 1, 0, 0, 0')) =~ s/^(\d+)\|.*/$1/r, 1, 'a former life of a member is turned away');
+is($x->sql("SELECT state FROM paxos.status"), 'member', 'all that has changed nothing');
+
 # --- Flushing switched off while it runs. -------------------------------------
 
 $x->conf('paxos.allow_fsync_off = off');
