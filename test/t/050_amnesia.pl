@@ -70,6 +70,23 @@ $x->fails(greet($cluster, '1, 1, 0, 1, 0'), '22023', qr/no ballot/, 'or what is 
 is($x->sql(greet($cluster, '0, 1, 0, 0, 0')) =~ s/^(\d+)\|.*/$1/r, 1, 'a former life of a member is turned away');
 is($x->sql("SELECT state FROM paxos.status"), 'member', 'all that has changed nothing');
 
+# What another member remembers, this one must show; each on its own, told by hand.
+my ($incarnation, $ballot) = split /\|/, $x->sql("SELECT incarnation, promised FROM paxos.node, paxos.acceptor");
+for ([ "@{[$incarnation + 50]}, 0, 0", qr/has heard this node in incarnation/ ], [ "0, @{[$ballot + (50 << 16)]}, 0", qr/remembers that this node promised/ ],
+	[ '0, 0, 1000', qr/remembers that this node accepted slot 1000/ ])
+{
+	my ($more, $like) = @$_;
+	$x->sql(greet($cluster, "0, 1, $incarnation, $ballot, 1"));
+	is($x->sql("SELECT state FROM paxos.status"), 'member', 'no more is remembered than it knows itself');
+	$x->sql(greet($cluster, "0, 1, $more"));
+	is($x->sql("SELECT state FROM paxos.status"), 'fenced', 'more is remembered than it knows itself: it is fenced at once');
+	like($x->sql("SELECT doubt FROM paxos.node"), $like, 'and durably');
+	$x->sql("SELECT paxos_trust_node(true)");
+	is_well($x, 'trusted');
+	$x->sql(greet($cluster, "0, 1, $more"));
+	is($x->sql("SELECT state FROM paxos.status"), 'member', 'what was overruled stays so');
+}
+
 # --- Flushing switched off while it runs. -------------------------------------
 
 $x->conf('paxos.allow_fsync_off = off');
