@@ -518,8 +518,8 @@ happen(sim_fault kind)
 			crash_many();
 			break;
 		case FAULT_crash_at:
-			(chance(400) ? leader : n)->armed =
-				(sim_coverage) rnd_between(cov_prepare_written, cov_half_update);
+			n = chance(400) ? leader : n;
+			n->armed = (sim_coverage) rnd_between(cov_prepare_written, cov_half_update);
 			break;
 		case FAULT_flush_fails:
 			(chance(400) ? leader : n)->flush_fails = true;
