@@ -356,6 +356,22 @@ cell_finish(int number, PaxosReplyKind reply)
 
 /* ---- attaching ---- */
 
+void
+paxos_queue_in_use(uint64 *cells, uint64 *bytes)
+{
+	LWLockAcquire(paxos_queue_lock, LW_SHARED);
+	*cells = 0;
+	*bytes = queue->forward_bytes;
+	for (int i = 0; i < queue->n_cells; i++)
+	{
+		const Cell *cell = &queue->cells[i];
+
+		*cells += cell->state != CELL_FREE;
+		*bytes += cell->bytes != InvalidDsaPointer ? cell->len : 0;
+	}
+	LWLockRelease(paxos_queue_lock);
+}
+
 /* A process ends: nobody will come for its cell. */
 static void
 at_exit(int code, Datum arg)

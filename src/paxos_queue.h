@@ -56,6 +56,12 @@ extern px_slot paxos_wait_read_index(void);
 /* Wait until this node has applied 'upto'; 57P03 on time-out. */
 extern void paxos_wait_applied(px_slot upto);
 
+/*
+ * For operators: cells that are not FREE, and bytes of commands, results and
+ * forwarded batches that lie outside of cells.  Both are 0 when nobody waits.
+ */
+extern void paxos_queue_in_use(uint64 *cells, uint64 *bytes);
+
 /* ---- learner side, after its transaction has committed ---- */
 
 /*

@@ -36,6 +36,7 @@
 #include "paxos_acceptor.h"
 #include "paxos_log.h"
 #include "paxos_node.h"
+#include "paxos_queue.h"
 
 PG_FUNCTION_INFO_V1(paxos_status);
 PG_FUNCTION_INFO_V1(paxos_members);
@@ -628,7 +629,7 @@ Datum
 paxos_stats(PG_FUNCTION_ARGS)
 {
 	Row r = {0};
-	uint64 started, won, resent, gaps;
+	uint64 started, won, resent, gaps, cells, bytes;
 	PaxosShared *s = paxos_shared;
 
 	paxos_require_preload();
@@ -661,5 +662,8 @@ paxos_stats(PG_FUNCTION_ARGS)
 	put_histogram(&r, &s->flush_us, 1000.0);
 	put_histogram(&r, &s->apply_us, 1000.0);
 	put_histogram(&r, &s->batch_commands, 1.0);
+	paxos_queue_in_use(&cells, &bytes);
+	put_int64(&r, cells);
+	put_int64(&r, bytes);
 	return row_datum(fcinfo, &r);
 }

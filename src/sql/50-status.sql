@@ -112,7 +112,8 @@ CREATE FUNCTION paxos.node_stats(
     OUT apply_p95_ms double precision, OUT apply_p99_ms double precision,
     OUT batches bigint, OUT batch_mean_commands double precision,
     OUT batch_p50_commands double precision, OUT batch_p95_commands double precision,
-    OUT batch_p99_commands double precision)
+    OUT batch_p99_commands double precision,
+    OUT queue_cells bigint, OUT queue_bytes bigint)
     LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'paxos_stats';
 COMMENT ON FUNCTION paxos.node_stats() IS 'behind the view paxos.stats';
 
@@ -158,3 +159,5 @@ COMMENT ON COLUMN paxos.stats.batch_mean_commands IS 'commands in one';
 COMMENT ON COLUMN paxos.stats.batch_p50_commands IS 'median of the same';
 COMMENT ON COLUMN paxos.stats.batch_p95_commands IS '95th percentile';
 COMMENT ON COLUMN paxos.stats.batch_p99_commands IS '99th percentile';
+COMMENT ON COLUMN paxos.stats.queue_cells IS 'now, not counted: sessions that wait for the log, or are about to take their result';
+COMMENT ON COLUMN paxos.stats.queue_bytes IS 'now: of paxos.queue_memory, what long commands and results and forwarded batches take';

@@ -91,7 +91,16 @@ is(scalar(() = $said =~ /^not ok/mg), 8, 'and nothing else') or diag($said);
 $session->close;
 $other->sql("ROLLBACK PREPARED 'left'");
 
-# A node that does not come after.
+# A node that does not come after; a session waits on it for ever.
+my $waits = $other->session;
+$waits->query("SET paxos.statement_timeout = 0");
+$_->sigstop for grep { $_ != $other } $c->nodes;
+$waits->ask("SELECT applied FROM paxos_kv_put('waits', '1')");
+PaxosCluster::poll('it waits', sub { $other->sql('SELECT queue_cells FROM paxos.stats') == 1 });
+pass('a session that waits is seen in paxos.stats');
+$_->sigcont for grep { $_ != $other } $c->nodes;
+is($waits->answer, 't', 'it ends when there is a majority again');
+is($other->sql('SELECT queue_cells, queue_bytes FROM paxos.stats'), '0|0', 'and leaves nothing in the queue');
 $other->sigstop;
 ($status, $said) = verify(2, "$dir/history");
 $other->sigcont;
