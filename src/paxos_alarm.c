@@ -48,7 +48,7 @@ static const struct
 		 "It is fetched from another member by itself as soon as one knows it chosen.  Check this server's disk and memory."},
 	[PAXOS_ALARM_DIVERGENCE] =
 		{"divergence",
-		 "Find out who changed the tables of this node; then replace its contents by those of another member."},
+		 "Find out who changed the tables of this node; then call paxos_resync() here, which replaces them by those of another member."},
 };
 
 const char *

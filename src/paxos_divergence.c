@@ -30,14 +30,17 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 
 #include "paxos_acceptor.h"
 #include "paxos_alarm.h"
 #include "paxos_divergence.h"
+#include "paxos_snapshot.h"
 
 PG_FUNCTION_INFO_V1(paxos_sql_compare_digests);
+PG_FUNCTION_INFO_V1(paxos_resync);
 
 void
 paxos_divergence_begin(px_slot applied, uint64 digest)
@@ -194,13 +197,7 @@ paxos_divergence_judge(const PaxosDivergence *all, int n)
 		differs = Max(differs, all[i].differs);
 		differ++;
 	}
-	if (differ == 0)
-	{
-		/* Of an earlier life, until this one knows better. */
-		if (unknown == 0)
-			paxos_alarm_clear_range(PAXOS_ALARM_DIVERGENCE, 0, PG_INT64_MAX);
-	}
-	else if (differ >= agree)
+	if (differ >= agree)
 	{
 		char detail[2 * PAXOS_ERROR_TEXT];
 
@@ -219,5 +216,26 @@ paxos_divergence_judge(const PaxosDivergence *all, int n)
 		standing = paxos_alarm_highest(PAXOS_ALARM_DIVERGENCE);
 		paxos_alarm_raise(PAXOS_ALARM_DIVERGENCE, standing != 0 ? standing : differs, detail);
 	}
+	else if (agree > differ + unknown)
+	{
+		/* Repaired, or those it differed from are gone.  Not before enough is known:
+		 * the alarm may be an earlier life's. */
+		paxos_alarm_clear_range(PAXOS_ALARM_DIVERGENCE, 0, PG_INT64_MAX);
+	}
 	pfree(why.data);
+}
+
+/*
+ * paxos_resync(): the learner loads a snapshot of another member, whatever this
+ * node has.  None that is in doubt itself gives one (paxos_snapshot_send.c), and
+ * the running digest comes along, so that the alarm ends when it was right.
+ */
+Datum
+paxos_resync(PG_FUNCTION_ARGS)
+{
+	paxos_require_member();
+	ereport(LOG, (errmsg("paxos: the tables of this node are to be replaced, by order of \"%s\"",
+						 GetUserNameFromId(GetUserId(), false))));
+	paxos_snapshot_order();
+	PG_RETURN_VOID();
 }

@@ -65,6 +65,7 @@
 #include "utils/syscache.h"
 
 #include "paxos_acceptor.h"
+#include "paxos_alarm.h"
 #include "paxos_apply.h"
 #include "paxos_ddl.h"
 #include "paxos_snapshot.h"
@@ -259,6 +260,10 @@ paxos_sql_snapshot_open(PG_FUNCTION_ARGS)
 	HeapTupleHeader row;
 
 	(void) paxos_peer_check(fcinfo, NULL);
+	if (paxos_alarm_highest(PAXOS_ALARM_DIVERGENCE) != 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("this node's own state is in doubt"),
+						errdetail("It differs from that of other members.")));
 	if (kept != NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("a snapshot is open in this transaction already")));

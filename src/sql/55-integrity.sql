@@ -94,3 +94,8 @@ RETURNS SETOF record
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_verify';
 REVOKE ALL ON FUNCTION @extschema@.paxos_verify FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.paxos_verify IS 'compares the contents of a consensus-backed table on all nodes at one slot; every node reads the whole table and applies nothing else meanwhile';
+
+CREATE FUNCTION @extschema@.paxos_resync() RETURNS void
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_resync';
+REVOKE ALL ON FUNCTION @extschema@.paxos_resync FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.paxos_resync IS 'replaces all consensus-backed tables of this node by those of another member; returns at once, paxos.snapshot_progress shows the rest';

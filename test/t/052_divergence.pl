@@ -94,6 +94,24 @@ await_alarm($y, 'and raises the alarm there');
 is(alarms(@others), '', 'and nowhere else');
 is($leader->sql("SELECT count(DISTINCT digest), count(*) FROM (" . join(' UNION ALL ', map { "SELECT '" . $_->sql("SELECT digest FROM paxos.verification ORDER BY slot DESC LIMIT 1") . "' AS digest" } @others) . ") d"), '1|3', 'the others have one digest');
 
+# --- Repaired from a healthy one. -------------------------------------------------------
+
+$leader->fails("SET ROLE pg_monitor; SELECT paxos_resync()", '42501', qr/permission denied/, 'repairing is not for everybody');
+my $cluster = $leader->sql("SELECT cluster_id FROM paxos.status");
+$x->fails("BEGIN; SELECT * FROM paxos.snapshot_open('$cluster', 1, $leader->{number})", '55000', qr/in doubt/, 'a diverged node gives its tables to nobody');
+my $h = $c->start_load(statement => q{SELECT applied FROM paxos_kv_put('k' || $1::int, to_jsonb($2::int))}, clients => 1, nodes => [$leader], seconds => 60);
+for my $node ($x, $y)
+{
+	$node->sql("SELECT paxos_resync()");
+	PaxosCluster::poll('loaded', sub { $node->sql("SELECT state FROM paxos.snapshot_progress") eq 'loaded' });
+	PaxosCluster::poll('the alarm is over', sub { alarms($node) eq '' });
+	pass("node $node->{number} has the others' state again, under load");
+}
+$c->finish_load($h);
+$c->same_everywhere("SELECT * FROM t ORDER BY id", 'every row is the same again');
+is(verify($leader, 't'), expect(5), 'and verified');
+is(verify($leader, 'u'), expect(5), 'the other table, too');
+
 # --- A table that cannot be read; a node that is away. -------------------------------
 
 my $toast = $y->sql("SELECT pg_relation_filepath('t')");
@@ -110,4 +128,10 @@ my $out = $leader->sql("SELECT node_id, agrees, note FROM paxos_verify('t') ORDE
 like($out, qr/^$y->{number}\|\|.*invalid page/m, 'a page that cannot be read is that node\'s result');
 like($out, qr/^$others[0]{number}\|\|.*(refused|could not connect)/m, 'a node that is down has none');
 is($y->sql("SELECT stuck FROM paxos.status"), 'f', 'and the learner goes on');
+$others[0]->start;
+await_alarm($y, 'it is an alarm');
+$y->sql("SELECT paxos_resync()");
+PaxosCluster::poll('the alarm is over', sub { alarms($y) eq '' });
+is($c->same_everywhere("SELECT count(*) FROM t", 'a damaged table is replaced'), 5, 'whole');
+is(alarms($c->nodes), '', 'no alarm is left');
 done_testing;
