@@ -449,11 +449,11 @@ sub power_cut
 {
 	my ($self, @nodes) = @_;
 	for my $n (@nodes) { next unless $n->{running}; kill 'STOP', $n->{pid}; kill 'STOP', $n->pids; }
-	my @memory = map { shared_memory($_->{pid}) } grep { $_->{running} } @nodes;
+	my %memory = map { $_ => 1 } map { shared_memory($_) } map { $_->pids } grep { $_->{running} } @nodes;
 	for my $n (@nodes) { shut_down($self->{nodes}{ $n->{number} }{mount}) or die "power cut: $!\n"; }
 	for my $n (@nodes) { $n->kill9 if $n->{running}; }
 	# Memory goes with the power; and the file that named it, postmaster.pid, may be lost.
-	for (@memory) { if (/^\d+$/) { TortureGround::run_quietly('ipcrm', '-m', $_); } else { unlink; } }
+	for (keys %memory) { if (/^\d+$/) { TortureGround::run_quietly('ipcrm', '-m', $_); } else { unlink; } }
 	for my $n (@nodes)
 	{
 		my $m = $self->{nodes}{ $n->{number} }{mount};

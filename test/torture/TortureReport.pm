@@ -3,10 +3,8 @@
 
 TortureReport - what a torture run found: the checks after it, and its figures.
 
-Checks: those of the clients' history and the tables (programs of test/torture and
-test/history), and here those that only the harness can make: nothing in
-the servers' logs at ERROR or above without an explanation, no worker that
-ends again and again, nothing leaked once the servers have shut down.
+Checks: those of test/torture/verify, while the servers run; and here that all servers
+shut down in time, and leave nothing behind.
 
 =cut
 
@@ -19,64 +17,17 @@ sub new { my ($class, %o) = @_; return bless {%o}, $class; }
 
 # ---- checks ----------------------------------------------------------------
 
-# What may stand in a log at ERROR or above, and why.
-my @EXPLAINED = (
-	[ qr/^ERROR:  40003: /, 'a session was told that its outcome is unknown' ],
-	[ qr/^FATAL:  57P0[123]: /, 'a server was shut down, crashed or was starting' ],
-);
-
 sub check
 {
 	my ($self) = @_;
-	my @wrong;
-	push @wrong, $self->{work}->check;
-	push @wrong, $self->check_workers;
-	push @wrong, $self->check_logs;
-	push @wrong, $self->check_leaks;
-	return @wrong;
-}
-
-# Both workers of every node are there and stay the same for a while.
-sub check_workers
-{
-	my ($self) = @_;
-	my @wrong;
-	my $query = "SELECT string_agg(backend_type || ' ' || pid, ', ' ORDER BY backend_type) FROM pg_stat_activity WHERE backend_type LIKE 'paxos %'";
-	for my $n ($self->{cluster}->nodes)
+	# How often a process of a server was ended, or ended itself for want of a disk.
+	my %ended = %{ $self->{nemesis}{starts} // {} };
+	for my $f (@{ $self->{nemesis}{done} })
 	{
-		my $first = eval { $n->sql($query) } // '';
-		push @wrong, "node $n->{number} has not both workers: $first" unless $first =~ /learner.*proposer/;
-		$self->{workers}{ $n->{number} } = $first;
+		next if $f->{skipped} || $f->{kind} !~ /^(kill_|end_role|restart_|power_cut|disk_full)/;
+		$ended{ $_->{number} }++ for @{ $f->{nodes} };
 	}
-	my $until = PaxosCluster::now() + 5;
-	Time::HiRes::usleep(100_000) while PaxosCluster::now() < $until;
-	for my $n ($self->{cluster}->nodes)
-	{
-		my $then = eval { $n->sql($query) } // '';
-		push @wrong, "workers of node $n->{number} do not stay: $self->{workers}{$n->{number}}, then $then" if $then ne $self->{workers}{ $n->{number} };
-	}
-	return @wrong;
-}
-
-sub check_logs
-{
-	my ($self) = @_;
-	my @wrong;
-	for my $n ($self->{cluster}->nodes)
-	{
-		open my $f, '<', $n->logfile or next;
-		while (<$f>)
-		{
-			next unless /\b((?:ERROR|FATAL|PANIC):  .*)/;
-			my $text = $1;
-			my $state = /^\S+ \S+ \S+ \[\d+\] (\w{5}) / ? $1 : '';
-			(my $kind = "$state $text") =~ s/\d+/N/g;
-			$self->{log_kinds}{$kind}++;
-			$self->{log_example}{$kind} //= "node $n->{number}: $_";
-		}
-		close $f;
-	}
-	return @wrong;
+	return ($self->{work}->check(%ended), $self->check_leaks);
 }
 
 # Once all servers have shut down nothing of them may be left.
@@ -156,7 +107,8 @@ sub text
 	my $t = $self->{work}->totals;
 	$out .= "\n$t->{operations} operations: $t->{acknowledged} acknowledged, $t->{refused} certainly not done, $t->{unknown} unknown\n";
 	$out .= sprintf("%d elections won; %d starts of servers; service on every node %.2f s after the end\n", $self->elections, $self->starts, $self->{recovered});
-	for my $k (sort { $self->{log_kinds}{$b} <=> $self->{log_kinds}{$a} } keys %{ $self->{log_kinds} // {} }) { $out .= sprintf("%7d  %s\n", $self->{log_kinds}{$k}, $k); }
+	$out .= "verify: " . ($self->{work}{verdict} // 'no verdict') . "
+";
 	return $out;
 }
 
