@@ -369,96 +369,83 @@ ask_parts(uint64 *bytes_expected)
 /*
  * ---- rows ----
  *
- * CopyFrom() asks for bytes and gets, between the head and the tail of COPY's binary
- * format, the pieces as they come; one is in memory at a time.
+ * One COPY in binary format for each piece, between the head and the tail of that
+ * format: CopyFrom() gathers up to 1000 rows before it writes them, and in binary
+ * format it does not look how large they are.  So memory is that of one piece.
  */
-
-static struct
-{
-	int part;
-	PGresult *piece;
-	const char *at; /* what is left of the piece, or of head or tail */
-	int left;
-	bool done;
-} incoming;
 
 static const char copy_head[] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0";
 static const char copy_tail[] = "\377\377";
+
+static struct
+{
+	PGresult *piece;
+	struct
+	{
+		const char *at;
+		int left;
+	} run[3]; /* head, piece, tail */
+} incoming;
 
 static void
 drop_piece(void)
 {
 	if (incoming.piece != NULL)
 		PQclear(incoming.piece);
-	incoming.piece = NULL;
-	incoming.left = 0;
+	memset(&incoming, 0, sizeof(incoming));
 }
 
-static void
-next_piece(void)
+/* False: there are no more rows. */
+static bool
+next_piece(int part)
 {
 	const char *params[1];
-	char number[16];
 	uint64 rows;
 
 	drop_piece();
 	CHECK_FOR_INTERRUPTS();
-	snprintf(number, sizeof(number), "%d", incoming.part);
-	params[0] = number;
+	params[0] = psprintf("%d", part);
 	incoming.piece =
 		ask("SELECT rows, data FROM paxos.snapshot_read($1::int)", 1, params, 1, PIECE_TIMEOUT_MS);
 	if (PQgetisnull(incoming.piece, 0, 1))
-	{
-		incoming.done = true;
-		incoming.at = copy_tail;
-		incoming.left = sizeof(copy_tail) - 1;
-		return;
-	}
-	incoming.at = PQgetvalue(incoming.piece, 0, 1);
-	incoming.left = PQgetlength(incoming.piece, 0, 1);
+		return false;
+	incoming.run[0].at = copy_head;
+	incoming.run[0].left = sizeof(copy_head) - 1;
+	incoming.run[1].at = PQgetvalue(incoming.piece, 0, 1);
+	incoming.run[1].left = PQgetlength(incoming.piece, 0, 1);
+	incoming.run[2].at = copy_tail;
+	incoming.run[2].left = sizeof(copy_tail) - 1;
 	memcpy(&rows, PQgetvalue(incoming.piece, 0, 0), sizeof(rows));
-	progress_adds(0, pg_ntoh64(rows), incoming.left);
+	progress_adds(0, pg_ntoh64(rows), incoming.run[1].left);
+	return true;
 }
 
+/* What CopyFrom() reads. */
 static int
 read_bytes(void *out, int at_least, int at_most)
 {
 	int n = 0;
 
-	while (n < at_least || n == 0)
+	for (int i = 0; i < lengthof(incoming.run) && n < at_most; i++)
 	{
-		int take;
+		int take = Min(incoming.run[i].left, at_most - n);
 
-		if (incoming.left == 0)
-		{
-			if (incoming.done)
-				break;
-			next_piece();
-		}
-		take = Min(incoming.left, at_most - n);
-		memcpy((char *) out + n, incoming.at, take);
-		incoming.at += take;
-		incoming.left -= take;
+		if (take == 0)
+			continue;
+		memcpy((char *) out + n, incoming.run[i].at, take);
+		incoming.run[i].at += take;
+		incoming.run[i].left -= take;
 		n += take;
 	}
 	return n;
 }
 
-/* Fill an empty relation with the rows of a part. */
 static void
-copy_rows(Oid relid, const Part *part, bool frozen)
+copy_piece(Relation rel, bool frozen)
 {
-	Relation rel = table_open(relid, RowExclusiveLock);
 	ParseState *pstate = make_parsestate(NULL);
 	List *options = list_make1(makeDefElem("format", (Node *) makeString("binary"), -1));
 	CopyFromState copy;
-
-	/* what next_piece() gets lives in malloc, so that an error must not forget it */
-	drop_piece();
-	incoming.part = part->number;
-	incoming.at = copy_head;
-	incoming.left = sizeof(copy_head) - 1;
-	incoming.done = false;
 
 	if (frozen)
 		options = lappend(options, makeDefElem("freeze", (Node *) makeBoolean(true), -1));
@@ -467,8 +454,26 @@ copy_rows(Oid relid, const Part *part, bool frozen)
 	(void) CopyFrom(copy);
 	EndCopyFrom(copy);
 	free_parsestate(pstate);
-	table_close(rel, NoLock);
+}
+
+/* Fill an empty relation with the rows of a part. */
+static void
+copy_rows(Oid relid, const Part *part, bool frozen)
+{
+	Relation rel = table_open(relid, RowExclusiveLock);
+	MemoryContext cxt =
+		AllocSetContextCreate(CurrentMemoryContext, "paxos snapshot piece", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+
+	while (next_piece(part->number))
+	{
+		copy_piece(rel, frozen);
+		MemoryContextReset(cxt);
+	}
 	drop_piece();
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+	table_close(rel, NoLock);
 	CommandCounterIncrement();
 }
 

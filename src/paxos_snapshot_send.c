@@ -72,10 +72,6 @@
 
 #define PIECE_BYTES (1024 * 1024)
 
-/* Rows fetched at once: no more of them than are small together. */
-#define FETCH_BYTES (64 * 1024)
-#define FETCH_ROWS 256
-
 /* How long after the last piece the log is kept for the receiver, at most. */
 #define SERVE_US (UINT64CONST(10) * 60 * 1000 * 1000)
 
@@ -91,7 +87,6 @@ typedef struct Part
 	char *portal; /* name of its cursor; NULL: not begun */
 	bool done;
 	FmgrInfo *send; /* output function of each column */
-	int row_bytes;  /* as far as seen */
 } Part;
 
 /* Everything in TopTransactionContext; forgotten when the transaction ends. */
@@ -186,7 +181,6 @@ add_part(int64 table_id, Oid relid, const char *condition)
 
 	part->table_id = table_id;
 	part->relid = relid;
-	part->row_bytes = 256;
 	part->send = palloc0_array(FmgrInfo, desc->natts);
 
 	/* what COPY of the whole table takes */
@@ -449,8 +443,11 @@ cursor_of(Part *part)
 
 /* One row as COPY writes it in binary. */
 static void
-write_row(StringInfo out, Part *part, HeapTuple tuple, TupleDesc desc, Datum *values, bool *nulls)
+write_row(StringInfo out, Part *part, HeapTuple tuple, TupleDesc desc)
 {
+	Datum *values = palloc_array(Datum, desc->natts);
+	bool *nulls = palloc_array(bool, desc->natts);
+
 	heap_deform_tuple(tuple, desc, values, nulls);
 	pq_sendint16(out, desc->natts);
 	for (int i = 0; i < desc->natts; i++)
@@ -499,35 +496,23 @@ paxos_sql_snapshot_read(PG_FUNCTION_ARGS)
 	portal = part->done ? NULL : cursor_of(part);
 	while (!part->done && out.len < PIECE_BYTES)
 	{
-		int natts = portal->tupDesc->natts;
-		Datum *values;
-		bool *nulls;
-		int before = out.len;
+		MemoryContext old;
 
+		/* One by one: how large a row is is known when it is written. */
 		CHECK_FOR_INTERRUPTS();
-		SPI_cursor_fetch(portal, true,
-						 Max(1, Min(FETCH_ROWS, FETCH_BYTES / Max(part->row_bytes, 1))));
+		SPI_cursor_fetch(portal, true, 1);
 		if (SPI_processed == 0)
 		{
 			SPI_cursor_close(portal);
 			part->done = true;
 			break;
 		}
-		values = palloc_array(Datum, natts);
-		nulls = palloc_array(bool, natts);
-		for (uint64 i = 0; i < SPI_processed; i++)
-		{
-			MemoryContext old = MemoryContextSwitchTo(row_cxt);
-
-			write_row(&out, part, SPI_tuptable->vals[i], SPI_tuptable->tupdesc, values, nulls);
-			MemoryContextSwitchTo(old);
-			MemoryContextReset(row_cxt);
-		}
-		rows += SPI_processed;
-		part->row_bytes = (out.len - before) / (int) SPI_processed;
+		old = MemoryContextSwitchTo(row_cxt);
+		write_row(&out, part, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(row_cxt);
 		SPI_freetuptable(SPI_tuptable);
-		pfree(values);
-		pfree(nulls);
+		rows++;
 	}
 	SPI_finish();
 	MemoryContextDelete(row_cxt);

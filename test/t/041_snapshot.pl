@@ -98,4 +98,15 @@ $away->fails("INSERT INTO stays VALUES (99)", '0A000', qr/not supported/, 'but n
 $away->restart;
 $c->await_followers;
 $c->same_everywhere("SELECT * FROM shop.article ORDER BY id", 'and after a restart');
+
+# Behind a snapshot an entry can stand that was accepted and never chosen, until it is
+# swept away: nobody may get it.
+$away->sql("INSERT INTO paxos.log_entry VALUES (40, 65537, false, '\\x00')");
+$away->fails("SELECT * FROM paxos.fetch((SELECT cluster_id FROM paxos.status), 1, " . $other->id . ", 40, 40, 1000)", 'P0002',
+	qr/slot 40 is truncated/, 'what stands at or below truncated is given to nobody');
+
+# Only members that have opened one read a snapshot.
+$away->fails('SELECT * FROM paxos.snapshot_read(0)', '55000', qr/no snapshot is open/, 'not opened');
+$away->fails("SELECT paxos.snapshot_open('a0000000-0000-4000-8000-000000000001', 1, " . $other->id . ')', '55000', qr/another cluster/, 'a stranger');
+$away->fails('SELECT * FROM paxos.snapshot_read(0)', '42501', qr/permission denied/, 'not everybody', user => 'reader');
 done_testing;
