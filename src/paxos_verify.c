@@ -209,16 +209,28 @@ paxos_sql_verified(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	px_slot slot;
+	px_slot applied;
 	uint64 table_id;
 	Oid relid;
 	Relation rel;
 	TableScanDesc scan;
 	HeapTuple tuple;
+	bool found = false;
 
 	(void) paxos_peer_check(fcinfo, NULL);
 	slot = paxos_arg_u64(fcinfo, 3, "slot");
 	table_id = paxos_arg_u64(fcinfo, 4, "table_id");
 	InitMaterializedSRF(fcinfo, 0);
+
+	/*
+	 * Watermark first, snapshot second.  Before it has applied the slot, a row of
+	 * that number would be another cluster's, of which this node was a member once.
+	 */
+	LWLockAcquire(paxos_learner_lock, LW_SHARED);
+	applied = paxos_shared->applied;
+	LWLockRelease(paxos_learner_lock);
+	if (applied < slot)
+		return (Datum) 0;
 
 	/* A hundred rows; and those who ask have no rights on the table. */
 	relid = paxos_internal_relid("verification");
@@ -237,10 +249,19 @@ paxos_sql_verified(PG_FUNCTION_ARGS)
 			(uint64) DatumGetInt64(values[1]) != table_id)
 			continue;
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values + 2, nulls + 2);
+		found = true;
 	}
 	table_endscan(scan);
 	PopActiveSnapshot();
 	table_close(rel, AccessShareLock);
+	if (!found)
+	{
+		Datum values[3] = {0};
+		bool nulls[3] = {true, true, false};
+
+		values[2] = CStringGetTextDatum("it loaded a snapshot instead of applying the slot");
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
 	return (Datum) 0;
 }
 
