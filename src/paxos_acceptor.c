@@ -82,6 +82,7 @@
 
 #include "paxos_acceptor.h"
 #include "paxos_alarm.h"
+#include "paxos_configuration.h"
 #include "paxos_memory.h"
 #include "paxos_node.h"
 #include "paxos_queue.h"
@@ -104,7 +105,8 @@ typedef enum TransitionKind
 	PREPARE,
 	ACCEPT,
 	FETCHED,
-	CUT
+	CUT,
+	SETTLED
 } TransitionKind;
 
 typedef struct Transition
@@ -120,8 +122,19 @@ typedef struct Transition
 		{
 			px_slot first;
 			px_slot last;
+			px_slot config_at; /* lowest that holds a configuration; 0: none */
 		} fetched;
-		px_slot cut;
+		struct
+		{
+			px_slot to;
+			px_config config; /* came with a snapshot; no members: none */
+			px_slot next;
+		} cut;
+		struct
+		{
+			px_config config; /* newly recorded; no members: none */
+			px_slot next;
+		} settled;
 	} m;
 	px_slot applied;
 	px_slot durable;
@@ -165,11 +178,11 @@ wake_for_change(const px_acceptor *before, const px_acceptor *after)
 	if (after->chosen != before->chosen || after->told_chosen != before->told_chosen ||
 		after->positioned != before->positioned)
 		paxos_wake_learner_for_chosen();
-	if (after->promised != before->promised || after->open != before->open ||
-		after->stream != before->stream || after->positioned != before->positioned ||
-		after->lost_at != before->lost_at || after->handover != before->handover ||
-		after->truncated != before->truncated || after->read.seq != before->read.seq ||
-		after->read.incarnation != before->read.incarnation)
+	if (px_acceptor_config_due(after) || after->promised != before->promised ||
+		after->open != before->open || after->stream != before->stream ||
+		after->positioned != before->positioned || after->lost_at != before->lost_at ||
+		after->handover != before->handover || after->truncated != before->truncated ||
+		after->read.seq != before->read.seq || after->read.incarnation != before->read.incarnation)
 		paxos_wake_proposer();
 }
 
@@ -187,6 +200,8 @@ paxos_acceptor_learn(px_ballot ballot, px_slot chosen)
 
 	if (after.chosen != before.chosen)
 		paxos_wake_learner_for_chosen();
+	if (px_acceptor_config_due(&after))
+		paxos_wake_proposer();
 }
 
 void
@@ -261,13 +276,30 @@ run(px_acceptor *a, px_acceptor_todo *todo)
 		case FETCHED:
 			memset(todo, 0, sizeof(*todo));
 			px_acceptor_fetched(a, staged.m.fetched.first, staged.m.fetched.last);
+			if (staged.m.fetched.config_at != 0)
+				px_acceptor_holds_config(a, staged.m.fetched.config_at);
+			break;
+		case SETTLED:
+			memset(todo, 0, sizeof(*todo));
+			if (staged.m.settled.config.n_members > 0)
+				px_acceptor_config(a, &staged.m.settled.config, staged.m.settled.next);
+			else if (a->config.n_members > 0)
+			{
+				px_config standing = a->config;
+
+				px_acceptor_config(a, &standing, staged.m.settled.next);
+			}
+			else
+				a->config_at = staged.m.settled.next;
 			break;
 		case CUT:
 			/* with a snapshot all of it is known chosen, stored nowhere here */
 			memset(todo, 0, sizeof(*todo));
-			if (staged.m.cut > a->chosen)
-				px_acceptor_fetched(a, a->chosen + 1, staged.m.cut);
-			px_acceptor_truncate(a, staged.m.cut);
+			if (staged.m.cut.to > a->chosen)
+				px_acceptor_fetched(a, a->chosen + 1, staged.m.cut.to);
+			px_acceptor_truncate(a, staged.m.cut.to);
+			if (staged.m.cut.config.n_members > 0)
+				px_acceptor_config(a, &staged.m.cut.config, staged.m.cut.next);
 			todo->persist_state = true;
 			break;
 		case NO_TRANSITION:
@@ -445,6 +477,10 @@ paxos_log_store_fetched(const px_entry *entries, int n)
 	staged.owner = 0;
 	staged.m.fetched.first = entries[0].slot;
 	staged.m.fetched.last = entries[n - 1].slot;
+	staged.m.fetched.config_at = 0;
+	for (int i = n - 1; i >= 0; i--)
+		if (px_value_is_config(entries[i].value))
+			staged.m.fetched.config_at = entries[i].slot;
 	copy = paxos_acceptor_look();
 	if (entries[0].slot > copy.chosen + 1)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
@@ -470,21 +506,53 @@ paxos_log_store_fetched(const px_entry *entries, int n)
 	pg_atomic_fetch_add_u64(&paxos_shared->n_fetched_entries, n);
 }
 
+void
+paxos_acceptor_settle_configuration(void)
+{
+	PaxosConfiguration c;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	paxos_acceptor_lock_acquire();
+	push_fresh_snapshot();
+
+	/* Under the lock nothing is accepted; chosen may rise meanwhile, and then it is
+	 * due again. */
+	(void) paxos_configuration_settle(paxos_acceptor_look().chosen, &c);
+	staged.kind = SETTLED;
+	staged.now = paxos_now_us();
+	staged.owner = 0;
+	staged.m.settled.config = c.config;
+	staged.m.settled.next = c.next;
+	(void) stage();
+	PopActiveSnapshot();
+	paxos_commit_locally();
+	CommitTransactionCommand();
+}
+
 /*
  * The slots up to 'to' leave the log with the caller's transaction, in which it
  * holds the acceptor lock: the row is written, the transition published when the
- * transaction commits.
+ * transaction commits.  So is a configuration that a snapshot has brought.
  */
 void
 paxos_acceptor_stage_cut(px_slot to)
 {
 	px_acceptor copy;
+	PaxosConfiguration c;
 
 	PX_ASSERT(staged.kind == NO_TRANSITION);
+	memset(&staged.m.cut, 0, sizeof(staged.m.cut));
+	if (paxos_configuration_read(&c) && c.recorded &&
+		(c.slot > paxos_acceptor_look().config.slot || paxos_acceptor_look().config.n_members == 0))
+	{
+		staged.m.cut.config = c.config;
+		staged.m.cut.next = c.next;
+	}
 	staged.kind = CUT;
 	staged.now = paxos_now_us();
 	staged.owner = 0;
-	staged.m.cut = to;
+	staged.m.cut.to = to;
 	copy = stage();
 	write_row(&copy);
 }
@@ -589,6 +657,18 @@ arg_bool(FunctionCallInfo fcinfo, int n, const char *name)
 px_node
 paxos_peer_check(FunctionCallInfo fcinfo, bool *may_vote)
 {
+	px_node sender = paxos_peer_check_asker(fcinfo, may_vote);
+	px_acceptor a = paxos_acceptor_look();
+
+	if (px_config_removed(&a.config, sender))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("node %u has been removed from this cluster", sender)));
+	return sender;
+}
+
+px_node
+paxos_peer_check_asker(FunctionCallInfo fcinfo, bool *may_vote)
+{
 	static Oid checked_database = InvalidOid;
 	pg_uuid_t *cluster;
 	pg_uuid_t own;
@@ -645,8 +725,6 @@ paxos_peer_check(FunctionCallInfo fcinfo, bool *may_vote)
 	LWLockAcquire(paxos_identity_lock, LW_SHARED);
 	membership = paxos_shared->membership;
 	own = paxos_shared->cluster_id;
-	known = sender > 0 && sender <= PG_UINT16_MAX &&
-			px_config_find(&paxos_shared->config, (px_node) sender) >= 0;
 	LWLockRelease(paxos_identity_lock);
 
 	if (membership < PAXOS_FORMING)
@@ -664,7 +742,7 @@ paxos_peer_check(FunctionCallInfo fcinfo, bool *may_vote)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this node has not begun: its cluster has not been formed completely"),
 				 errhint("Call paxos_create_cluster() again with the same connection strings.")));
-	if (!known)
+	if (sender < 1 || sender > PG_UINT16_MAX)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("node %d is no member of this cluster", sender)));
 
@@ -675,7 +753,7 @@ paxos_peer_check(FunctionCallInfo fcinfo, bool *may_vote)
 	 * its next message, perhaps before a worker has fenced the node.
 	 */
 	if (may_vote != NULL)
-		*may_vote = membership == PAXOS_MEMBER &&
+		*may_vote = membership != PAXOS_FENCED &&
 					((enableFsync && fullPageWrites) || paxos_allow_unsafe_fsync);
 	return (px_node) sender;
 }
@@ -854,7 +932,7 @@ paxos_sql_prepare(PG_FUNCTION_ARGS)
 	MemoryContext old;
 	Datum row;
 
-	from = paxos_peer_check(fcinfo, &may_vote);
+	from = paxos_peer_check_asker(fcinfo, &may_vote);
 	memset(&m, 0, sizeof(m));
 	m.from = from;
 	m.ballot = arg_own_ballot(fcinfo, 3, from);
@@ -1021,7 +1099,7 @@ paxos_sql_accept(PG_FUNCTION_ARGS)
 	MemoryContext old;
 	Datum row;
 
-	from = paxos_peer_check(fcinfo, &may_vote);
+	from = paxos_peer_check_asker(fcinfo, &may_vote);
 	memset(&m, 0, sizeof(m));
 	m.from = from;
 	m.ballot = arg_own_ballot(fcinfo, 3, from);
@@ -1156,11 +1234,11 @@ paxos_sql_pre_vote(PG_FUNCTION_ARGS)
 	Datum values[lengthof(prevote_columns)];
 	bool nulls[lengthof(prevote_columns)] = {false};
 
-	m.from = paxos_peer_check(fcinfo, &may_vote);
+	m.from = paxos_peer_check_asker(fcinfo, &may_vote);
 	m.chosen = paxos_arg_u64(fcinfo, 3, "chosen");
 	a = paxos_acceptor_look();
 	px_acceptor_prevote(&a, &m, paxos_now_us(), &reply);
-	if (!may_vote)
+	if (!may_vote && reply.refusal != PX_REFUSED_REMOVED)
 		reply.refusal = PX_REFUSED_NOT_VOTING;
 	trace("pre-vote", m.from, 0, 0, m.chosen, reply.refusal);
 
@@ -1184,7 +1262,7 @@ paxos_sql_hand_over(PG_FUNCTION_ARGS)
 	bool taken = false;
 
 	memset(&m, 0, sizeof(m));
-	m.from = paxos_peer_check(fcinfo, &may_vote);
+	m.from = paxos_peer_check_asker(fcinfo, &may_vote);
 	m.ballot = arg_own_ballot(fcinfo, 3, m.from);
 	LWLockAcquire(paxos_identity_lock, LW_SHARED);
 	m.to = paxos_shared->node_id;

@@ -15,8 +15,9 @@
  * advisory lock has, and one number each.
  */
 #define PAXOS_LOCK_FIELD4 0x5058
-#define PAXOS_LOCK_ACCEPTOR 1 /* paxos_log.c, transaction-long */
-#define PAXOS_LOCK_FORMING 2  /* paxos_cluster.c, session-long */
+#define PAXOS_LOCK_ACCEPTOR 1  /* paxos_log.c, transaction-long */
+#define PAXOS_LOCK_FORMING 2   /* paxos_cluster.c, session-long */
+#define PAXOS_LOCK_CONFIGURE 3 /* paxos_member.c, one change at a time */
 
 /* ---- paxos_log.c ---- */
 
@@ -64,6 +65,19 @@ extern void paxos_acceptor_row_write(const PaxosAcceptorRow *row);
  * *may_vote: this node is a member in good standing.
  */
 extern px_node paxos_peer_check(FunctionCallInfo fcinfo, bool *may_vote);
+
+/*
+ * The same without an error for a member known to be removed: for what the core has
+ * an answer of its own to (protocol.md § 7).  A node not heard of is let pass by
+ * both: perhaps it is this one that lags.
+ */
+extern px_node paxos_peer_check_asker(FunctionCallInfo fcinfo, bool *may_vote);
+
+/*
+ * px_acceptor_config_due(): record what is known chosen now, in a transaction of
+ * its own, flushed, and publish it.  Outside a transaction.
+ */
+extern void paxos_acceptor_settle_configuration(void);
 
 /* Argument n as an unsigned number; NULL and negative ones are errors. */
 extern uint64 paxos_arg_u64(FunctionCallInfo fcinfo, int n, const char *name);

@@ -61,7 +61,8 @@
 #include "utils/wait_event.h"
 
 #include "paxos_acceptor.h"
-#include "paxos_conn.h"
+#include "paxos_cluster.h"
+#include "paxos_configuration.h"
 #include "paxos_identity.h"
 
 PG_FUNCTION_INFO_V1(paxos_create_cluster);
@@ -73,7 +74,6 @@ PG_FUNCTION_INFO_V1(paxos_form_reach);
 PG_FUNCTION_INFO_V1(paxos_form_record);
 PG_FUNCTION_INFO_V1(paxos_form_begin);
 
-#define EXEC_TIMEOUT_MS 10000
 #define CONNECT_PATIENCE_MS \
 	Max(paxos_connect_timeout_ms, 10000) /* once in a
 																		 * cluster's life */
@@ -81,11 +81,8 @@ PG_FUNCTION_INFO_V1(paxos_form_begin);
 	3000 /* a session that has just failed may hold it
 										 * for a moment longer */
 #define LEADER_PATIENCE_MS 30000
-#define MAX_CONFIG_BYTES \
-	(PX_VALUE_HEADER_BYTES + PX_MAX_MEMBERS * (PX_MAX_NAME + PX_MAX_CONNINFO + 16))
-
-static char *
-uuid_text(const pg_uuid_t *uuid)
+char *
+paxos_uuid_text(const pg_uuid_t *uuid)
 {
 	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
 }
@@ -96,8 +93,8 @@ text_uuid(const char *text)
 	return *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(text)));
 }
 
-static pg_uuid_t
-random_uuid(void)
+pg_uuid_t
+paxos_random_uuid(void)
 {
 	pg_uuid_t uuid;
 
@@ -124,8 +121,8 @@ forming_tag(LOCKTAG *tag)
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, 0, PAXOS_LOCK_FORMING, PAXOS_LOCK_FIELD4);
 }
 
-static void
-require_right_place(void)
+void
+paxos_require_right_place(void)
 {
 	paxos_require_preload();
 	if (RecoveryInProgress())
@@ -141,8 +138,8 @@ require_right_place(void)
 				 "Let the connection string name that database, or change paxos.database and restart the server.")));
 }
 
-static void
-require_forming_lock(void)
+void
+paxos_require_forming_lock(void)
 {
 	if (!holds_forming_lock)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -182,7 +179,7 @@ paxos_form_lock(PG_FUNCTION_ARGS)
 	LOCKTAG tag;
 	bool mine = holds_forming_lock;
 
-	require_right_place();
+	paxos_require_right_place();
 	forming_tag(&tag);
 	while (!mine)
 	{
@@ -231,7 +228,7 @@ paxos_form_unlock(PG_FUNCTION_ARGS)
 Datum
 paxos_form_identity(PG_FUNCTION_ARGS)
 {
-	require_right_place();
+	paxos_require_right_place();
 	return forming_holder(fcinfo);
 }
 
@@ -241,25 +238,24 @@ paxos_form_probe(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc;
 	PaxosNodeRow row;
-	px_slot chosen_at;
-	px_bytes config;
+	PaxosConfiguration c;
 	Datum values[5];
 	bool nulls[5] = {false, false, true, true, true};
 
-	require_right_place();
+	paxos_require_right_place();
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
 	values[0] = Int32GetDatum(PAXOS_PROTOCOL_VERSION);
 	values[1] = CStringGetTextDatum("none");
 	PushActiveSnapshot(GetLatestSnapshot());
-	if (paxos_node_row_read(&row) && paxos_configuration_read(&chosen_at, &config))
+	if (paxos_node_row_read(&row) && paxos_configuration_read(&c))
 	{
-		bytea *bytes = palloc(VARHDRSZ + config.len);
+		bytea *bytes = palloc(VARHDRSZ + c.value.len);
 		pg_uuid_t *cluster = palloc(sizeof(pg_uuid_t));
 
-		SET_VARSIZE(bytes, VARHDRSZ + config.len);
-		memcpy(VARDATA(bytes), config.data, config.len);
+		SET_VARSIZE(bytes, VARHDRSZ + c.value.len);
+		memcpy(VARDATA(bytes), c.value.data, c.value.len);
 		*cluster = row.cluster_id;
 		values[1] = CStringGetTextDatum(row.begun ? "member" : "forming");
 		values[2] = UUIDPGetDatum(cluster);
@@ -295,12 +291,12 @@ text_array(ArrayType *array, const char *what, char ***out)
 Datum
 paxos_form_reach(PG_FUNCTION_ARGS)
 {
-	char *attempt = uuid_text(PG_GETARG_UUID_P(0));
+	char *attempt = paxos_uuid_text(PG_GETARG_UUID_P(0));
 	char **conninfos;
 	int n;
 
-	require_right_place();
-	require_forming_lock();
+	paxos_require_right_place();
+	paxos_require_forming_lock();
 	n = text_array(PG_GETARG_ARRAYTYPE_P(1), "conninfos", &conninfos);
 	for (int i = 0; i < n; i++)
 	{
@@ -314,7 +310,7 @@ paxos_form_reach(PG_FUNCTION_ARGS)
 							errmsg("could not connect to \"%s\" from this server", conninfos[i]),
 							errdetail_internal("%s", error)));
 		result = paxos_conn_exec(conn, "SELECT attempt::text, index FROM paxos.form_identity()", 0,
-								 NULL, 0, EXEC_TIMEOUT_MS, &error);
+								 NULL, 0, PAXOS_FORM_TIMEOUT_MS, &error);
 		if (result == NULL || PQresultStatus(result) != PGRES_TUPLES_OK)
 		{
 			if (result != NULL)
@@ -338,6 +334,24 @@ paxos_form_reach(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+void
+paxos_require_new_node(void)
+{
+	PaxosAcceptorRow acceptor = paxos_acceptor_row_read();
+	px_entry entry;
+	px_slot last;
+
+	/* What it voted for before would count. */
+	(void) paxos_log_above(0, 1, &entry, &last);
+	if (acceptor.promised != 0 || acceptor.truncated != 0 || last != 0 || paxos_node_applied() != 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("this node's tables are not those of a new node"),
+			 errhint(
+				 "Run DROP EXTENSION paxos_ext CASCADE and CREATE EXTENSION paxos_ext there.")));
+}
+
 /* paxos.form_record(cluster, node, configuration): step 1 on this node. */
 Datum
 paxos_form_record(PG_FUNCTION_ARGS)
@@ -349,12 +363,9 @@ paxos_form_record(PG_FUNCTION_ARGS)
 	px_value_view view;
 	px_config config;
 	PaxosNodeRow row;
-	PaxosAcceptorRow acceptor;
-	px_entry entry;
-	px_slot last;
 
-	require_right_place();
-	require_forming_lock();
+	paxos_require_right_place();
+	paxos_require_forming_lock();
 
 	value.data = (const uint8_t *) VARDATA_ANY(bytes);
 	value.len = VARSIZE_ANY_EXHDR(bytes);
@@ -368,28 +379,18 @@ paxos_form_record(PG_FUNCTION_ARGS)
 	PushActiveSnapshot(GetLatestSnapshot());
 	memset(&row, 0, sizeof(row));
 	if (paxos_node_row_read(&row) && row.begun)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("this node belongs to cluster %s already", uuid_text(&row.cluster_id))));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("this node belongs to cluster %s already",
+							   paxos_uuid_text(&row.cluster_id))));
 
-	/* A node begins knowing nothing: what it voted for before would count. */
-	acceptor = paxos_acceptor_row_read();
-	(void) paxos_log_above(0, 1, &entry, &last);
-	if (acceptor.promised != 0 || acceptor.truncated != 0 || last != 0 || paxos_node_applied() != 0)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("this node's tables are not those of a new node"),
-			 errhint(
-				 "Run DROP EXTENSION paxos_ext CASCADE and CREATE EXTENSION paxos_ext there.")));
-
+	paxos_require_new_node();
 	row.cluster_id = *cluster;
 	row.node_id = (px_node) node;
 	row.begun = false;
 	row.incarnation = 0;
 	paxos_identity_adopt(&row);
 	paxos_node_row_write(&row);
-	paxos_configuration_write(0, 0, value);
+	paxos_configuration_write(0, 0, value, true);
 	PopActiveSnapshot();
 	paxos_commit_locally();
 	paxos_node_wake_workers_at_commit();
@@ -403,14 +404,14 @@ paxos_form_begin(PG_FUNCTION_ARGS)
 	pg_uuid_t *cluster = PG_GETARG_UUID_P(0);
 	PaxosNodeRow row;
 
-	require_right_place();
-	require_forming_lock();
+	paxos_require_right_place();
+	paxos_require_forming_lock();
 
 	paxos_acceptor_lock_acquire();
 	PushActiveSnapshot(GetLatestSnapshot());
 	if (!paxos_node_row_read(&row) || memcmp(&row.cluster_id, cluster, sizeof(*cluster)) != 0)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("this node has not recorded cluster %s", uuid_text(cluster)),
+						errmsg("this node has not recorded cluster %s", paxos_uuid_text(cluster)),
 						errdetail("Its record was replaced, or never made.")));
 	if (!row.begun)
 	{
@@ -427,34 +428,9 @@ paxos_form_begin(PG_FUNCTION_ARGS)
  * ---- where paxos_create_cluster() was called ----
  */
 
-typedef struct FormNode
-{
-	char *name;
-	char *conninfo;
-	PaxosConn *conn;
-
-	/* what must be the same on all */
-	char *major_version;
-	char *encoding;
-	char *locale;
-	char *collation_version;
-	char *extension_version;
-	char *contents;
-
-	/* what it has recorded */
-	bool begun;
-	bool recorded;
-	pg_uuid_t cluster;
-	char *configuration; /* as bytea text */
-} FormNode;
-
-/*
- * Run a statement on a node; an error there is an error here that names the
- * node and what was being done.
- */
-static PGresult *
-ask(FormNode *node, const char *doing, const char *sql, int n_params, const char *const *params,
-	int timeout_ms, const char *hint)
+PGresult *
+paxos_form_ask(FormNode *node, const char *doing, const char *sql, int n_params,
+			   const char *const *params, int timeout_ms, const char *hint)
 {
 	char *error = NULL;
 	PGresult *result = paxos_conn_exec(node->conn, sql, n_params, params, 0, timeout_ms, &error);
@@ -483,15 +459,15 @@ ask(FormNode *node, const char *doing, const char *sql, int n_params, const char
 					hint ? errhint("%s", hint) : 0));
 }
 
-static char *
-field(PGresult *result, int column)
+char *
+paxos_form_field(PGresult *result, int column)
 {
 	return PQgetisnull(result, 0, column) ? NULL : pstrdup(PQgetvalue(result, 0, column));
 }
 
 /* What may stand in a connection string that every node will keep and use. */
-static void
-check_conninfo(int number, const char *conninfo)
+void
+paxos_form_check_conninfo(int number, const char *conninfo)
 {
 	char *error = NULL;
 	PQconninfoOption *options = PQconninfoParse(conninfo, &error);
@@ -538,9 +514,14 @@ check_conninfo(int number, const char *conninfo)
 						errmsg("connection string is longer than %d bytes", PX_MAX_CONNINFO - 1)));
 }
 
-/* Connect, and find out what can be asked without the extension. */
-static void
-survey(FormNode *node)
+PaxosConn *
+paxos_form_connect(const char *conninfo, char **error)
+{
+	return paxos_conn_open(conninfo, CONNECT_PATIENCE_MS, false, error);
+}
+
+void
+paxos_form_survey(FormNode *node)
 {
 	static const char *const question =
 		"SELECT (pg_catalog.current_setting('server_version_num')::int / 10000)::text,"
@@ -566,22 +547,23 @@ survey(FormNode *node)
 	char *role;
 	char *wanted;
 
-	node->conn = paxos_conn_open(node->conninfo, CONNECT_PATIENCE_MS, false, &error);
+	if (node->conn == NULL)
+		node->conn = paxos_form_connect(node->conninfo, &error);
 	if (node->conn == NULL)
 		ereport(ERROR, (errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
 						errmsg("could not connect to node \"%s\" (%s)", node->name, node->conninfo),
 						errdetail_internal("%s", error)));
-	result = ask(node, "look around", question, 0, NULL, EXEC_TIMEOUT_MS, NULL);
-	node->major_version = field(result, 0);
-	in_recovery = field(result, 1);
-	node->encoding = field(result, 2);
-	node->locale = field(result, 3);
-	node->collation_version = field(result, 4);
-	node->extension_version = field(result, 5);
-	may_call = field(result, 6);
-	database = field(result, 7);
-	role = field(result, 8);
-	wanted = field(result, 9);
+	result = paxos_form_ask(node, "look around", question, 0, NULL, PAXOS_FORM_TIMEOUT_MS, NULL);
+	node->major_version = paxos_form_field(result, 0);
+	in_recovery = paxos_form_field(result, 1);
+	node->encoding = paxos_form_field(result, 2);
+	node->locale = paxos_form_field(result, 3);
+	node->collation_version = paxos_form_field(result, 4);
+	node->extension_version = paxos_form_field(result, 5);
+	may_call = paxos_form_field(result, 6);
+	database = paxos_form_field(result, 7);
+	role = paxos_form_field(result, 8);
+	wanted = paxos_form_field(result, 9);
 	PQclear(result);
 
 	if (in_recovery[0] == 't')
@@ -630,6 +612,19 @@ must_be_equal(const FormNode *a, const FormNode *b, const char *what, const char
 						   b->name, of_b)));
 }
 
+void
+paxos_form_must_agree(const FormNode *a, const FormNode *b)
+{
+	must_be_equal(a, b, "major version of PostgreSQL", a->major_version, b->major_version);
+	must_be_equal(a, b, "version of paxos_ext", a->extension_version, b->extension_version);
+	must_be_equal(a, b, "encoding", a->encoding, b->encoding);
+
+	/* else unique keys and comparisons of text differ between nodes */
+	must_be_equal(a, b, "default collation", a->locale, b->locale);
+	must_be_equal(a, b, "version of the default collation", a->collation_version,
+				  b->collation_version);
+}
+
 static int
 by_conninfo(const void *a, const void *b)
 {
@@ -637,11 +632,11 @@ by_conninfo(const void *a, const void *b)
 }
 
 /* Take every node's forming lock. */
-static void
-lock_all(FormNode *nodes, int n, const pg_uuid_t *attempt)
+void
+paxos_form_lock_all(FormNode *nodes, int n, const pg_uuid_t *attempt, const char *caller)
 {
-	FormNode *order[PX_MAX_VOTERS];
-	char *attempt_text = uuid_text(attempt);
+	FormNode *order[PX_MAX_MEMBERS + 1];
+	char *attempt_text = paxos_uuid_text(attempt);
 
 	for (int i = 0; i < n; i++)
 		order[i] = &nodes[i];
@@ -652,19 +647,18 @@ lock_all(FormNode *nodes, int n, const pg_uuid_t *attempt)
 		char *index_text = psprintf("%d", index);
 		const char *params[] = {attempt_text, index_text};
 		PGresult *result =
-			ask(order[i], "begin",
-				"SELECT attempt::text, index FROM paxos.form_lock($1::uuid, $2::int)", 2, params,
-				EXEC_TIMEOUT_MS, NULL);
-		char *holder = field(result, 0);
+			paxos_form_ask(order[i], "begin",
+						   "SELECT attempt::text, index FROM paxos.form_lock($1::uuid, $2::int)", 2,
+						   params, PAXOS_FORM_TIMEOUT_MS, NULL);
+		char *holder = paxos_form_field(result, 0);
 		int holder_index = atoi(PQgetvalue(result, 0, 1));
 
 		PQclear(result);
 		if (strcmp(holder, attempt_text) != 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_IN_USE),
-					 errmsg("another call of paxos_create_cluster() is at work on node \"%s\"",
-							order[i]->name),
-					 errhint("Wait until it has ended.")));
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+							errmsg("another call of %s, or one like it, is at work on node \"%s\"",
+								   caller, order[i]->name),
+							errhint("Wait until it has ended.")));
 		if (holder_index != index)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("nodes \"%s\" and \"%s\" are one and the same server",
@@ -673,19 +667,34 @@ lock_all(FormNode *nodes, int n, const pg_uuid_t *attempt)
 	}
 }
 
-static void
-probe(FormNode *node)
+void
+paxos_form_unlock_all(FormNode *nodes, int n)
 {
-	PGresult *result = ask(node, "look into the records",
-						   "SELECT protocol, state, cluster::text, configuration::text,"
-						   " paxos.form_contents() FROM paxos.form_probe()",
-						   0, NULL, EXEC_TIMEOUT_MS, NULL);
-	int protocol = atoi(PQgetvalue(result, 0, 0));
-	char *state = field(result, 1);
-	char *cluster = field(result, 2);
+	for (int i = 0; i < n; i++)
+	{
+		char *error;
 
-	node->configuration = field(result, 3);
-	node->contents = field(result, 4);
+		PQclear(paxos_conn_exec(nodes[i].conn, "SELECT paxos.form_unlock()", 0, NULL, 0,
+								PAXOS_FORM_TIMEOUT_MS, &error));
+		paxos_conn_close(nodes[i].conn);
+		nodes[i].conn = NULL;
+	}
+}
+
+void
+paxos_form_probe_node(FormNode *node)
+{
+	PGresult *result = paxos_form_ask(node, "look into the records",
+									  "SELECT protocol, state, cluster::text, configuration::text,"
+									  " paxos.form_contents(), node FROM paxos.form_probe()",
+									  0, NULL, PAXOS_FORM_TIMEOUT_MS, NULL);
+	int protocol = atoi(PQgetvalue(result, 0, 0));
+	char *state = paxos_form_field(result, 1);
+	char *cluster = paxos_form_field(result, 2);
+
+	node->configuration = paxos_form_field(result, 3);
+	node->contents = paxos_form_field(result, 4);
+	node->node_id = atoi(PQgetvalue(result, 0, 5));
 	PQclear(result);
 	if (protocol != PAXOS_PROTOCOL_VERSION)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -697,11 +706,10 @@ probe(FormNode *node)
 		node->cluster = text_uuid(cluster);
 }
 
-/* Every node tries every connection string. */
-static void
-reach_all(FormNode *nodes, int n, const pg_uuid_t *attempt)
+void
+paxos_form_reach_all(FormNode *nodes, int n, const pg_uuid_t *attempt)
 {
-	Datum strings[PX_MAX_VOTERS];
+	Datum strings[PX_MAX_MEMBERS + 1];
 	char *array;
 	const char *params[2];
 	Oid out;
@@ -712,32 +720,37 @@ reach_all(FormNode *nodes, int n, const pg_uuid_t *attempt)
 	getTypeOutputInfo(TEXTARRAYOID, &out, &varlena);
 	array = OidOutputFunctionCall(
 		out, PointerGetDatum(construct_array(strings, n, TEXTOID, -1, false, TYPALIGN_INT)));
-	params[0] = uuid_text(attempt);
+	params[0] = paxos_uuid_text(attempt);
 	params[1] = array;
 	for (int i = 0; i < n; i++)
-		PQclear(ask(&nodes[i], "reach all nodes", "SELECT paxos.form_reach($1::uuid, $2::text[])",
-					2, params, EXEC_TIMEOUT_MS + n * CONNECT_PATIENCE_MS, NULL));
+		PQclear(paxos_form_ask(&nodes[i], "reach all nodes",
+							   "SELECT paxos.form_reach($1::uuid, $2::text[])", 2, params,
+							   PAXOS_FORM_TIMEOUT_MS + n * CONNECT_PATIENCE_MS, NULL));
+}
+
+char *
+paxos_bytea_text(px_bytes bytes)
+{
+	char *text = palloc(2 + 2 * bytes.len + 1);
+
+	strcpy(text, "\\x");
+	hex_encode((const char *) bytes.data, bytes.len, text + 2);
+	text[2 + 2 * bytes.len] = '\0';
+	return text;
 }
 
 /* The configuration as bytea text. */
 static char *
 encode_configuration(const FormNode *nodes, int n)
 {
-	uint8_t *buf = palloc(MAX_CONFIG_BYTES);
+	uint8_t *buf = palloc(PX_MAX_CONFIG_BYTES);
 	px_value_writer w;
-	px_bytes value;
-	char *text;
 
-	px_value_begin(&w, buf, MAX_CONFIG_BYTES, PX_VALUE_CONFIG, 0);
+	px_value_begin(&w, buf, PX_MAX_CONFIG_BYTES, PX_VALUE_CONFIG, 0);
 	for (int i = 0; i < n; i++)
 		if (!px_value_add_member(&w, (px_node) (i + 1), true, nodes[i].name, nodes[i].conninfo))
 			elog(ERROR, "the configuration does not fit");
-	value = px_value_end(&w);
-	text = palloc(2 + 2 * value.len + 1);
-	strcpy(text, "\\x");
-	hex_encode((const char *) value.data, value.len, text + 2);
-	text[2 + 2 * value.len] = '\0';
-	return text;
+	return paxos_bytea_text(px_value_end(&w));
 }
 
 /* Does a recorded configuration consist of exactly the listed addresses? */
@@ -799,22 +812,22 @@ judge_records(FormNode *nodes, int n, pg_uuid_t *cluster)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("node \"%s\" belongs to cluster %s already, node \"%s\" does not",
-							begun->name, uuid_text(&begun->cluster), nodes[i].name)));
+							begun->name, paxos_uuid_text(&begun->cluster), nodes[i].name)));
 		if (strcmp(begun->configuration, nodes[i].configuration) != 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("nodes \"%s\" and \"%s\" hold different configurations of cluster %s",
-							begun->name, nodes[i].name, uuid_text(&begun->cluster))));
+							begun->name, nodes[i].name, paxos_uuid_text(&begun->cluster))));
 	}
 	if (n_begun == n)
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("these nodes belong to cluster %s already", uuid_text(&begun->cluster))));
+		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+						errmsg("these nodes belong to cluster %s already",
+							   paxos_uuid_text(&begun->cluster))));
 	if (!consists_of(begun->configuration, nodes, n))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cluster %s, which node \"%s\" has begun, has other nodes than those given",
-						uuid_text(&begun->cluster), begun->name),
+						paxos_uuid_text(&begun->cluster), begun->name),
 				 errhint("To finish forming it, give the connection strings it was begun with.")));
 	*cluster = begun->cluster;
 	return true;
@@ -871,7 +884,7 @@ paxos_create_cluster(PG_FUNCTION_ARGS)
 	bool resume;
 	bool listed;
 
-	require_right_place();
+	paxos_require_right_place();
 	if (IsTransactionBlock() || IsSubTransaction())
 		ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 						errmsg("paxos_create_cluster() cannot run inside a transaction block"),
@@ -892,7 +905,7 @@ paxos_create_cluster(PG_FUNCTION_ARGS)
 	{
 		nodes[i].conninfo = conninfos[i];
 		nodes[i].name = names ? names[i] : psprintf("node%d", i + 1);
-		check_conninfo(i + 1, conninfos[i]);
+		paxos_form_check_conninfo(i + 1, conninfos[i]);
 		if (nodes[i].name[0] == '\0' || strlen(nodes[i].name) >= PX_MAX_NAME)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("a node's name has 1 to %d bytes", PX_MAX_NAME - 1)));
@@ -906,23 +919,12 @@ paxos_create_cluster(PG_FUNCTION_ARGS)
 
 	/* ---- every node is checked before anything is written anywhere ---- */
 	for (int i = 0; i < n; i++)
-		survey(&nodes[i]);
+		paxos_form_survey(&nodes[i]);
 	for (int i = 1; i < n; i++)
-	{
-		must_be_equal(&nodes[0], &nodes[i], "major version of PostgreSQL", nodes[0].major_version,
-					  nodes[i].major_version);
-		must_be_equal(&nodes[0], &nodes[i], "version of paxos_ext", nodes[0].extension_version,
-					  nodes[i].extension_version);
-		must_be_equal(&nodes[0], &nodes[i], "encoding", nodes[0].encoding, nodes[i].encoding);
+		paxos_form_must_agree(&nodes[0], &nodes[i]);
 
-		/* else unique keys and comparisons of text differ between nodes */
-		must_be_equal(&nodes[0], &nodes[i], "default collation", nodes[0].locale, nodes[i].locale);
-		must_be_equal(&nodes[0], &nodes[i], "version of the default collation",
-					  nodes[0].collation_version, nodes[i].collation_version);
-	}
-
-	attempt = random_uuid();
-	lock_all(nodes, n, &attempt);
+	attempt = paxos_random_uuid();
+	paxos_form_lock_all(nodes, n, &attempt, "paxos_create_cluster()");
 
 	LWLockAcquire(paxos_identity_lock, LW_SHARED);
 	listed = memcmp(&paxos_shared->form_attempt, &attempt, sizeof(attempt)) == 0;
@@ -934,9 +936,9 @@ paxos_create_cluster(PG_FUNCTION_ARGS)
 				 errhint("Call paxos_create_cluster() on one of the nodes of the new cluster.")));
 
 	for (int i = 0; i < n; i++)
-		probe(&nodes[i]);
+		paxos_form_probe_node(&nodes[i]);
 	resume = judge_records(nodes, n, cluster);
-	reach_all(nodes, n, &attempt);
+	paxos_form_reach_all(nodes, n, &attempt);
 
 	/* ---- step 1: everybody records ---- */
 	if (!resume)
@@ -946,23 +948,23 @@ paxos_create_cluster(PG_FUNCTION_ARGS)
 		for (int i = 1; i < n; i++)
 			must_be_equal(&nodes[0], &nodes[i], "rows of paxos.kv", nodes[0].contents,
 						  nodes[i].contents);
-		*cluster = random_uuid();
-		cluster_text = uuid_text(cluster);
+		*cluster = paxos_random_uuid();
+		cluster_text = paxos_uuid_text(cluster);
 		for (int i = 0; i < n; i++)
 		{
 			char *node_text = psprintf("%d", i + 1);
 			const char *params[] = {cluster_text, node_text, configuration};
 
-			PQclear(ask(
+			PQclear(paxos_form_ask(
 				&nodes[i], "record the configuration",
 				"SELECT paxos.form_record($1::uuid, $2::int, $3::bytea)", 3, params,
-				EXEC_TIMEOUT_MS,
+				PAXOS_FORM_TIMEOUT_MS,
 				"No node has begun. Call paxos_create_cluster() again when the cause is removed."));
 		}
 	}
 	else
 	{
-		cluster_text = uuid_text(cluster);
+		cluster_text = paxos_uuid_text(cluster);
 		ereport(NOTICE, (errmsg("finishing the cluster %s, which an earlier call left half-formed",
 								cluster_text)));
 	}
@@ -972,20 +974,15 @@ paxos_create_cluster(PG_FUNCTION_ARGS)
 	{
 		const char *params[] = {cluster_text};
 
-		PQclear(ask(&nodes[i], "begin", "SELECT paxos.form_begin($1::uuid)", 1, params,
-					EXEC_TIMEOUT_MS,
-					"Some nodes may have begun. Call paxos_create_cluster() again with the same "
-					"connection strings to finish the cluster."));
+		PQclear(paxos_form_ask(
+			&nodes[i], "begin", "SELECT paxos.form_begin($1::uuid)", 1, params,
+			PAXOS_FORM_TIMEOUT_MS,
+			"Some nodes may have begun. Call paxos_create_cluster() again with the same "
+			"connection strings to finish the cluster."));
 	}
-	for (int i = 0; i < n; i++)
-	{
-		char *error;
 
-		/* All have begun: whatever happens now, the cluster is formed. */
-		PQclear(paxos_conn_exec(nodes[i].conn, "SELECT paxos.form_unlock()", 0, NULL, 0,
-								EXEC_TIMEOUT_MS, &error));
-		paxos_conn_close(nodes[i].conn);
-	}
+	/* All have begun: whatever happens now, the cluster is formed. */
+	paxos_form_unlock_all(nodes, n);
 
 	wait_for_leader();
 	PG_RETURN_UUID_P(cluster);

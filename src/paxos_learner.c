@@ -541,29 +541,6 @@ apply_batch(const px_batch_view *batch, px_slot slot, uint32 *index, bool carefu
 	}
 }
 
-/* Keep a configuration that was chosen, and forget origins that are no members. */
-static void
-record_configuration(px_slot slot, px_ballot ballot, px_bytes value)
-{
-	Oid types[3] = {INT8OID, INT8OID, BYTEAOID};
-	Datum values[3];
-	bytea *bytes = palloc(VARHDRSZ + value.len);
-	int rc;
-
-	SET_VARSIZE(bytes, VARHDRSZ + value.len);
-	memcpy(VARDATA(bytes), value.data, value.len);
-	values[0] = Int64GetDatum((int64) slot);
-	values[1] = Int64GetDatum((int64) ballot);
-	values[2] = PointerGetDatum(bytes);
-	SPI_connect();
-	rc = SPI_execute_with_args("INSERT INTO paxos.configuration (slot, ballot, value) "
-							   "VALUES ($1, $2, $3) ON CONFLICT (slot) DO NOTHING",
-							   3, types, values, NULL, false, 0);
-	if (rc != SPI_OK_INSERT)
-		elog(ERROR, "could not record a configuration: %s", SPI_result_code_string(rc));
-	SPI_finish();
-}
-
 static void
 apply_value(px_slot slot, px_ballot ballot, px_bytes bytes, const px_value_view *view, bool careful,
 			Outcome *outcome)
@@ -587,7 +564,8 @@ apply_value(px_slot slot, px_ballot ballot, px_bytes bytes, const px_value_view 
 		case PX_VALUE_NOOP:
 			break;
 		case PX_VALUE_CONFIG:
-			record_configuration(slot, ballot, bytes);
+			/* who is no member is no origin; it has governed since it is known
+			 * chosen, applied or not */
 			if (!px_value_config(view, slot, &config))
 				elog(ERROR, "slot " UINT64_FORMAT " holds no valid configuration", slot);
 			px_origins_configure(&working.origins, &config);
@@ -1086,10 +1064,10 @@ look_around(void)
 
 	LWLockAcquire(paxos_identity_lock, LW_SHARED);
 	generation = paxos_shared->identity_generation;
-	if (membership == PAXOS_MEMBER)
+	if (paxos_takes_part(membership))
 		membership = paxos_shared->membership;
 	LWLockRelease(paxos_identity_lock);
-	if (membership == PAXOS_MEMBER && generation == identity_seen)
+	if (paxos_takes_part(membership) && generation == identity_seen)
 		return;
 
 	PG_TRY();
@@ -1112,9 +1090,9 @@ look_around(void)
 		cluster_id = paxos_shared->cluster_id;
 		LWLockRelease(paxos_identity_lock);
 
-		if (now != PAXOS_MEMBER)
+		if (!paxos_takes_part(now))
 			loaded = false;
-		else if (!loaded || membership != PAXOS_MEMBER ||
+		else if (!loaded || !paxos_takes_part(membership) ||
 				 memcmp(&cluster_id, &loaded_cluster, sizeof(pg_uuid_t)) != 0)
 		{
 			load();
@@ -1408,7 +1386,7 @@ time_to_wait_ms(const px_acceptor *a)
 	long ms = QUIET_LOOK_MS;
 	px_usec at;
 
-	if (membership != PAXOS_MEMBER)
+	if (!paxos_takes_part(membership))
 		return IDLE_LOOK_MS;
 	if (n_unflushed > 0)
 		ms = DURABLE_LOOK_MS;
@@ -1477,7 +1455,7 @@ paxos_learner_main(Datum arg)
 
 		look_around();
 		memset(&a, 0, sizeof(a));
-		if (membership == PAXOS_MEMBER && loaded)
+		if (paxos_takes_part(membership) && loaded)
 		{
 			a = paxos_acceptor_look();
 			gather = may_gather_us(a.chosen);

@@ -53,6 +53,7 @@
 
 #include "paxos_acceptor.h"
 #include "paxos_alarm.h"
+#include "paxos_configuration.h"
 
 /* Columns of paxos.log_entry and paxos.acceptor; src/sql/10-schema.sql. */
 #define LOG_SLOT 1
@@ -342,7 +343,10 @@ paxos_log_put_many(const px_entry *entries, int n)
 	CatalogIndexState indexes = CatalogOpenIndexes(log);
 
 	for (int i = 0; i < n; i++)
+	{
 		put(log, index_relid, indexes, &entries[i]);
+		paxos_configuration_note(&entries[i]);
+	}
 	CatalogCloseIndexes(indexes);
 	table_close(log, NoLock);
 }

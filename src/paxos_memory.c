@@ -298,7 +298,7 @@ paxos_memory_claims(PaxosMemory *claims)
 Datum
 paxos_sql_greet(PG_FUNCTION_ARGS)
 {
-	px_node from = paxos_peer_check(fcinfo, NULL);
+	px_node from = paxos_peer_check_asker(fcinfo, NULL);
 	uint64 incarnation = paxos_arg_u64(fcinfo, 3, "incarnation");
 	uint64 instance = paxos_arg_u64(fcinfo, 4, "instance");
 	PaxosMemory of_us;
@@ -319,6 +319,13 @@ paxos_sql_greet(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
+	/*
+	 * A server that left its cluster and came back answers under its old address
+	 * as another node: what is remembered of the old one is not about it.
+	 */
+	if (PG_ARGISNULL(8) || PG_GETARG_INT32(8) != paxos_shared->node_id)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("this is node %u", paxos_shared->node_id)));
 	if (from == paxos_shared->node_id)
 	{
 		/* Our own proposer, or one that says so. */

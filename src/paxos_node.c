@@ -14,7 +14,13 @@
  *		NO_EXTENSION	<-> NO_CLUSTER	CREATE EXTENSION, DROP EXTENSION
  *		NO_CLUSTER		-> FORMING		paxos.form_record()
  *		FORMING			-> MEMBER		paxos.form_begin()
+ *		NO_CLUSTER		-> JOINING		paxos.join_record()
+ *		JOINING			-> MEMBER		a configuration with this node in it is
+ *										recorded as chosen
+ *		MEMBER			-> REMOVED		one without it is, or another member says
+ *										so; for ever
  *		MEMBER			<-> FENCED		paxos_identity.c
+ *		any				-> NO_CLUSTER	paxos_leave_cluster()
  *
  * A load reads tables under the acceptor lock, so that no transition is between
  * its commit and its publication: the acceptor read and the one published
@@ -39,6 +45,7 @@
 #include "utils/uuid.h"
 
 #include "paxos_acceptor.h"
+#include "paxos_configuration.h"
 #include "paxos_identity.h"
 #include "paxos_memory.h"
 
@@ -56,17 +63,13 @@
 #define NODE_OVERRULED_ACCEPTED 11
 #define NODE_COLUMNS 11
 
-#define CONFIG_SLOT 1
-#define CONFIG_BALLOT 2
-#define CONFIG_VALUE 3
-#define CONFIG_COLUMNS 3
-
 #define REPLICATED_APPLIED 1
 
 static const char *const standing_names[] = {
 	[PAXOS_NO_DATABASE] = "not started", [PAXOS_NO_EXTENSION] = "no extension",
 	[PAXOS_NO_CLUSTER] = "no cluster",   [PAXOS_FORMING] = "forming",
-	[PAXOS_MEMBER] = "member",           [PAXOS_FENCED] = "fenced"};
+	[PAXOS_JOINING] = "joining",         [PAXOS_MEMBER] = "member",
+	[PAXOS_FENCED] = "fenced",           [PAXOS_REMOVED] = "removed"};
 
 static Relation
 open_internal(const char *name, LOCKMODE mode)
@@ -95,11 +98,14 @@ paxos_node_row_read(PaxosNodeRow *row)
 	{
 		Datum values[NODE_COLUMNS];
 		bool nulls[NODE_COLUMNS];
+		char *state;
 
 		heap_deform_tuple(tuple, RelationGetDescr(node), values, nulls);
 		row->cluster_id = *DatumGetUUIDP(values[NODE_CLUSTER - 1]);
 		row->node_id = (px_node) DatumGetInt32(values[NODE_ID - 1]);
-		row->begun = strcmp(TextDatumGetCString(values[NODE_STATE - 1]), "member") == 0;
+		state = TextDatumGetCString(values[NODE_STATE - 1]);
+		row->removed = strcmp(state, "removed") == 0;
+		row->begun = row->removed || strcmp(state, "member") == 0;
 		row->incarnation = (uint64) DatumGetInt64(values[NODE_INCARNATION - 1]);
 		row->system_identifier = (uint64) DatumGetInt64(values[NODE_SYSTEM - 1]);
 		row->timeline = (uint32) DatumGetInt32(values[NODE_TIMELINE - 1]);
@@ -129,7 +135,9 @@ paxos_node_row_write(const PaxosNodeRow *row)
 
 	values[NODE_CLUSTER - 1] = UUIDPGetDatum(&row->cluster_id);
 	values[NODE_ID - 1] = Int32GetDatum(row->node_id);
-	values[NODE_STATE - 1] = CStringGetTextDatum(row->begun ? "member" : "forming");
+	values[NODE_STATE - 1] = CStringGetTextDatum(row->removed ? "removed"
+												 : row->begun ? "member"
+															  : "forming");
 	values[NODE_INCARNATION - 1] = Int64GetDatum((int64) row->incarnation);
 	values[NODE_SYSTEM - 1] = Int64GetDatum((int64) row->system_identifier);
 	values[NODE_TIMELINE - 1] = Int32GetDatum((int32) row->timeline);
@@ -145,65 +153,6 @@ paxos_node_row_write(const PaxosNodeRow *row)
 		CatalogTupleInsert(node, fresh);
 	systable_endscan(scan);
 	table_close(node, NoLock);
-}
-
-bool
-paxos_configuration_read(px_slot *chosen_at, px_bytes *value)
-{
-	Relation rel = open_internal("configuration", AccessShareLock);
-	Relation index = index_open(RelationGetPrimaryKeyIndex(rel), AccessShareLock);
-	SysScanDesc scan = systable_beginscan_ordered(rel, index, GetActiveSnapshot(), 0, NULL);
-	HeapTuple tuple = systable_getnext_ordered(scan, BackwardScanDirection);
-	bool found = HeapTupleIsValid(tuple);
-
-	if (found)
-	{
-		Datum values[CONFIG_COLUMNS];
-		bool nulls[CONFIG_COLUMNS];
-		bytea *bytes;
-
-		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
-		*chosen_at = (px_slot) DatumGetInt64(values[CONFIG_SLOT - 1]);
-		bytes = DatumGetByteaPCopy(values[CONFIG_VALUE - 1]);
-		value->data = (const uint8_t *) VARDATA(bytes);
-		value->len = VARSIZE(bytes) - VARHDRSZ;
-	}
-	systable_endscan_ordered(scan);
-	index_close(index, NoLock);
-	table_close(rel, NoLock);
-	return found;
-}
-
-void
-paxos_configuration_write(px_slot chosen_at, px_ballot ballot, px_bytes value)
-{
-	Relation rel = open_internal("configuration", RowExclusiveLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple old;
-	HeapTuple fresh;
-	Datum values[CONFIG_COLUMNS];
-	bool nulls[CONFIG_COLUMNS] = {false};
-	bytea *bytes = palloc(VARHDRSZ + value.len);
-
-	SET_VARSIZE(bytes, VARHDRSZ + value.len);
-	memcpy(VARDATA(bytes), value.data, value.len);
-	values[CONFIG_SLOT - 1] = Int64GetDatum((int64) chosen_at);
-	values[CONFIG_BALLOT - 1] = Int64GetDatum((int64) ballot);
-	values[CONFIG_VALUE - 1] = PointerGetDatum(bytes);
-	fresh = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-
-	ScanKeyInit(&key, CONFIG_SLOT, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum((int64) chosen_at));
-	scan = systable_beginscan(rel, RelationGetPrimaryKeyIndex(rel), true, GetActiveSnapshot(), 1,
-							  &key);
-	old = systable_getnext(scan);
-	if (HeapTupleIsValid(old))
-		CatalogTupleUpdate(rel, &old->t_self, fresh);
-	else
-		CatalogTupleInsert(rel, fresh);
-	systable_endscan(scan);
-	table_close(rel, NoLock);
 }
 
 px_slot
@@ -238,6 +187,7 @@ paxos_node_load(void)
 	PaxosNodeRow row;
 	PaxosAcceptorRow acceptor;
 	px_config config;
+	PaxosConfiguration held;
 	px_slot applied = 0;
 	px_slot last = 0;
 	PaxosMemory memories[PX_MAX_MEMBERS];
@@ -249,6 +199,7 @@ paxos_node_load(void)
 	memset(&row, 0, sizeof(row));
 	memset(&acceptor, 0, sizeof(acceptor));
 	memset(&config, 0, sizeof(config));
+	memset(&held, 0, sizeof(held));
 
 	paxos_acceptor_lock_acquire();
 	if (OidIsValid(relid))
@@ -259,22 +210,24 @@ paxos_node_load(void)
 			standing = PAXOS_NO_CLUSTER;
 		else
 		{
-			px_slot chosen_at;
-			px_bytes value;
-			px_value_view view;
-
-			if (!paxos_configuration_read(&chosen_at, &value) || !px_value_open(value, &view) ||
-				!px_value_config(&view, chosen_at, &config))
+			if (!paxos_configuration_read(&held))
 				ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-								errmsg("table %s.configuration holds no valid configuration",
-									   PAXOS_SCHEMA)));
-			acceptor = paxos_acceptor_row_read();
+								errmsg("table %s.configuration is empty", PAXOS_SCHEMA)));
+			config = held.config;
 			applied = paxos_node_applied();
+			acceptor = paxos_acceptor_row_read();
 			(void) paxos_log_above(0, 0, NULL, &last);
 			n_memories = paxos_memory_read(memories);
-			standing = row.begun ? PAXOS_MEMBER : PAXOS_FORMING;
-			if (row.begun && !paxos_identity_judge(&row, &kind, why, sizeof(why)))
+			if (!row.begun)
+				standing = PAXOS_FORMING;
+			else if (!paxos_identity_judge(&row, &kind, why, sizeof(why)))
 				standing = PAXOS_FENCED;
+			else if (row.removed || (held.recorded && px_config_removed(&config, row.node_id)))
+				standing = PAXOS_REMOVED;
+			else if (!held.recorded || px_config_find(&config, row.node_id) < 0)
+				standing = PAXOS_JOINING;
+			else
+				standing = PAXOS_MEMBER;
 		}
 		PopActiveSnapshot();
 	}
@@ -312,7 +265,7 @@ paxos_node_load(void)
 	}
 
 	LWLockAcquire(paxos_acceptor_lock, LW_EXCLUSIVE);
-	if (standing < PAXOS_MEMBER)
+	if (standing < PAXOS_JOINING)
 		paxos_shared->acceptor_loaded = false;
 	else if (!paxos_shared->acceptor_loaded || paxos_shared->acceptor_relid != relid ||
 			 memcmp(&paxos_shared->cluster_id, &row.cluster_id, sizeof(pg_uuid_t)) != 0)
@@ -320,7 +273,15 @@ paxos_node_load(void)
 		px_acceptor_init(&paxos_shared->acceptor, acceptor.promised, acceptor.truncated,
 						 acceptor.longest_lease_us, applied, paxos_now_us());
 		paxos_shared->accepted = last;
-		px_acceptor_config(&paxos_shared->acceptor, &config, 0);
+		if (held.recorded)
+			px_acceptor_config(&paxos_shared->acceptor, &config, held.next);
+		else
+		{
+			/* It joins, and may have accepted the configuration it is in. */
+			px_acceptor_holds_config(&paxos_shared->acceptor, held.slot);
+			if (held.next != 0)
+				px_acceptor_holds_config(&paxos_shared->acceptor, held.next);
+		}
 		paxos_shared->acceptor_loaded = true;
 	}
 	else
@@ -328,6 +289,7 @@ paxos_node_load(void)
 		/* What is published is what is durable, or the order was broken. */
 		PX_ASSERT(paxos_shared->acceptor.promised == acceptor.promised);
 		PX_ASSERT(paxos_shared->acceptor.chosen >= applied);
+		PX_ASSERT(!held.recorded || paxos_shared->acceptor.config.slot == config.slot);
 	}
 	paxos_shared->acceptor_relid = relid;
 	LWLockRelease(paxos_acceptor_lock);
@@ -342,6 +304,7 @@ paxos_node_load(void)
 	paxos_shared->node_id = row.node_id;
 	paxos_shared->database_oid = MyDatabaseId;
 	paxos_shared->config = config;
+	pg_atomic_write_u64(&paxos_shared->config_last, held.last);
 	if (changed)
 		paxos_shared->identity_generation++;
 	LWLockRelease(paxos_identity_lock);
@@ -410,16 +373,14 @@ List *
 paxos_node_members(void)
 {
 	List *members = NIL;
-	px_slot chosen_at;
-	px_bytes value;
+	PaxosConfiguration c;
 	px_value_view view;
 	px_member_view member;
 	uint32_t pos = 0;
 
-	PushActiveSnapshot(GetLatestSnapshot());
-	if (paxos_configuration_read(&chosen_at, &value))
+	if (paxos_configuration_now(&c))
 	{
-		if (!px_value_open(value, &view))
+		if (!px_value_open(c.value, &view))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("table %s.configuration holds no valid configuration", PAXOS_SCHEMA)));
@@ -429,12 +390,12 @@ paxos_node_members(void)
 
 			m->node = member.node;
 			m->voter = member.voter;
+			m->joining = member.joining;
 			strlcpy(m->name, member.name, sizeof(m->name));
 			strlcpy(m->conninfo, member.conninfo, sizeof(m->conninfo));
 			members = lappend(members, m);
 		}
 	}
-	PopActiveSnapshot();
 	return members;
 }
 
@@ -454,6 +415,42 @@ paxos_node_member(px_node node, PaxosMember *member)
 		}
 	}
 	return false;
+}
+
+void
+paxos_node_forgotten(void)
+{
+	LWLockAcquire(paxos_identity_lock, LW_EXCLUSIVE);
+	paxos_shared->membership = PAXOS_NO_CLUSTER;
+	memset(&paxos_shared->cluster_id, 0, sizeof(pg_uuid_t));
+	memset(&paxos_shared->config, 0, sizeof(px_config));
+	paxos_shared->node_id = 0;
+	paxos_shared->why_fenced[0] = '\0';
+	paxos_shared->identity_generation++;
+	LWLockAcquire(paxos_acceptor_lock, LW_EXCLUSIVE);
+	paxos_shared->acceptor_loaded = false;
+	LWLockRelease(paxos_acceptor_lock);
+	LWLockRelease(paxos_identity_lock);
+	pg_atomic_write_u64(&paxos_shared->config_last, 0);
+}
+
+void
+paxos_node_mark_removed(void)
+{
+	PaxosNodeRow row;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	paxos_acceptor_lock_acquire();
+	PushActiveSnapshot(GetLatestSnapshot());
+	if (paxos_node_row_read(&row) && row.begun && !row.removed)
+	{
+		row.removed = true;
+		paxos_node_row_write(&row);
+	}
+	PopActiveSnapshot();
+	paxos_commit_locally();
+	CommitTransactionCommand();
 }
 
 uint64

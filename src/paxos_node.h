@@ -15,6 +15,7 @@ typedef struct PaxosMember
 {
 	px_node node;
 	bool voter;
+	bool joining; /* becomes a voter by itself when it has caught up */
 	char name[PX_MAX_NAME];
 	char conninfo[PX_MAX_CONNINFO];
 } PaxosMember;
@@ -28,9 +29,18 @@ typedef struct PaxosMember
  */
 extern PaxosMembership paxos_node_load(void);
 
-/* Members of the governing configuration; List of PaxosMember *.  In a transaction. */
+/* Members of the governing configuration, as far as this node knows; List of
+ * PaxosMember *.  In a transaction. */
 extern List *paxos_node_members(void);
 extern bool paxos_node_member(px_node node, PaxosMember *member);
+
+/* The rows have been deleted and that is committed: in shared memory too this server is
+ * no node of any cluster.  The workers are held off. */
+extern void paxos_node_forgotten(void);
+
+/* Another member says that this node has been removed: kept, flushed.  Outside a
+ * transaction. */
+extern void paxos_node_mark_removed(void);
 
 /* Raise the incarnation, flushed, and return it.  Outside a transaction. */
 extern uint64 paxos_node_new_incarnation(void);
@@ -47,7 +57,8 @@ typedef struct PaxosNodeRow
 {
 	pg_uuid_t cluster_id;
 	px_node node_id;
-	bool begun; /* state 'member', else 'forming' */
+	bool begun;   /* state 'member' or 'removed', else 'forming' */
+	bool removed; /* state 'removed': told so by another member, or by the log */
 	uint64 incarnation;
 	uint64 system_identifier;
 	uint32 timeline;
@@ -65,13 +76,6 @@ extern bool paxos_node_row_read(PaxosNodeRow *row);
 
 /* Insert it, or replace the one there.  Needs the acceptor lock. */
 extern void paxos_node_row_write(const PaxosNodeRow *row);
-
-/* The configuration of the highest slot under the active snapshot, palloc'd;
- * false if there is none. */
-extern bool paxos_configuration_read(px_slot *chosen_at, px_bytes *value);
-
-/* Insert or replace the configuration of a slot.  Needs the acceptor lock. */
-extern void paxos_configuration_write(px_slot chosen_at, px_ballot ballot, px_bytes value);
 
 /* paxos.replicated.applied under the active snapshot. */
 extern px_slot paxos_node_applied(void);

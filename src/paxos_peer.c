@@ -125,9 +125,10 @@ typedef struct Statement
  */
 static const Statement statements[] = {
 	[MESSAGE_GREET] = {"paxos_greet",
-					   "SELECT * FROM paxos.greet($1, $2, $3, $4, $5, $6, $7, $8)",
-					   8,
-					   {UUIDOID, INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID},
+					   "SELECT * FROM paxos.greet($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+					   9,
+					   {UUIDOID, INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
+						INT4OID},
 					   4,
 					   {INT4OID, INT8OID, INT8OID, INT8OID}},
 	[MESSAGE_PREVOTE] = {"paxos_pre_vote",
@@ -646,6 +647,7 @@ send_greeting(PaxosPeer *peer, px_usec now)
 	add_int8(&p, memory.incarnation);
 	add_int8(&p, memory.promised);
 	add_int8(&p, memory.accepted);
+	add_int4(&p, peer->node);
 	(void) send_call(peer, MESSAGE_GREET, &p, now);
 }
 

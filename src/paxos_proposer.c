@@ -65,7 +65,9 @@
 #include "core/px_trace.h"
 #include "paxos_ext.h"
 #include "paxos_identity.h"
-#include "paxos_log.h"
+#include "paxos_acceptor.h"
+#include "paxos_configuration.h"
+#include "paxos_member.h"
 #include "paxos_memory.h"
 #include "paxos_node.h"
 #include "paxos_peer.h"
@@ -105,6 +107,9 @@
 /* Running digests are compared with those of other members this often. */
 #define COMPARE_US 3000000
 
+/* A joining member this close behind what is chosen has caught up. */
+#define CAUGHT_UP_SLOTS 256
+
 /* Waited for: latch, postmaster, each member, the forwarding connection. */
 #define MAX_EVENTS (PX_MAX_MEMBERS + 3)
 
@@ -124,11 +129,14 @@ typedef struct Life
 	uint64 identity_generation; /* as last looked at */
 	px_config config;
 	bool may_vote;
+	bool removed; /* as last published: no member any more */
 
 	px_local local; /* as last told to the core */
 	bool local_told;
 	bool read_told; /* PX_EV_READ sent and not answered by READ_SENT */
 
+	int n_members;
+	PaxosMember members[PX_MAX_MEMBERS]; /* of 'config' */
 	int n_peers;
 	PaxosPeer *peers[PX_MAX_MEMBERS];
 	PaxosPeer *forward;   /* to the leader, NULL if there was never another */
@@ -199,6 +207,7 @@ withdraw_published(bool process_ends)
 	if (process_ends)
 		paxos_shared->proposer_procno = -1;
 	LWLockRelease(paxos_proposer_lock);
+	paxos_configure_abandon();
 }
 
 static void
@@ -275,8 +284,10 @@ load_peers(Life *life)
 		}
 		if (peer == NULL)
 			peer = paxos_peer_create(member->node, member->conninfo, false, life->now);
+		life->members[life->n_peers] = *member;
 		life->peers[life->n_peers++] = peer;
 	}
+	life->n_members = life->n_peers;
 	MemoryContextSwitchTo(caller);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
@@ -373,6 +384,7 @@ do_publish(Life *life, const px_action *a)
 	life->leader = a->u.publish.leader;
 	life->chosen = a->u.publish.chosen;
 	life->ready = a->u.publish.ready;
+	life->removed = a->u.publish.removed;
 
 	LWLockAcquire(paxos_proposer_lock, LW_EXCLUSIVE);
 	paxos_shared->role = life->role;
@@ -488,6 +500,13 @@ do_action(Life *life, const px_action *a)
 			paxos_acceptor_handover_used();
 			return;
 		case PX_DO_CONFIGURED:
+			if (paxos_trace_level >= PAXOS_TRACE_ROLES)
+				ereport(
+					LOG,
+					(errmsg("paxos: a change of the configuration: %s, slot " UINT64_FORMAT,
+							px_change_result_name(a->u.configured.result), a->u.configured.slot)));
+			paxos_configure_answer(a->u.configured.request, a->u.configured.result,
+								   a->u.configured.slot);
 			return;
 		case PX_DO_SEND_PREVOTE:
 		case PX_DO_SEND_PREPARE:
@@ -617,6 +636,12 @@ take_peer_events(Life *life, PaxosPeer *peer)
 	{
 		memset(&ev, 0, sizeof(ev));
 		ev.node = peer->node;
+
+		/* One that knows is enough: it has seen it chosen. */
+		if ((pe.kind == PAXOS_PEER_EV_PREVOTE_REPLY &&
+			 pe.u.prevote_reply.refusal == PX_REFUSED_REMOVED) ||
+			(pe.kind == PAXOS_PEER_EV_PROMISE && pe.u.promise.refusal == PX_REFUSED_REMOVED))
+			life->removed = true;
 		switch (pe.kind)
 		{
 			case PAXOS_PEER_EV_UP:
@@ -681,13 +706,36 @@ take_forward_events(Life *life)
  * next.
  */
 static bool
-check_identity(Life *life)
+check_identity(Life *life, const px_acceptor *acceptor)
 {
 	PaxosMembership membership;
 	px_config config;
 	bool same;
 	px_event ev;
 
+	/*
+	 * Removed: a leader stays until the others have recorded that (the core says
+	 * when), everybody else goes at once.  Told by another member, this node may
+	 * not have the configuration that says so.
+	 */
+	if (life->removed && life->role < PX_RECOVERING)
+	{
+		in_life = false;
+		paxos_node_mark_removed();
+		(void) look_up_membership();
+		return false;
+	}
+	if (px_acceptor_config_due(acceptor))
+	{
+		bool in_life_before = in_life;
+
+		in_life = false;
+		paxos_acceptor_settle_configuration();
+		in_life = in_life_before;
+		(void) look_up_membership();
+	}
+	else if (acceptor->config.slot > life->config.slot)
+		(void) look_up_membership(); /* a snapshot has brought it */
 	if (*(volatile uint64 *) &paxos_shared->identity_generation == life->identity_generation)
 		return true;
 
@@ -699,7 +747,7 @@ check_identity(Life *life)
 		   memcmp(&paxos_shared->cluster_id, &life->cluster_id, UUID_LEN) == 0;
 	LWLockRelease(paxos_identity_lock);
 
-	if (membership != PAXOS_MEMBER || !same)
+	if (!same || (membership != PAXOS_MEMBER && membership != PAXOS_REMOVED))
 		return false;
 	if (config.slot > life->config.slot)
 	{
@@ -714,8 +762,11 @@ check_identity(Life *life)
 	return true;
 }
 
-/* What the own acceptor and learner are at now, if the core does not know. */
-static void
+/*
+ * What the own acceptor and learner are at now, if the core does not know.
+ * False when the life must end.
+ */
+static bool
 check_local(Life *life)
 {
 	px_acceptor acceptor = paxos_acceptor_look();
@@ -724,9 +775,13 @@ check_local(Life *life)
 	px_event ev;
 	bool busy;
 
+	if (!check_identity(life, &acceptor))
+		return false;
+
 	memset(&local, 0, sizeof(local));
 	local.promised = acceptor.promised;
-	local.chosen = acceptor.chosen;
+	local.chosen = px_acceptor_settled(&acceptor);
+	local.config = acceptor.config.slot;
 	local.truncated = acceptor.truncated;
 	local.leader = acceptor.open ? acceptor.promised : 0;
 	local.heard_at = acceptor.heard_at;
@@ -746,7 +801,9 @@ check_local(Life *life)
 	LWLockRelease(paxos_learner_lock);
 	local.own_incarnation = origin.incarnation;
 	local.own_last = origin.last;
-	local.may_vote = life->may_vote;
+
+	/* a leader that is removed, or loses its vote, is told by the core when to go */
+	local.may_vote = life->may_vote || life->role >= PX_RECOVERING;
 
 	/*
 	 * A leader is being heard right now: its Accept is being flushed.  Without
@@ -765,13 +822,14 @@ check_local(Life *life)
 	}
 
 	if (life->local_told && memcmp(&local, &life->local, sizeof(local)) == 0)
-		return;
+		return true;
 	life->local = local;
 	life->local_told = true;
 	memset(&ev, 0, sizeof(ev));
 	ev.kind = PX_EV_LOCAL;
 	ev.u.local = &life->local;
 	step(life, &ev);
+	return true;
 }
 
 static void
@@ -849,6 +907,72 @@ take_commands(Life *life)
 	}
 }
 
+/* What sessions ask of a leader. */
+static void
+take_requests(Life *life)
+{
+	px_event ev;
+	px_configure configure;
+
+	if (paxos_configure_take(&configure))
+	{
+		memset(&ev, 0, sizeof(ev));
+		ev.kind = PX_EV_CONFIGURE;
+		ev.u.configure = &configure;
+		step(life, &ev);
+	}
+	if (*(volatile bool *) &paxos_shared->transfer_wanted)
+	{
+		px_node to;
+
+		LWLockAcquire(paxos_proposer_lock, LW_EXCLUSIVE);
+		to = paxos_shared->transfer_to;
+		paxos_shared->transfer_wanted = false;
+		LWLockRelease(paxos_proposer_lock);
+		step_simple(life, PX_EV_TRANSFER, to);
+	}
+}
+
+/*
+ * A member that joined to vote has caught up: ask for the configuration in which
+ * it does.  Looked at once in a heartbeat, and refused by the core while another
+ * change is in progress or the majority would not be there.
+ */
+static void
+promote_joiners(Life *life, const px_proposer_view *view)
+{
+	for (int i = 0; i < life->n_members; i++)
+	{
+		PaxosMember *m = &life->members[i];
+
+		for (int j = 0; m->joining && j < view->n_peers; j++)
+		{
+			const px_peer_view *peer = &view->peers[j];
+
+			if (peer->node == m->node && peer->open && peer->applied > 0 &&
+				peer->durable + CAUGHT_UP_SLOTS >= view->chosen)
+			{
+				MemoryContext caller = MemoryContextSwitchTo(life->pass_context);
+				px_event ev;
+				px_configure configure;
+
+				memset(&configure, 0, sizeof(configure));
+				configure.request = PAXOS_OWN_REQUEST;
+				configure.base = life->config.slot;
+				configure.value = paxos_configuration_promoting(
+					life->members, life->n_members, px_config_highest(&life->config), m->node);
+				memset(&ev, 0, sizeof(ev));
+				ev.kind = PX_EV_CONFIGURE;
+				ev.u.configure = &configure;
+				step(life, &ev);
+				MemoryContextSwitchTo(caller);
+				MemoryContextReset(life->pass_context);
+				return;
+			}
+		}
+	}
+}
+
 /*
  * The first batch of a life goes out at once, empty if need be: when it is
  * applied, the sessions that wait for what earlier lives numbered are settled.
@@ -901,6 +1025,9 @@ publish_status(Life *life)
 	LWLockRelease(paxos_proposer_lock);
 	life->status_stale = false;
 	life->status_at = life->now;
+
+	if (life->ready && view.change == PX_CHANGE_NONE)
+		promote_joiners(life, &view);
 }
 
 /* ---- waiting ---- */
@@ -1133,13 +1260,15 @@ live(void)
 {
 	static Life the_life; /* large */
 	Life *life = &the_life;
+	bool alive;
 
 	begin_life(life);
 	in_life = true;
-	check_local(life);
-	first_batch(life);
+	alive = check_local(life);
+	if (alive)
+		first_batch(life);
 
-	for (;;)
+	while (alive)
 	{
 		px_usec peers_at;
 		PaxosPeer *own;
@@ -1147,16 +1276,17 @@ live(void)
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 			reload_settings(life);
-		if (!check_identity(life))
-			break;
 
 		take_forwarded(life);
 		take_commands(life);
 		for (int i = 0; i < life->n_peers; i++)
 			take_peer_events(life, life->peers[i]);
 		take_forward_events(life);
-		check_local(life);
+		alive = check_local(life);
+		if (!alive)
+			break;
 		take_commands(life);
+		take_requests(life);
 		if (!life->read_told && paxos_queue_read_wanted())
 		{
 			life->read_told = true;
@@ -1236,12 +1366,17 @@ paxos_proposer_main(Datum arg)
 
 	for (;;)
 	{
+		px_acceptor acceptor;
+
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
+		acceptor = paxos_acceptor_look();
+		if (px_acceptor_config_due(&acceptor))
+			paxos_acceptor_settle_configuration(); /* this node joins */
 		if (may_live())
 			live();
 		if (end_requested)

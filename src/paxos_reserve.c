@@ -84,7 +84,7 @@ needed(bool *known)
 	*known = membership != PAXOS_NO_DATABASE;
 	if (!*known)
 		return RecoveryInProgress() ? 0 : MaxConnections / 4;
-	if (membership != PAXOS_MEMBER || members < 1)
+	if (!paxos_takes_part(membership) || members < 1)
 		return 0;
 	return Min(3 * (members - 1) + 1, MaxConnections / 4);
 }

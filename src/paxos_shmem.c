@@ -23,6 +23,7 @@
 #include <signal.h>
 #include <time.h>
 
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
@@ -86,6 +87,7 @@ paxos_shmem_startup(void)
 
 		memset(s, 0, sizeof(*s));
 		s->membership = PAXOS_NO_DATABASE;
+		pg_atomic_init_u64(&s->config_last, 0);
 		s->proposer_procno = -1;
 		s->learner_procno = -1;
 		pg_atomic_init_u32(&s->proposer_gathers, 0);
@@ -218,6 +220,19 @@ paxos_require_member(void)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the cluster of this node has not been formed completely"),
 				 errhint("Call paxos_create_cluster() again with the same connection strings.")));
+			break;
+		case PAXOS_JOINING:
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("this node is joining its cluster and knows no configuration "
+								   "with itself yet"),
+							errhint("Wait; paxos.status shows how far it is. If paxos_add_member() "
+									"failed, call it again.")));
+			break;
+		case PAXOS_REMOVED:
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("this node has been removed from its cluster"),
+							errhint("Call paxos_leave_cluster() here; then it can be added again, "
+									"as a new node.")));
 			break;
 		case PAXOS_FENCED:
 			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -363,8 +378,11 @@ paxos_workers_hold_off(bool hold)
 	if (paxos_shared->hold_off && !holding_off)
 	{
 		LWLockRelease(paxos_identity_lock);
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
-						errmsg("another session is dropping database \"%s\"", paxos_database)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("another session is dropping database \"%s\" or taking it out of its cluster",
+					paxos_database)));
 	}
 	paxos_shared->hold_off = true;
 	holding_off = true;
@@ -400,6 +418,31 @@ paxos_workers_hold_off(bool hold)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+}
+
+static bool until_end = false;
+
+static void
+end_of_transaction(XactEvent event, void *arg)
+{
+	if (!until_end || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT))
+		return;
+	until_end = false;
+	paxos_workers_hold_off(false);
+}
+
+void
+paxos_hold_off_until_end(void)
+{
+	static bool watching = false;
+
+	if (!watching)
+	{
+		RegisterXactCallback(end_of_transaction, NULL);
+		watching = true;
+	}
+	paxos_workers_hold_off(true);
+	until_end = true;
 }
 
 void

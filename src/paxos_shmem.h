@@ -30,8 +30,10 @@ typedef enum PaxosMembership
 	PAXOS_NO_EXTENSION,
 	PAXOS_NO_CLUSTER,
 	PAXOS_FORMING, /* configuration recorded, not begun */
+	PAXOS_JOINING, /* identity recorded, in no configuration known here yet */
 	PAXOS_MEMBER,
-	PAXOS_FENCED /* identity in doubt or fsync off: see why_fenced */
+	PAXOS_FENCED, /* identity in doubt or fsync off: see why_fenced */
+	PAXOS_REMOVED /* was a member; its acceptor answers on its merits, no more */
 } PaxosMembership;
 
 /* What can be wrong on a node (paxos_alarm.c). */
@@ -69,6 +71,12 @@ typedef struct PaxosMemory
 	px_ballot promised;
 	px_slot accepted;
 } PaxosMemory;
+/* Does this node take part: keep a log and apply it? */
+static inline bool
+paxos_takes_part(PaxosMembership m)
+{
+	return m == PAXOS_MEMBER || m == PAXOS_JOINING;
+}
 
 /* Latency and size counters: sum and count, and a histogram of powers of two. */
 #define PAXOS_HISTOGRAM_BUCKETS 32
@@ -121,6 +129,28 @@ typedef struct PaxosSnapshotProgress
 	char last_error[PAXOS_ERROR_TEXT];
 } PaxosSnapshotProgress;
 
+/* A change of the configuration that a session asks this leader for; paxos_member.h. */
+typedef enum PaxosConfigureState
+{
+	PAXOS_CONFIGURE_NONE,
+	PAXOS_CONFIGURE_WANTED,
+	PAXOS_CONFIGURE_TAKEN,
+	PAXOS_CONFIGURE_ANSWERED
+} PaxosConfigureState;
+
+typedef struct PaxosConfigure
+{
+	PaxosConfigureState state;
+	uint64 request; /* its number; the answer to an earlier one is dropped */
+	int waiter;     /* procno of the session */
+	bool force;
+	px_slot base;            /* of the configuration it was made from */
+	px_change_result result; /* ANSWERED */
+	px_slot slot;
+	uint32 len; /* 0: only confirm that 'base' is recorded by a majority */
+	uint8 value[PX_MAX_CONFIG_BYTES];
+} PaxosConfigure;
+
 typedef struct PaxosShared
 {
 	/*
@@ -132,7 +162,7 @@ typedef struct PaxosShared
 	pg_uuid_t cluster_id;
 	px_node node_id;
 	Oid database_oid;
-	px_config config;           /* governs now */
+	px_config config;           /* governs now, as far as this node knows */
 	uint64 identity_generation; /* raised at each change */
 	bool unsafe_fsync_seen;     /* fsync or full_page_writes was off since the
 									 * start: fenced until the next start */
@@ -158,6 +188,9 @@ typedef struct PaxosShared
 	 */
 	px_acceptor acceptor;
 	bool acceptor_loaded;
+
+	/* No row of paxos.configuration is above this slot; perhaps none is there. */
+	pg_atomic_uint64 config_last;
 	Oid acceptor_relid;     /* paxos.log_entry as it was when loaded: a new
 								 * one means the extension was created anew */
 	uint64 next_owner;      /* numbers acceptor connections */
@@ -198,6 +231,11 @@ typedef struct PaxosShared
 	 * writer.  See paxos_wake_proposer_for_commands().
 	 */
 	pg_atomic_uint32 proposer_gathers;
+
+	/* proposer_lock: what sessions ask of it (paxos_member.c). */
+	PaxosConfigure configure;
+	bool transfer_wanted;
+	px_node transfer_to; /* 0: whoever is furthest */
 
 	/* learner_lock: published by the learner only, after its transaction (and
 	 * reset by paxos_node_load when this node has left its cluster). */
@@ -316,6 +354,9 @@ extern void paxos_wake_learner_for_chosen(void);
  * they have let go; false lets them come back.  A backend that ends without saying false says it on its way out.
  */
 extern void paxos_workers_hold_off(bool hold);
+
+/* The same until the end of the transaction, whichever way it ends. */
+extern void paxos_hold_off_until_end(void);
 
 /* For worker mains, before they connect to the database. */
 extern void paxos_wait_while_held_off(void);

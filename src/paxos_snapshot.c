@@ -106,6 +106,7 @@ typedef struct State
 	char *origins;
 	char *requests;
 	char *request_bytes;
+	char *configuration;
 } State;
 
 /* Where a sequence of this node stood; found again by table and column. */
@@ -249,11 +250,12 @@ paxos_snapshot_needed(void)
 		return false;
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute("SELECT min(slot) > 0 FROM paxos.configuration", true, 0) != SPI_OK_SELECT)
+	if (SPI_execute("SELECT count(*) > 0 AND NOT bool_or(recorded) FROM paxos.configuration", true,
+					0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read %s.configuration", PAXOS_SCHEMA);
-	needed = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	if (isnull)
-		needed = false;
+	needed =
+		DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) &&
+		!isnull;
 	SPI_finish();
 	return needed;
 }
@@ -316,6 +318,7 @@ open_at(const PaxosMember *member)
 	state->origins = field(res, 0, 3);
 	state->requests = field(res, 0, 4);
 	state->request_bytes = field(res, 0, 5);
+	state->configuration = field(res, 0, 6);
 	PQclear(res);
 	return state;
 }
@@ -783,6 +786,11 @@ load(const PaxosMember *from, const State *state, MemoryContext cxt)
 			run(psprintf("DELETE FROM paxos.configuration WHERE slot <= " UINT64_FORMAT,
 						 state->applied));
 			copy_rows(paxos_internal_relid("configuration"), part, false);
+
+			/* applied there, so chosen, whether or not that was recorded there yet */
+			run(psprintf("UPDATE paxos.configuration SET recorded = true"
+						 " WHERE NOT recorded AND slot <= " UINT64_FORMAT,
+						 state->applied));
 		}
 		else
 			ereport(ERROR,
@@ -810,9 +818,11 @@ load(const PaxosMember *from, const State *state, MemoryContext cxt)
 	for (int i = 0; i < schemas; i++)
 		run(psprintf("DROP SCHEMA " LOADING_SCHEMA, i));
 	run(psprintf("UPDATE paxos.replicated SET applied = " UINT64_FORMAT ", digest = %s,"
-				 " log_time_us = %s, origins = %s::bigint[], requests = %s, request_bytes = %s",
+				 " log_time_us = %s, origins = %s::bigint[], requests = %s, request_bytes = %s,"
+				 " configuration = %s",
 				 state->applied, state->digest, state->log_time_us,
-				 quote_literal_cstr(state->origins), state->requests, state->request_bytes));
+				 quote_literal_cstr(state->origins), state->requests, state->request_bytes,
+				 state->configuration));
 	PopActiveSnapshot();
 
 	paxos_acceptor_lock_acquire();

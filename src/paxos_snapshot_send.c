@@ -249,8 +249,8 @@ Datum
 paxos_sql_snapshot_open(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc;
-	Datum values[6];
-	bool nulls[6];
+	Datum values[7];
+	bool nulls[7];
 	HeapTupleHeader row;
 
 	(void) paxos_peer_check(fcinfo, NULL);
@@ -281,8 +281,8 @@ paxos_sql_snapshot_open(PG_FUNCTION_ARGS)
 	}
 
 	PushActiveSnapshot(kept);
-	query_now(
-		"SELECT applied, digest, log_time_us, origins, requests, request_bytes FROM paxos.replicated");
+	query_now("SELECT applied, digest, log_time_us, origins, requests, request_bytes,"
+			  " configuration FROM paxos.replicated");
 	if (SPI_processed != 1)
 		elog(ERROR, "%s.replicated has " UINT64_FORMAT " rows", PAXOS_SCHEMA, SPI_processed);
 	PopActiveSnapshot();

@@ -64,6 +64,10 @@ state_name(PaxosMembership m)
 			return "member";
 		case PAXOS_FENCED:
 			return "fenced";
+		case PAXOS_JOINING:
+			return "joining";
+		case PAXOS_REMOVED:
+			return "removed";
 	}
 	return "?";
 }
@@ -197,11 +201,10 @@ paxos_status(PG_FUNCTION_ARGS)
 	strlcpy(stuck_why, paxos_shared->stuck_why, sizeof(stuck_why));
 	LWLockRelease(paxos_learner_lock);
 
-	known = membership == PAXOS_MEMBER || membership == PAXOS_FORMING ||
-			(membership == PAXOS_FENCED && node_id != 0);
+	known = membership >= PAXOS_FORMING && node_id != 0;
 
 	put_string(&r, state_name(membership));
-	put_string(&r, membership == PAXOS_FENCED ? why : NULL);
+	put_string(&r, why[0] != '\0' ? why : NULL);
 	if (!known)
 	{
 		while (r.n < 25)
@@ -274,7 +277,7 @@ paxos_members(PG_FUNCTION_ARGS)
 	membership = paxos_shared->membership;
 	self = paxos_shared->node_id;
 	LWLockRelease(paxos_identity_lock);
-	if (membership != PAXOS_MEMBER && membership != PAXOS_FENCED)
+	if (membership < PAXOS_JOINING)
 		return (Datum) 0;
 
 	LWLockAcquire(paxos_proposer_lock, LW_SHARED);

@@ -317,7 +317,9 @@ px_stream_propose_config(px_proposer *p, px_bytes wanted)
 	px_value_begin(&w, window_buffer(p, slot), p->params.max_value_bytes, PX_VALUE_CONFIG,
 				   next_log_time(p));
 	while (fits && px_value_next_member(&view, &pos, &member))
-		fits = px_value_add_member(&w, member.node, member.voter, member.name, member.conninfo);
+		fits = member.joining ? px_value_add_joiner(&w, member.node, member.name, member.conninfo)
+							  : px_value_add_member(&w, member.node, member.voter, member.name,
+													member.conninfo);
 	PX_ASSERT(fits);
 	px_value_set_highest(&w, px_config_highest(&p->config));
 	propose(p, px_value_end(&w).len, EVERYBODY);

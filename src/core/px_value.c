@@ -157,9 +157,16 @@ px_value_add_batch(px_value_writer *w, px_bytes batch)
 	return true;
 }
 
-bool
-px_value_add_member(px_value_writer *w, px_node node, bool voter, const char *name,
-					const char *conninfo)
+/* How a member takes part, as encoded. */
+enum
+{
+	MEMBER_LEARNER = 0,
+	MEMBER_VOTER = 1,
+	MEMBER_JOINING = 2
+};
+
+static bool
+add_member(px_value_writer *w, px_node node, uint8_t part, const char *name, const char *conninfo)
 {
 	size_t name_len = strlen(name);
 	size_t conninfo_len = strlen(conninfo);
@@ -176,7 +183,7 @@ px_value_add_member(px_value_writer *w, px_node node, bool voter, const char *na
 
 	put32(p, bytes - 4);
 	put16(p + 4, node);
-	p[6] = voter ? 1 : 0;
+	p[6] = part;
 	put16(p + 7, (uint16_t) name_len);
 	memcpy(p + 9, name, name_len);
 	put16(p + 9 + name_len, (uint16_t) conninfo_len);
@@ -193,6 +200,19 @@ px_value_set_highest(px_value_writer *w, px_node highest)
 	PX_ASSERT(w->kind == PX_VALUE_CONFIG);
 	if (highest > w->highest)
 		w->highest = highest;
+}
+
+bool
+px_value_add_member(px_value_writer *w, px_node node, bool voter, const char *name,
+					const char *conninfo)
+{
+	return add_member(w, node, voter ? MEMBER_VOTER : MEMBER_LEARNER, name, conninfo);
+}
+
+bool
+px_value_add_joiner(px_value_writer *w, px_node node, const char *name, const char *conninfo)
+{
+	return add_member(w, node, MEMBER_JOINING, name, conninfo);
 }
 
 /*
@@ -322,13 +342,14 @@ parse_member(px_bytes part, px_member_view *member)
 	conninfo_len = get16(p + 9 + name_len);
 	if (conninfo_len >= PX_MAX_CONNINFO || conninfo_len != part.len - MEMBER_FIXED_BYTES - name_len)
 		return false;
-	if (p[6] > 1 || get16(p + 4) == 0)
+	if (p[6] > MEMBER_JOINING || get16(p + 4) == 0)
 		return false;
 	if (memchr(p + 9, 0, name_len) != NULL || memchr(p + 11 + name_len, 0, conninfo_len) != NULL)
 		return false;
 
 	member->node = get16(p + 4);
-	member->voter = p[6] == 1;
+	member->voter = p[6] == MEMBER_VOTER;
+	member->joining = p[6] == MEMBER_JOINING;
 	memcpy(member->name, p + 9, name_len);
 	member->name[name_len] = '\0';
 	memcpy(member->conninfo, p + 11 + name_len, conninfo_len);

@@ -18,7 +18,8 @@
  *					| u16 count | u64 incarnation | u64 sequence
  *					| count commands
  *	command:		u32 bytes | u32 cell | u64 generation | bytes
- *	member part:	u32 bytes of the rest of this part | u16 node | u8 voter
+ *	member part:	u32 bytes of the rest of this part | u16 node
+ *					| u8 0: learner, 1: voter, 2: learner that is joining
  *					| u16 name bytes | name | u16 conninfo bytes | conninfo
  *
  * An encoded origin batch as it travels from origin to leader is one batch
@@ -91,6 +92,9 @@ extern bool px_value_add_member(px_value_writer *w, px_node node, bool voter, co
 
 /* Ids up to this one were members' once; those of the members added count anyway. */
 extern void px_value_set_highest(px_value_writer *w, px_node highest);
+/* The same for a member that shall become a voter when it has caught up. */
+extern bool px_value_add_joiner(px_value_writer *w, px_node node, const char *name,
+								const char *conninfo);
 extern px_bytes px_value_end(px_value_writer *w); /* sets count and checksum */
 
 /* ---- reading ---- */
@@ -125,6 +129,7 @@ typedef struct px_member_view
 {
 	px_node node;
 	bool voter;
+	bool joining; /* no voter yet, to be made one when it has caught up */
 	char name[PX_MAX_NAME];
 	char conninfo[PX_MAX_CONNINFO];
 } px_member_view;

@@ -24,7 +24,7 @@ $$;
 CREATE TABLE paxos.node (
     cluster_id        uuid NOT NULL,
     node_id           int NOT NULL CHECK (node_id BETWEEN 1 AND 65535),
-    state             text NOT NULL CHECK (state IN ('forming', 'member')),
+    state             text NOT NULL CHECK (state IN ('forming', 'member', 'removed')),
     incarnation       bigint NOT NULL,
     system_identifier bigint NOT NULL,
     timeline          int NOT NULL,
@@ -38,7 +38,7 @@ REVOKE ALL ON paxos.node FROM PUBLIC;
 COMMENT ON TABLE paxos.node IS 'who this node is; one row once a cluster has been recorded';
 COMMENT ON COLUMN paxos.node.cluster_id IS 'carried by every message; a stranger''s is refused';
 COMMENT ON COLUMN paxos.node.node_id IS 'of this node; never reused in the cluster';
-COMMENT ON COLUMN paxos.node.state IS 'forming: the configuration is recorded, the node does not vote; member: it has begun';
+COMMENT ON COLUMN paxos.node.state IS 'forming: the configuration is recorded, the node does not vote; member: it has begun; removed: it was taken out of the cluster';
 COMMENT ON COLUMN paxos.node.incarnation IS 'raised at every start of the proposer process';
 COMMENT ON COLUMN paxos.node.system_identifier IS 'of the server that became this node; a difference means the data were copied to another';
 COMMENT ON COLUMN paxos.node.timeline IS 'of that server; a difference means it was restored or promoted';
@@ -62,15 +62,17 @@ COMMENT ON COLUMN paxos.acceptor.truncated IS 'every slot up to it has left the 
 COMMENT ON COLUMN paxos.acceptor.longest_lease_us IS 'longest lease for reads ever granted, in microseconds';
 
 CREATE TABLE paxos.configuration (
-    slot   bigint PRIMARY KEY,
-    ballot bigint NOT NULL,
-    value  bytea NOT NULL
+    slot     bigint PRIMARY KEY,
+    ballot   bigint NOT NULL,
+    value    bytea NOT NULL,
+    recorded boolean NOT NULL
 );
 REVOKE ALL ON paxos.configuration FROM PUBLIC;
-COMMENT ON TABLE paxos.configuration IS 'configurations known chosen; each governs the slots above its own';
-COMMENT ON COLUMN paxos.configuration.slot IS 'where it was chosen; 0: the cluster was formed with it';
+COMMENT ON TABLE paxos.configuration IS 'configurations this node has accepted; the last one recorded is the one it goes by';
+COMMENT ON COLUMN paxos.configuration.slot IS 'where it stands in the log; 0: the cluster was formed with it';
 COMMENT ON COLUMN paxos.configuration.ballot IS 'in which it was accepted; 0 for the first';
 COMMENT ON COLUMN paxos.configuration.value IS 'the encoded members';
+COMMENT ON COLUMN paxos.configuration.recorded IS 'it is known chosen, with everything below it';
 
 -- Values are written once and read once or twice: compressing them costs more
 -- than it saves, and up to a page they had better stay in the row, where one

@@ -35,6 +35,7 @@ COMMENT ON COLUMN paxos.member_memory.accepted IS 'highest slot it is known to h
 CREATE FUNCTION paxos.greet(
     cluster uuid, version int, sender int, incarnation bigint, instance bigint,
     remembered_incarnation bigint, remembered_promised bigint, remembered_accepted bigint,
+    receiver int,
     OUT welcome int, OUT known_incarnation bigint, OUT known_promised bigint,
     OUT known_accepted bigint)
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_sql_greet';

@@ -48,7 +48,8 @@ make_config(void)
 	px_value_begin(&w, buf, sizeof(buf), PX_VALUE_CONFIG, 55);
 	if (!px_value_add_member(&w, 1, true, "alpha", "host=a port=1") ||
 		!px_value_add_member(&w, 2, true, "", "") ||
-		!px_value_add_member(&w, 300, false, "gamma", "host=c"))
+		!px_value_add_member(&w, 300, false, "gamma", "host=c") ||
+		!px_value_add_joiner(&w, 301, "delta", "host=d"))
 		die("a member does not fit");
 	return px_value_end(&w);
 }
@@ -133,15 +134,18 @@ test_config(void)
 
 	ok(px_value_open(make_config(), &v), "a configuration opens");
 	ok(px_value_config(&v, 17, &c), "and gives a configuration");
-	ok(c.slot == 17 && c.n_members == 3 && c.members[2].node == 300 && !c.members[2].voter,
+	ok(c.slot == 17 && c.n_members == 4 && c.members[2].node == 300 && !c.members[2].voter &&
+		   c.members[3].node == 301 && !c.members[3].voter,
 	   "with its members");
 	ok(px_value_next_member(&v, &pos, &m) && strcmp(m.name, "alpha") == 0 &&
 		   strcmp(m.conninfo, "host=a port=1") == 0 && m.voter,
 	   "first member");
 	ok(px_value_next_member(&v, &pos, &m) && px_value_next_member(&v, &pos, &m) &&
-		   strcmp(m.name, "gamma") == 0,
+		   strcmp(m.name, "gamma") == 0 && !m.voter && !m.joining,
 	   "third member");
-	ok(!px_value_next_member(&v, &pos, &m), "and no fourth");
+	ok(px_value_next_member(&v, &pos, &m) && strcmp(m.name, "delta") == 0 && !m.voter && m.joining,
+	   "fourth member, joining");
+	ok(!px_value_next_member(&v, &pos, &m), "and no fifth");
 
 	px_value_begin(&w, buf, sizeof(buf), PX_VALUE_CONFIG, 0);
 	memset(name, 'x', sizeof(name));
