@@ -74,7 +74,7 @@ is($n4->sql("SELECT balance FROM account WHERE id = 1"), 101, 'its tables can be
 is($n1->sql("SELECT count(*) FROM paxos.members"), 3, 'three members');
 is($n1->sql("SELECT applied FROM paxos_kv_put('k', '1')"), 't', 'that go on');
 my $cluster = $n1->sql("SELECT cluster_id FROM paxos.status");
-is($n1->sql("SELECT refusal FROM paxos.pre_vote('$cluster', 1, 4, 1000000)"), 6, 'a removed node is told so when it asks for a vote');
+is($n1->sql("SELECT refusal FROM paxos.pre_vote('$cluster', 1, 4, 1000000)"), 7, 'a removed node is told so when it asks for a vote');
 $n1->fails("SELECT paxos.forward('$cluster', 1, 4, 1, false, '{}'::bytea[], 0)", '55000', qr/removed/, 'and forwards nothing');
 $n4->fails("SELECT paxos_add_member('" . $n1->member_conninfo . "')", '55000', qr/removed/, 'it adds nobody');
 $n1->fails("SELECT paxos_add_member('" . $n4->member_conninfo . "')", '55000', qr/tables are not those of a new node/, 'nor does it come back as it is');
