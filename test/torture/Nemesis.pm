@@ -516,6 +516,7 @@ sub launch
 		exec $n->command("$PaxosCluster::BINDIR/postgres", '-D', $n->datadir) or POSIX::_exit(127);
 	}
 	$n->{pid} = $pid;
+	delete $n->{ending};		# of a life that was killed before it had ended
 	$n->{running} = 1;
 	$n->{stopped} = 0;
 	$n->{stops} = {};
