@@ -155,6 +155,13 @@ extern void px_acceptor_truncate(px_acceptor *a, px_slot truncated);
  * behind.  A node that joins with nothing calls it when its snapshot is loaded,
  * after px_acceptor_fetched() and in the same step.
  *
+ * With a snapshot (after px_acceptor_fetched(), before px_acceptor_truncate(), in
+ * the same step): the configuration the snapshot came with, unless a newer one
+ * is recorded here; 'next' from the log above both the snapshot and what is
+ * known chosen, for what the log holds below may be stale.  A node that joins with
+ * nothing gets its first configuration so, and applies nothing before.  The log is
+ * never cut above px_acceptor_settled().
+ *
  * Entries written by a fetch: px_acceptor_holds_config() for each that holds a
  * configuration, in the same step as px_acceptor_fetched().
  *

@@ -180,9 +180,8 @@ px_intake_forward(px_proposer *p, px_peer *peer, const px_forward *m)
 
 /*
  * Move batches from the queue into the value being written, oldest first, as
- * long as they fit, and say whose they are.  Those of nodes that have been
- * removed meanwhile are left out: they would be skipped.  False if nothing was
- * left but such and superseded ones.
+ * long as they fit, and say whose they are.  False if nothing was left but
+ * superseded ones.
  */
 bool
 px_intake_pack(px_proposer *p, px_value_writer *w, uint32_t *origins)
@@ -192,13 +191,15 @@ px_intake_pack(px_proposer *p, px_value_writer *w, uint32_t *origins)
 	{
 		const px_intake_entry *e = entry_at(p, 0);
 		px_bytes batch = {p->intake_ring + e->offset, e->len};
-		int i = px_config_find(&p->config, e->origin);
 
-		if (!e->dropped && i >= 0)
+		if (!e->dropped)
 		{
+			int i = px_config_find(&p->config, e->origin);
+
 			if (!px_value_add_batch(w, batch))
 				break;
-			*origins |= UINT32_C(1) << i;
+			if (i >= 0)
+				*origins |= UINT32_C(1) << i;
 		}
 		p->intake_first = (p->intake_first + 1) % PX_MAX_INTAKE;
 		p->intake_n--;

@@ -230,6 +230,10 @@ typedef struct px_forward_reply
  * with, and only then starts a proposer.  Promote it when its px_peer_view.durable
  * is near the leader's chosen.
  *
+ * A member that was away while all others were replaced knows nobody's address.
+ * Who leads is connected to it: the caller should let the leader hand over the
+ * newest configuration's value as a list of addresses (not as something chosen).
+ *
  * A node that is removed learns it by the leader's farewell, or when it asks:
  * PX_REFUSED_REMOVED.  px_publish.removed says so.  It stands no more, forwards
  * nothing and asks for nothing; its acceptor goes on answering as long as it

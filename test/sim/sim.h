@@ -18,6 +18,7 @@
  *	sim_node.c		one server: acceptor backends, proposer, learner
  *	sim_history.c	what the clients were told, for the linearizability checker
  *	sim_check.c		the canonical history and the facts of protocol.md § 11
+ *	sim_config.c	changes of the configuration, nodes that come and go
  *	sim_fault.c		scenarios: what goes wrong when, and the end phase
  *	sim_main.c		arguments, one run
  *	sim_jobs.c		sets of seeds, by several processes; coverage
@@ -37,7 +38,12 @@
 #include "px_trace.h"
 
 #define SIM_DEFAULT_STEPS 40000
-#define SIM_MAX_NODES 7
+#define SIM_FORMED 7     /* nodes a cluster is formed of, at most */
+#define SIM_MAX_NODES 15 /* node ids in one run */
+#define SIM_MAX_MEMBERS 7
+#define SIM_MAX_CONFIGS 64
+#define SIM_MAX_TASKS 3
+#define SIM_MAX_ATTEMPTS 2000
 #define SIM_MAX_SESSIONS 24 /* on one node */
 #define SIM_KEYS 6
 #define SIM_NUMBERS 4           /* of the keys */
@@ -128,6 +134,37 @@ typedef struct sim_blob
 	X(cov_learner_member, "cluster with a non-voting learner")                   \
 	X(cov_all_crashed, "all servers crashed at once")                            \
 	X(cov_duel, "elections provoked on all nodes at once")                       \
+	X(cov_lease_read, "read index given under a lease")                          \
+	X(cov_config_chosen, "configuration chosen")                                 \
+	X(cov_config_recovered, "configuration found by a new leader")               \
+	X(cov_config_lost, "configuration proposed and not chosen")                  \
+	X(cov_config_disjoint, "all voters replaced at once")                        \
+	X(cov_config_ahead, "configuration recorded before it was applied")          \
+	X(cov_config_unknown, "leader forgot one that its acceptor does not know")   \
+	X(cov_change_done, "change done")                                            \
+	X(cov_change_confirmed, "change confirmed by a later leader")                \
+	X(cov_change_busy, "change refused: another is in progress")                 \
+	X(cov_change_base, "change refused: built on another configuration")         \
+	X(cov_change_no_majority, "change refused: no majority could go on")         \
+	X(cov_change_unknown, "change: outcome unknown")                             \
+	X(cov_change_unknown_done, "change: outcome unknown, and it was chosen")     \
+	X(cov_barrier_late, "promise from before the barrier came after it")         \
+	X(cov_leaving, "leader removed itself")                                      \
+	X(cov_leaving_recovered, "leader recovered a configuration without itself")  \
+	X(cov_leaving_over, "leader that removed itself handed over")                \
+	X(cov_joined, "new node loaded its snapshot")                                \
+	X(cov_promoted_empty, "node became a voter before it had a snapshot")        \
+	X(cov_probed, "others asked what they know, without a leader")               \
+	X(cov_removed_prevote, "PreVote of a removed node refused")                  \
+	X(cov_removed_prepare, "Prepare of a removed node refused")                  \
+	X(cov_removed_unknown, "Prepare of a node not heard of")                     \
+	X(cov_removed_told, "removed node told by a refusal")                        \
+	X(cov_removed_knows, "removed node knows the configuration")                 \
+	X(cov_removed_back, "removed node started, thinking it is a member")         \
+	X(cov_removed_batch, "origin batch of a removed node skipped")               \
+	X(cov_removed_never, "command of a removed node settled: never took effect") \
+	X(cov_struck, "leader struck while it changed the configuration")            \
+	X(cov_switched_off, "removed node switched off for good")                    \
 	X(cov_retried, "request sent again at another node or the same")             \
 	X(cov_replayed, "request id known: first result told again")                 \
 	X(cov_replay_told, "client told a first result by a later attempt")          \
@@ -150,6 +187,7 @@ typedef struct sim_blob
 	X(cov_fetch_flushed, "crash: fetched entries durable, not applied")          \
 	X(cov_snapshot_flushed, "crash: snapshot durable")                           \
 	X(cov_truncate_flushed, "crash: truncation durable")                         \
+	X(cov_config_flushed, "crash: configuration recorded, not answered")         \
 	X(cov_incarnation_flushed, "crash: incarnation durable, not used")           \
 	X(cov_applied, "crash: applied, nobody told")                                \
 	X(cov_delivered, "crash: results just handed out")                           \
@@ -203,6 +241,7 @@ typedef struct sim_tables
 	uint64_t digest;
 	uint64_t log_time_us; /* highest stamp applied */
 	hist_value rows[SIM_KEYS];
+	px_config config; /* newest one applied */
 	px_origins origins;
 	uint32_t n_requests;
 	sim_request requests[SIM_MAX_REQUESTS + 1]; /* in the order they were decided */
@@ -279,6 +318,7 @@ typedef struct sim_image
 	px_slot truncated;
 	px_usec longest_lease_us;
 	uint64_t incarnation;
+	px_config config; /* newest one recorded as chosen; no members: none */
 	sim_tables tables;
 	sim_cell *log; /* by slot */
 	px_slot cap;
@@ -298,6 +338,7 @@ typedef struct sim_wal
 	px_usec longest_lease_us;
 	uint64_t incarnation; /* 0: unchanged */
 	px_slot truncate;     /* 0: unchanged */
+	px_config config;     /* no members: unchanged */
 	sim_tables *tables;   /* NULL: unchanged */
 	bool vote;            /* entries are votes (not fetched) */
 	px_slot first;
@@ -425,7 +466,8 @@ typedef enum sim_job_kind
 	J_STREAM,
 	J_FETCHED,
 	J_TRUNCATE,
-	J_SNAPSHOT
+	J_SNAPSHOT,
+	J_CONFIG
 } sim_job_kind;
 
 typedef struct sim_waiter
@@ -440,6 +482,8 @@ typedef struct sim_waiter
 typedef struct sim_node
 {
 	px_node id;
+	bool exists;            /* was a member ever */
+	bool gone;              /* switched off for good */
 	bool up;                /* the server runs */
 	uint64_t boot;          /* server starts */
 	px_usec clock_us;       /* what its clock showed ... */
@@ -467,6 +511,7 @@ typedef struct sim_node
 	px_ballot lease_ballot;        /* readable lease it answered for: of this ballot */
 	px_ballot lease_given_up;      /* by a hand-over: of this ballot and lower ones */
 	px_usec lease_until;           /* world time, with the drift bound taken off */
+	px_slot max_config;            /* newest configuration ever durable */
 	uint64_t max_incarnation;      /* ever used by a proposer life */
 	uint64_t executed_incarnation; /* of the last origin batch of this node in */
 	uint64_t executed_sequence;    /* the canonical history */
@@ -483,6 +528,9 @@ typedef struct sim_node
 	px_slot job_last;
 	px_slot job_applied;
 	px_slot job_durable;
+	px_config job_config;
+	px_slot job_next_config;
+	bool config_waiting;
 	bool preparing; /* the job is a Prepare that was granted */
 	uint64_t job_lsn;
 	sim_wal *job_wal;
@@ -497,6 +545,7 @@ typedef struct sim_node
 	px_node leader;
 	px_slot pub_chosen;
 	bool ready;
+	bool removed;
 
 	/* the proposer process */
 	bool proposer_up;
@@ -510,7 +559,9 @@ typedef struct sim_node
 	px_proposer_params params;
 	uint64_t tick_gen;
 	bool wake_scheduled;
-	bool read_signal; /* a session has asked for a read index */
+	bool read_signal;    /* a session has asked for a read index */
+	px_slot told_config; /* newest configuration the proposer was told */
+	px_slot view_config; /* what governs, as it sees it */
 	px_local last_local;
 	bool local_told;
 	sim_conn *stream[SIM_MAX_NODES + 1];
@@ -560,11 +611,14 @@ typedef enum sim_event_kind
 	E_DELIVER,
 	E_WALWRITE,
 	E_SESSION,
+	E_CONFIGURE,
+	E_RECORD,
 	E_TIMEOUT,
 	E_START_SERVER,
 	E_START_PROPOSER,
 	E_PROPOSER_READY,
 	E_FAULT,
+	E_CHANGE,
 	E_HEAL,
 	E_END
 } sim_event_kind;
@@ -606,8 +660,9 @@ typedef struct sim_vote
 {
 	struct sim_vote *next;
 	px_ballot ballot;
+	px_slot config; /* what its proposer took to govern the slot */
 	sim_blob *value;
-	uint32_t accepted; /* voters that ever held it durably, by bit */
+	uint32_t accepted; /* nodes that ever held it durably, by bit */
 } sim_vote;
 
 typedef struct sim_canon
@@ -645,6 +700,45 @@ typedef struct sim_lead
 	px_node node;
 	uint64_t life;
 } sim_lead;
+
+/* Somebody who wants the configuration changed. */
+typedef enum sim_change_op
+{
+	CHANGE_ADD,
+	CHANGE_REMOVE,
+	CHANGE_PROMOTE,
+	CHANGE_DEMOTE,
+	CHANGE_REPLACE, /* any set by any other */
+	CHANGE_ALTER    /* the same members */
+} sim_change_op;
+
+typedef struct sim_task
+{
+	bool active;
+	sim_change_op op;
+	px_node who;
+	bool force;
+	int tries;
+	int patience;
+	uint64_t generation;
+	uint64_t attempt; /* that waits for its answer; 0: none */
+	uint32_t ids;     /* given to new nodes, by bit */
+	px_slot begun_at;
+	px_config wanted;
+} sim_task;
+
+typedef struct sim_attempt
+{
+	uint32_t task;
+	px_slot base;
+	bool force;
+	bool confirm;
+	px_config wanted;
+	bool told;
+	px_change_result result;
+	px_slot slot;
+	px_slot chosen_at; /* canonical, 0: not (yet) */
+} sim_attempt;
 
 typedef enum sim_phase
 {
@@ -691,7 +785,8 @@ typedef enum sim_phase
 	X(wall_jump, "a wall clock set")                                     \
 	X(transfer, "a hand-over asked for")                                 \
 	X(no_vote, "a node that may not vote for a while")                   \
-	X(stuck, "a leader whose learner is stuck")
+	X(stuck, "a leader whose learner is stuck")                          \
+	X(configure, "a change of the configuration asked for")
 
 typedef enum sim_fault
 {
@@ -712,7 +807,8 @@ typedef enum sim_fault
 	X(slow_flushes, "single flushes that take long")                  \
 	X(bursts, "several faults at one moment")                         \
 	X(crash_again, "a server that crashes again as soon as it is up") \
-	X(quiet_crash, "crashes that nobody is told of")
+	X(quiet_crash, "crashes that nobody is told of")                  \
+	X(struck, "a leader struck while it changes the configuration")
 
 typedef enum sim_ambient
 {
@@ -755,8 +851,14 @@ typedef struct sim_world
 	uint64_t max_steps;
 	sim_phase phase;
 	int n_nodes;
-	int n_voters;
-	px_config config;
+	px_config config;                   /* formed with */
+	bool changing;                      /* it changes */
+	bool stale_leases;                  /* what is read under a lease may be old */
+	px_config configs[SIM_MAX_CONFIGS]; /* canonical; the first is 'config' */
+	int n_configs;
+	sim_task tasks[SIM_MAX_TASKS];
+	sim_attempt attempts[SIM_MAX_ATTEMPTS];
+	uint64_t n_attempts;
 	sim_node nodes[SIM_MAX_NODES + 1]; /* [id]; 0 unused */
 
 	/* heap */
@@ -916,6 +1018,7 @@ extern void client_timeout(sim_node *n, sim_session *s);
 extern bool client_fill(sim_node *n, px_batch_writer *w, uint64_t incarnation, uint64_t sequence);
 extern bool client_queued(const sim_node *n);
 extern void client_outcome(sim_node *n, const sim_outcome *o);
+extern void client_removed(sim_node *n);
 extern void client_lost(sim_node *n, sim_session *s);
 extern void client_reads_ready(sim_node *n);
 extern void client_schedule(sim_node *n, sim_session *s, px_usec after);
@@ -940,6 +1043,28 @@ extern void node_wake_learner(sim_node *n);
 extern void node_read(sim_node *n);
 extern sim_node *node_leader(void);
 
+extern void node_tell_config(sim_node *n);
+extern void node_connect(sim_node *n, px_node peer);
+extern void node_disconnect(sim_node *n, px_node peer);
+extern void node_configure(sim_node *n, const px_configure *m);
+
+/* sim_config.c */
+extern void config_setup(void);
+extern const px_config *config_of(px_slot slot);
+extern const px_config *config_last(void);
+extern const px_config *config_at(px_slot slot);
+extern bool config_majority(const px_config *c, uint32_t nodes);
+extern void config_decided(px_slot slot, const sim_canon *c);
+extern void config_chosen(px_slot slot, sim_blob *value);
+extern void config_durable(sim_node *n);
+extern bool config_settled(void);
+extern bool config_knows(const sim_node *n, px_node node);
+extern void config_tell(sim_node *n);
+extern void config_want(void);
+extern void config_turn(const sim_event *e);
+extern void config_asked(sim_node *n, uint64_t attempt);
+extern void config_answered(sim_node *n, uint64_t attempt, px_change_result result, px_slot slot);
+
 /* sim_check.c */
 extern void check_proposed(sim_node *n, px_ballot ballot, px_slot slot, sim_blob *value);
 extern void check_accepted(sim_node *n, px_slot slot, px_ballot ballot, sim_blob *value);
@@ -957,6 +1082,7 @@ extern sim_command *check_command(uint64_t id);
 /* sim_fault.c */
 extern void fault_setup(const sim_options *options);
 extern void fault_crash(sim_node *n);
+extern void fault_strike_soon(sim_node *n);
 extern void fault_crash_soon(sim_node *n);
 extern void fault_kill_proposer(sim_node *n);
 extern void fault_now(const sim_event *e);

@@ -4,11 +4,18 @@
  *	  protocol.md § 11 that no single node can see.
  *
  * It watches what becomes durable on every disk.  A value is chosen for a slot
- * when a majority of voters ever held it durably at one ballot (entries later
- * replaced count: being chosen does not end).  From then on anything else
+ * when a majority of the voters of the configuration that governs the slot ever
+ * held it durably at one ballot, proposed under that configuration (entries
+ * later replaced count: being chosen does not end).  From then on anything else
  * anywhere is a violation.  It does not wait for damage: every first proposal
  * of (ballot, slot) must be *safe* in Lamport's sense, whether or not something
  * was chosen already.
+ *
+ * Which configuration governs a slot is known when all slots below are chosen;
+ * so the canonical history grows slot by slot.  A leader that does not know yet
+ * that a configuration was chosen may propose for slots above it; what learners
+ * accept of that is no vote under the new one.  But in the ballot that chose the
+ * configuration, or a higher one, nobody may.
  */
 #include "sim.h"
 
@@ -30,16 +37,6 @@ canon(px_slot slot)
 		W->cap_canon = cap;
 	}
 	return &W->canon[slot];
-}
-
-static int
-bits(uint32_t m)
-{
-	int n = 0;
-
-	for (; m != 0; m &= m - 1)
-		n++;
-	return n;
 }
 
 static const char *
@@ -67,7 +64,7 @@ check_command(uint64_t id)
  * the one of c, or nobody of them accepted anything at all below.
  */
 static bool
-safe_at(px_ballot ballot, const sim_canon *c, const sim_blob *value)
+safe_at(const px_config *voters, px_ballot ballot, const sim_canon *c, const sim_blob *value)
 {
 	const sim_vote *base = NULL;
 
@@ -76,11 +73,11 @@ safe_at(px_ballot ballot, const sim_canon *c, const sim_blob *value)
 	for (;;)
 	{
 		px_ballot low = base == NULL ? 0 : base->ballot;
-		int good = 0;
+		uint32_t good = 0;
 
 		if (base == NULL || (base->value == value && low < ballot))
 		{
-			for (int i = 1; i <= W->n_voters; i++)
+			for (int i = 1; i <= W->n_nodes; i++)
 			{
 				bool clean = W->nodes[i].max_promised >= ballot;
 
@@ -88,9 +85,9 @@ safe_at(px_ballot ballot, const sim_canon *c, const sim_blob *value)
 					if (v->ballot > low && v->ballot < ballot && (v->accepted & (1u << i)) != 0)
 						clean = false;
 				if (clean)
-					good++;
+					good |= 1u << i;
 			}
-			if (good > W->n_voters / 2)
+			if (config_majority(voters, good))
 				return true;
 		}
 		base = base == NULL ? c->votes : base->next;
@@ -99,10 +96,39 @@ safe_at(px_ballot ballot, const sim_canon *c, const sim_blob *value)
 	}
 }
 
+/*
+ * The configuration a proposal was made under: canonical, and none chosen in
+ * this ballot or a lower one stands between it and the slot, nor one that this
+ * ballot has in flight.
+ */
+static const px_config *
+proposed_under(sim_node *n, px_ballot ballot, px_slot slot)
+{
+	const px_config *voters = config_at(n->view_config);
+	const px_config *governs = config_of(px_min64(slot, W->prefix + 1));
+
+	if (voters == NULL || voters->slot >= slot)
+		sim_fail("node %u proposes for slot %llu under a configuration of slot %llu (§ 11.5)",
+				 n->id, (unsigned long long) slot, (unsigned long long) n->view_config);
+	if (governs->slot > voters->slot && ballot >= canon(governs->slot)->chosen_ballot)
+		sim_fail("ballot %s proposes for slot %llu under the configuration of slot %llu, but that "
+				 "of slot %llu governs (§ 11.5)",
+				 bal(ballot), (unsigned long long) slot, (unsigned long long) voters->slot,
+				 (unsigned long long) governs->slot);
+	for (px_slot s = px_max64(W->prefix, voters->slot) + 1; s < slot; s++)
+		for (const sim_vote *v = canon(s)->votes; v != NULL; v = v->next)
+			if (v->ballot == ballot && v->value->view.kind == PX_VALUE_CONFIG)
+				sim_fail("ballot %s proposes for slot %llu, but the configuration it proposed for "
+						 "slot %llu is not chosen (§ 7)",
+						 bal(ballot), (unsigned long long) slot, (unsigned long long) s);
+	return voters;
+}
+
 void
 check_proposed(sim_node *n, px_ballot ballot, px_slot slot, sim_blob *value)
 {
 	sim_canon *c = canon(slot);
+	const px_config *voters;
 	sim_vote *v;
 
 	if (px_ballot_node(ballot) != n->id)
@@ -118,23 +144,25 @@ check_proposed(sim_node *n, px_ballot ballot, px_slot slot, sim_blob *value)
 	if (!value->well_formed)
 		sim_fail("node %u proposes a malformed value for slot %llu", n->id,
 				 (unsigned long long) slot);
+	voters = proposed_under(n, ballot, slot);
 	if (c->chosen != NULL && ballot > c->chosen_ballot && c->chosen != value)
 		sim_fail(
 			"ballot %s proposes value v%u for slot %llu, where v%u was chosen in ballot %s (§ 11.1)",
 			bal(ballot), value->id, (unsigned long long) slot, c->chosen->id,
 			bal(c->chosen_ballot));
-	if (!safe_at(ballot, c, value))
+	if (!safe_at(voters, ballot, c, value))
 		sim_fail(
 			"ballot %s proposes value v%u for slot %llu, which no majority of promises allows (§ 11.4)",
 			bal(ballot), value->id, (unsigned long long) slot);
 	for (sim_vote *o = c->votes; o != NULL; o = o->next)
 		if (o->value == value && o->ballot < ballot)
 		{
-			cover(cov_recovered);
+			cover(value->view.kind == PX_VALUE_CONFIG ? cov_config_recovered : cov_recovered);
 			break;
 		}
 	v = sim_alloc(sizeof(sim_vote));
 	v->ballot = ballot;
+	v->config = voters->slot;
 	v->value = value;
 	v->next = c->votes;
 	c->votes = v;
@@ -236,7 +264,8 @@ canon_sink(void *arg, const sim_outcome *o)
 				cover(cov_gap_skip);
 				break;
 			case PX_STALE:
-				cover(cov_stale_incarnation);
+				cover(px_config_find(&W->tables.config, o->origin) < 0 ? cov_removed_batch
+																	   : cov_stale_incarnation);
 				break;
 			case PX_EXECUTE:
 				break;
@@ -282,6 +311,15 @@ canon_sink(void *arg, const sim_outcome *o)
 		check_request(c, o);
 }
 
+/* Has this vote chosen its value?  Known only for slots up to prefix + 1. */
+static bool
+carried(px_slot slot, const sim_vote *v)
+{
+	const px_config *governs = config_of(slot);
+
+	return v->config == governs->slot && config_majority(governs, v->accepted);
+}
+
 static void
 chosen(px_slot slot, sim_vote *v)
 {
@@ -291,22 +329,36 @@ chosen(px_slot slot, sim_vote *v)
 		sim_fail("two values chosen for slot %llu: v%u in ballot %s and v%u in ballot %s (§ 11.1)",
 				 (unsigned long long) slot, c->chosen->id, bal(c->chosen_ballot), v->value->id,
 				 bal(v->ballot));
-	if (c->chosen == NULL || v->ballot < c->chosen_ballot)
+	if (c->chosen != NULL && v->ballot >= c->chosen_ballot)
+		return;
+	c->chosen = v->value;
+	c->chosen_ballot = v->ballot;
+	for (sim_vote *o = c->votes; o != NULL; o = o->next)
+		if (o->ballot > v->ballot && o->value != v->value && o->config == v->config)
+			sim_fail("slot %llu: v%u chosen in ballot %s, but ballot %s proposed v%u (§ 11.1)",
+					 (unsigned long long) slot, v->value->id, bal(v->ballot), bal(o->ballot),
+					 o->value->id);
+}
+
+/* The canonical history goes on as far as slots are chosen. */
+static void
+grow(void)
+{
+	for (;;)
 	{
-		c->chosen = v->value;
-		c->chosen_ballot = v->ballot;
-		for (sim_vote *o = c->votes; o != NULL; o = o->next)
-			if (o->ballot > v->ballot && o->value != v->value)
-				sim_fail("slot %llu: v%u chosen in ballot %s, but ballot %s proposed v%u (§ 11.1)",
-						 (unsigned long long) slot, v->value->id, bal(v->ballot), bal(o->ballot),
-						 o->value->id);
-	}
-	while (canon(W->prefix + 1)->chosen != NULL)
-	{
-		W->prefix++;
-		client_apply(&W->tables, W->prefix, W->canon[W->prefix].chosen, canon_sink, NULL);
-		W->canon[W->prefix].digest = W->tables.digest;
-		W->canon[W->prefix].last_position = W->n_executed;
+		px_slot slot = W->prefix + 1;
+		sim_canon *c = canon(slot);
+
+		for (sim_vote *v = c->votes; v != NULL; v = v->next)
+			if (carried(slot, v))
+				chosen(slot, v);
+		if (c->chosen == NULL)
+			return;
+		W->prefix = slot;
+		client_apply(&W->tables, slot, c->chosen, canon_sink, NULL);
+		config_decided(slot, c);
+		c->digest = W->tables.digest;
+		c->last_position = W->n_executed;
 		check_log_time();
 	}
 }
@@ -326,16 +378,16 @@ check_accepted(sim_node *n, px_slot slot, px_ballot ballot, sim_blob *value)
 	if (n->max_promised > ballot)
 		sim_fail("node %u accepted slot %llu in ballot %s after it had promised %s", n->id,
 				 (unsigned long long) slot, bal(ballot), bal(n->max_promised));
-	if (n->id > W->n_voters)
-		return;
 	if ((v->accepted & (1u << n->id)) != 0)
 		return;
 	for (sim_vote *o = c->votes; o != NULL; o = o->next)
 		if (o->ballot < ballot && o->value != value && (o->accepted & (1u << n->id)) != 0)
 			cover(cov_replaced);
 	v->accepted |= 1u << n->id;
-	if (bits(v->accepted) > W->n_voters / 2)
+	if (slot <= W->prefix && carried(slot, v))
 		chosen(slot, v);
+	if (slot == W->prefix + 1)
+		grow();
 }
 
 /* After every change of a durable image. */
@@ -346,6 +398,7 @@ check_durable(sim_node *n)
 		sim_fail("node %u: promised fell from %s to %s (§ 11.2)", n->id, bal(n->max_promised),
 				 bal(n->durable.promised));
 	n->max_promised = n->durable.promised;
+	config_durable(n);
 	if (n->durable.truncated > n->durable.tables.applied)
 		sim_fail("node %u: truncated %llu is above durably applied %llu (§ 11.6)", n->id,
 				 (unsigned long long) n->durable.truncated,
@@ -465,6 +518,9 @@ check_promise(sim_node *n, const px_promise *r, const sim_msg *question)
 	if (r->promised > n->durable.promised)
 		sim_fail("node %u answers promised %s before it is durable (§ 11.2)", n->id,
 				 bal(r->promised));
+	if (r->config > n->durable.config.slot)
+		sim_fail("node %u answers that configuration %llu is recorded, but it is not durable (§ 7)",
+				 n->id, (unsigned long long) r->config);
 	if (r->refusal == PX_REFUSED_NOT && r->promised != r->ballot)
 		sim_fail("node %u promises %s but says promised %s", n->id, bal(r->ballot),
 				 bal(r->promised));
@@ -487,6 +543,9 @@ check_answer(sim_node *n, const px_accepted *r, const sim_msg *question)
 	if (r->promised > n->durable.promised)
 		sim_fail("node %u answers promised %s before it is durable (§ 11.2)", n->id,
 				 bal(r->promised));
+	if (r->config > n->durable.config.slot)
+		sim_fail("node %u answers that configuration %llu is recorded, but it is not durable (§ 7)",
+				 n->id, (unsigned long long) r->config);
 	if (r->refusal != PX_REFUSED_NOT)
 		return;
 	if (r->lease_us == 0)

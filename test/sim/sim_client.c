@@ -185,6 +185,39 @@ execute_once(sim_tables *t, const sim_wish *w, px_slot slot, int *expired)
 }
 
 /*
+ * A configuration is applied: who is no member any more is no origin any more,
+ * and what waits on its own node above its 'last' never takes effect.
+ */
+static void
+configure(sim_tables *t, px_slot slot, sim_blob *value, sim_sink sink, void *arg)
+{
+	px_config now;
+
+	if (!px_value_config(&value->view, slot, &now))
+		sim_fail("slot %llu holds an invalid configuration", (unsigned long long) slot);
+	for (int i = 0; i < t->config.n_members; i++)
+	{
+		px_origin old = px_origins_get(&t->origins, t->config.members[i].node);
+		sim_outcome o;
+
+		if (px_config_find(&now, old.node) >= 0)
+			continue;
+		memset(&o, 0, sizeof(o));
+		o.settle = true;
+		o.origin = old.node;
+		o.slot = slot;
+		o.incarnation = old.incarnation;
+		o.sequence = old.last;
+		o.new_incarnation = UINT64_MAX;
+		sink(arg, &o);
+	}
+	px_origins_configure(&t->origins, &now);
+	t->config = now;
+	for (int i = 0; i < now.n_members; i++)
+		t->digest = mix(t->digest, now.members[i].node * 2u + now.members[i].voter);
+}
+
+/*
  * Apply one slot.  Every command executed, and every beginning of a new
  * incarnation, is told to the sink.
  */
@@ -204,6 +237,8 @@ client_apply(sim_tables *t, px_slot slot, sim_blob *value, sim_sink sink, void *
 	t->digest = mix(t->digest, slot);
 	t->log_time_us = px_max64(t->log_time_us, v->log_time_us);
 	t->digest = mix(t->digest, t->log_time_us);
+	if (v->kind == PX_VALUE_CONFIG)
+		configure(t, slot, value, sink, arg);
 	if (v->kind == PX_VALUE_BATCHES)
 		while (px_value_next_batch(v, &pos, &b))
 		{
@@ -385,7 +420,7 @@ client_session(sim_node *n, sim_session *s)
 	px_usec patience = rnd_log(W->timeout_us / 4 + 1, W->timeout_us * 2);
 	sim_event *e;
 
-	if (s->state != S_IDLE)
+	if (s->state != S_IDLE || n->removed)
 		return;
 	if (W->phase == PHASE_END)
 	{
@@ -530,7 +565,7 @@ client_outcome(sim_node *n, const sim_outcome *o)
 			if (s->incarnation > o->incarnation ||
 				(s->incarnation == o->incarnation && s->sequence > o->sequence))
 			{
-				cover(cov_settled_never);
+				cover(o->new_incarnation == UINT64_MAX ? cov_removed_never : cov_settled_never);
 				tell(n, s, TOLD_NEVER, NULL);
 			}
 			else
@@ -552,6 +587,21 @@ client_outcome(sim_node *n, const sim_outcome *o)
 	}
 }
 
+/* This node is no member any more: nobody takes anything from it. */
+void
+client_removed(sim_node *n)
+{
+	for (int i = 0; i < W->n_sessions; i++)
+	{
+		sim_session *s = &n->sessions[i];
+
+		if (s->state == S_QUEUED)
+			tell(n, s, TOLD_NEVER, NULL);
+		else if (s->state >= S_READ_WANTED)
+			finish(n, s);
+	}
+}
+
 /* The result is gone (learner restarted, or a snapshot jumped over it). */
 void
 client_lost(sim_node *n, sim_session *s)
@@ -570,7 +620,7 @@ client_reads_ready(sim_node *n)
 
 		if (s->state != S_READ_APPLY || n->visible.tables.applied < s->read_index)
 			continue;
-		if (n->visible.tables.applied < s->must_see)
+		if (n->visible.tables.applied < s->must_see && !W->stale_leases)
 			sim_fail(
 				"node %u: a linearizable read at slot %llu (read index %llu) misses slot %llu, "
 				"acknowledged before it began (§ 11.8)",
@@ -579,7 +629,8 @@ client_reads_ready(sim_node *n)
 		/* what a read has shown, a later one must show too */
 		W->acknowledged = px_max64(W->acknowledged, n->visible.tables.applied);
 		W->n_reads++;
-		history_read(s, n->visible.tables.applied, n->visible.tables.rows[s->wish.key]);
+		if (!W->stale_leases)
+			history_read(s, n->visible.tables.applied, n->visible.tables.rows[s->wish.key]);
 		cover(n->role == PX_LEADER ? cov_read_leader : cov_read_follower);
 		TRACE(n, "node %u session %d read at %llu", n->id, i,
 			  (unsigned long long) n->visible.tables.applied);

@@ -39,6 +39,8 @@ redo(sim_image *im, const sim_wal *w)
 	}
 	if (w->incarnation != 0)
 		im->incarnation = w->incarnation;
+	if (w->config.n_members > 0)
+		im->config = w->config;
 	if (w->tables != NULL)
 		im->tables = *w->tables;
 	for (uint16_t i = 0; i < w->n; i++)

@@ -52,7 +52,8 @@ typedef enum heal_kind
 	HEAL_BLOCK,
 	HEAL_VOTE,
 	HEAL_CRASH,
-	BLOCK_BEGINS
+	BLOCK_BEGINS,
+	STRIKE
 } heal_kind;
 
 /* Weights of a style; what is not named has none. */
@@ -190,6 +191,8 @@ weigh(sim_style style)
 		}
 		if (i == FAULT_clock_jump && W->leases_hold)
 			w = 0;
+		if (i == FAULT_configure)
+			w = 0; /* see fault_setup() */
 		W->weights[i] = w;
 		sum += w;
 	}
@@ -197,7 +200,8 @@ weigh(sim_style style)
 		W->weights[FAULT_cut] = 1;
 	for (int i = 0; i < N_AMBIENT; i++)
 	{
-		int usual = i == AMBIENT_bursts || i == AMBIENT_crash_again || i == AMBIENT_quiet_crash
+		int usual = i == AMBIENT_bursts || i == AMBIENT_crash_again || i == AMBIENT_quiet_crash ||
+							i == AMBIENT_struck
 						? 200
 					: i == AMBIENT_lost_calls ? 15
 											  : 4;
@@ -422,6 +426,45 @@ fault_crash_soon(sim_node *n)
 	heal_later(0, HEAL_CRASH, n->id);
 }
 
+/* In a moment, while it is in the middle of what it has just been asked for. */
+void
+fault_strike_soon(sim_node *n)
+{
+	cover(cov_struck);
+	heal_later(rnd_log(50, 8 * W->latency_us + 4 * n->flush_us), STRIKE, n->id);
+}
+
+static void
+strike(sim_node *n)
+{
+	px_usec how_long = a_while();
+	px_usec far;
+
+	switch (rnd_below(5))
+	{
+		case 0:
+			fault_crash(n);
+			break;
+		case 1:
+			fault_kill_proposer(n);
+			break;
+		case 2:
+			split(1u << n->id, how_long);
+			break;
+		case 3:
+			for (uint64_t i = 1; i <= W->n_conns; i++)
+				if (!W->conns[i]->cut && W->conns[i]->near == n->id)
+				{
+					far = rnd_log(50, 20 * SIM_MS);
+					net_cut(W->conns[i], rnd_log(50, 20 * SIM_MS), far);
+				}
+			break;
+		default:
+			n->proposer_until = W->now + how_long;
+			break;
+	}
+}
+
 static void
 crash_many(void)
 {
@@ -642,6 +685,9 @@ happen(sim_fault kind)
 			leader->told_stuck = true;
 			node_wake(leader);
 			break;
+		case FAULT_configure:
+			config_want();
+			break;
 		case N_FAULTS:
 			break;
 	}
@@ -699,6 +745,9 @@ fault_heal(const sim_event *e)
 		case HEAL_CRASH:
 			fault_crash(&W->nodes[e->a]);
 			break;
+		case STRIKE:
+			strike(&W->nodes[e->a]);
+			break;
 		case HEAL_VOTE:
 			W->nodes[e->a].no_vote = false;
 			node_wake(&W->nodes[e->a]);
@@ -713,8 +762,9 @@ fault_heal(const sim_event *e)
 void
 fault_end(void)
 {
-	int spare = (W->n_voters - 1) / 2;
-	bool minority_down = chance(250);
+	const px_config *last = config_last();
+	int spare = (px_config_voters(last) - 1) / 2;
+	bool minority_down = chance(250) && config_settled();
 	px_usec slowest; /* an election timeout by the slowest clock allowed */
 
 	W->phase = PHASE_END;
@@ -734,7 +784,8 @@ fault_end(void)
 		n->armed = N_COVERAGE;
 		if (n->ppm > SIM_END_PPM || n->ppm < -SIM_END_PPM)
 			sim_set_clock(n, 0, n->ppm / 10);
-		if (minority_down && i <= W->n_voters && spare > 0 && (!n->up || chance(300)))
+		if (minority_down && px_config_is_voter(last, n->id) && spare > 0 &&
+			(!n->up || chance(300)))
 		{
 			spare--;
 			node_crash(n, chance(500));
@@ -801,7 +852,7 @@ fault_done(void)
 	{
 		sim_node *n = &W->nodes[i];
 
-		if (!n->up)
+		if (!n->up || px_config_find(config_last(), n->id) < 0)
 			continue;
 		who = n->id;
 		for (int j = 0; j < W->n_sessions && what == NULL; j++)
@@ -841,6 +892,7 @@ fault_setup(const sim_options *options)
 	sim_style style;
 	bool readable;
 	int nodes = options->nodes;
+	int n_voters;
 	px_usec heartbeat;
 	uint16_t depth;
 	uint32_t max_batch;
@@ -861,10 +913,10 @@ fault_setup(const sim_options *options)
 	else
 		rnd();
 	W->n_nodes = nodes;
-	W->n_voters = nodes;
+	n_voters = nodes;
 	if (nodes >= 4 && chance(250))
 	{
-		W->n_voters = nodes - 1;
+		n_voters = nodes - 1;
 		cover(cov_learner_member);
 	}
 	W->max_steps = options->steps;
@@ -875,8 +927,9 @@ fault_setup(const sim_options *options)
 	for (int i = 0; i < W->n_nodes; i++)
 	{
 		W->config.members[i].node = (px_node) (i + 1);
-		W->config.members[i].voter = i < W->n_voters;
+		W->config.members[i].voter = i < n_voters;
 	}
+	config_setup();
 
 	W->latency_us = rnd_log(50, 4 * SIM_MS);
 	W->jitter_us = rnd_log(20, W->latency_us * 2);
@@ -897,6 +950,17 @@ fault_setup(const sim_options *options)
 	W->max_ppm = W->leases_hold ? SIM_DRIFT_PPM : (int64_t) rnd_log(SIM_DRIFT_PPM, 600000);
 	W->tail_us = rnd_log(20 * SIM_MS, 4 * W->election_us);
 	weigh(style);
+	W->changing = chance(450);
+	if (W->changing)
+	{
+		int sum = 0;
+		int share = (int) rnd_log(5, 300); /* as against all other faults, in hundredths */
+
+		for (int i = 0; i < N_FAULTS; i++)
+			sum += W->weights[i];
+		W->weights[FAULT_configure] = sum * share / 100 + 1;
+	}
+	W->stale_leases = readable && !W->leases_hold;
 	if (style == STYLE_BEHIND)
 	{
 		W->n_sessions = (int) rnd_between(6, SIM_MAX_SESSIONS);
@@ -913,7 +977,7 @@ fault_setup(const sim_options *options)
 	max_batch = (uint32_t) rnd_between(
 		PX_BATCH_HEADER_BYTES + PX_COMMAND_HEADER_BYTES + SIM_COMMAND_BYTES + W->max_pad + 8, 1600);
 	max_value = (uint32_t) rnd_between(max_batch + PX_VALUE_HEADER_BYTES, 4 * max_batch + 64);
-	for (int i = 1; i <= W->n_nodes; i++)
+	for (int i = 1; i <= SIM_MAX_NODES; i++)
 	{
 		sim_node *n = &W->nodes[i];
 		px_proposer_params *p = &n->params;
@@ -943,7 +1007,8 @@ fault_setup(const sim_options *options)
 		p->lease_us = chance(800) ? W->election_us : rnd_between(heartbeat, W->election_us);
 		p->lease_readable = readable;
 		p->drift_ppm = 50000;
-		sim_at(rnd_below(50 * SIM_MS), E_START_SERVER, P_WORLD, n->id);
+		if (n->exists)
+			sim_at(rnd_below(50 * SIM_MS), E_START_SERVER, P_WORLD, n->id);
 	}
 	next_fault();
 	sim_at(W->chaos_ends, E_END, P_WORLD, 0);

@@ -55,6 +55,8 @@ sim_run_once(const sim_options *o, bool trace, bool ring, sim_run *out)
 				fault_now(&e);
 			else if (e.kind == E_HEAL)
 				fault_heal(&e);
+			else if (e.kind == E_CHANGE)
+				config_turn(&e);
 			else if (e.kind == E_END)
 			{
 				if (W->phase == PHASE_CHAOS)
@@ -144,7 +146,7 @@ usage(void)
 		"usage: sim --seed N | --seeds FROM..TO | --file FILE ...\n"
 		"           [--nodes 1..%d] [--steps N] [--sessions N] [--without KIND,...] [--drop|--only N,N-N,...]\n"
 		"           [--trace] [--minimise] [--coverage] [--quiet] [--stop] [--every N]\n",
-		SIM_MAX_NODES);
+		SIM_FORMED);
 	exit(2);
 }
 
@@ -240,7 +242,7 @@ main(int argc, char **argv)
 			if (strcmp(arg, "--nodes") == 0)
 			{
 				o.nodes = (int) number(value, &end);
-				if (o.nodes < 1 || o.nodes > SIM_MAX_NODES)
+				if (o.nodes < 1 || o.nodes > SIM_FORMED)
 					usage();
 			}
 			else if (strcmp(arg, "--steps") == 0)

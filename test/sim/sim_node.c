@@ -122,6 +122,8 @@ acceptor_changed(sim_node *n, const px_acceptor *before)
 	if (n->acceptor.chosen > n->visible.tables.applied ||
 		n->acceptor.told_chosen > n->acceptor.chosen)
 		node_wake_learner(n);
+	if (px_acceptor_config_due(&n->acceptor) && !n->config_waiting)
+		sim_at(W->now + rnd_below(500), E_RECORD, P_SERVER, n->id)->life = n->boot;
 }
 
 static void
@@ -162,16 +164,25 @@ transition(sim_node *n, px_acceptor *a, px_acceptor_todo *todo)
 							   n->job_durable, todo, &answer->u.accepted);
 			return answer->u.accepted.refusal;
 		case J_FETCHED:
-			if (n->job_last > 0)
-				px_acceptor_fetched(a, n->job_first, n->job_last);
+			if (n->job_last == 0)
+				break;
+			for (px_slot s = n->job_first; s <= n->job_last; s++)
+				if (px_value_is_config(m->blobs[s - m->u.fetch.first]->bytes))
+					px_acceptor_holds_config(a, s);
+			px_acceptor_fetched(a, n->job_first, n->job_last);
 			break;
 		case J_SNAPSHOT:
 			if (n->job_last > 0)
 			{
 				if (n->job_last > a->chosen)
 					px_acceptor_fetched(a, a->chosen + 1, n->job_last);
+				px_acceptor_config(a, &n->job_config, n->job_next_config);
 				px_acceptor_truncate(a, n->job_last);
 			}
+			break;
+		case J_CONFIG:
+			if (n->job_config.n_members > 0)
+				px_acceptor_config(a, &n->job_config, n->job_next_config);
 			break;
 		case J_TRUNCATE:
 			if (n->job_last > 0)
@@ -244,6 +255,16 @@ job_done(sim_node *n)
 	}
 	if (kind == J_FETCHED)
 		node_boundary(n, cov_fetch_flushed);
+	if (kind == J_CONFIG)
+	{
+		node_boundary(n, cov_config_flushed);
+		n->config_waiting = false;
+	}
+	if (kind == J_SNAPSHOT && n->max_incarnation == 0 && n->visible.config.n_members > 0)
+	{
+		cover(cov_joined);
+		node_start_proposer(n);
+	}
 	if (kind == J_SNAPSHOT)
 	{
 		px_origin o = px_origins_get(&n->visible.tables.origins, n->id);
@@ -303,6 +324,33 @@ put_cell(sim_node *n, sim_wal *w, uint16_t i, px_ballot ballot, sim_blob *value,
 	w->cells[i].ballot = ballot;
 	w->cells[i].value = value;
 	w->cells[i].chosen = is_chosen;
+}
+
+/* The first configuration the log holds from 'from' to 'to'; 0: none. */
+static px_slot
+config_in_log(sim_node *n, px_slot from, px_slot to)
+{
+	for (px_slot s = from; s <= to && s <= n->visible.last; s++)
+	{
+		sim_cell *cell = disk_cell(&n->visible, s);
+
+		if (cell->value != NULL && px_value_is_config(cell->value->bytes))
+			return s;
+	}
+	return 0;
+}
+
+/* Of the log up to 'upto', the newest configuration, and where the next one is. */
+static void
+find_config(sim_node *n, px_slot upto, px_config *config, px_slot *next)
+{
+	px_slot s = config->slot;
+
+	while ((s = config_in_log(n, s + 1, upto)) != 0)
+		if (!px_value_config(&disk_cell(&n->visible, s)->value->view, s, config))
+			sim_fail("node %u: slot %llu holds an invalid configuration", n->id,
+					 (unsigned long long) s);
+	*next = config_in_log(n, upto + 1, n->visible.last);
 }
 
 /* The entries of a promise, read with the lock held. */
@@ -369,12 +417,30 @@ run_job(sim_node *n)
 		if (m->n > 0 && n->job_first <= last && m->u.fetch.first <= copy.chosen + 1)
 			n->job_last = last;
 	}
+	memset(&n->job_config, 0, sizeof(n->job_config));
 	if (n->job == J_SNAPSHOT && m->tables->applied > n->visible.tables.applied)
+	{
 		n->job_last = m->tables->applied;
+		n->job_config = m->tables->config;
+		if (copy.config.n_members > 0 && copy.config.slot > n->job_config.slot)
+			n->job_config = copy.config;
+
+		/* what the log holds below the snapshot and is not known chosen may be stale */
+		if (copy.chosen > n->job_last)
+			find_config(n, copy.chosen, &n->job_config, &n->job_next_config);
+		else
+			n->job_next_config = config_in_log(n, n->job_last + 1, n->visible.last);
+	}
+	if (n->job == J_CONFIG && px_acceptor_config_due(&copy) && copy.config.n_members > 0)
+	{
+		n->job_config = copy.config;
+		find_config(n, copy.chosen, &n->job_config, &n->job_next_config);
+	}
 	if (n->job == J_TRUNCATE)
 	{
 		px_slot t = px_min64(copy.truncatable, n->durable.tables.applied);
 
+		t = px_min64(t, px_acceptor_settled(&copy));
 		t = rnd_between(copy.truncated, px_max64(t, copy.truncated));
 		if (t > copy.truncated)
 			n->job_last = t;
@@ -384,6 +450,12 @@ run_job(sim_node *n)
 	switch (n->job)
 	{
 		case J_STREAM:
+			if (n->job_refusal == PX_REFUSED_REMOVED)
+				cover(cov_removed_prepare);
+			if (m->kind == M_PREPARE && copy.config.n_members > 0 &&
+				px_config_find(&copy.config, m->u.prepare.from) < 0 &&
+				n->job_refusal == PX_REFUSED_NOT)
+				cover(cov_removed_unknown);
 			if (n->job_refusal == PX_REFUSED_BALLOT)
 				cover(m->kind == M_PREPARE ? cov_refused_ballot : cov_accept_ballot);
 			if (n->job_refusal == PX_REFUSED_LEASE)
@@ -441,7 +513,14 @@ run_job(sim_node *n)
 				abort();
 			*w->tables = *m->tables;
 			w->truncate = n->job_last;
+			w->config = n->job_config;
 			cover(cov_snapshot);
+			break;
+		case J_CONFIG:
+			if (n->job_config.n_members == 0 || n->job_config.slot == n->acceptor.config.slot)
+				break;
+			w = disk_begin(0);
+			w->config = n->job_config;
 			break;
 		case J_TRUNCATE:
 			if (n->job_last == 0)
@@ -612,6 +691,8 @@ backend(sim_node *n, sim_conn *c)
 					cover(cov_prevote_lease);
 				if (answer->u.prevote_reply.refusal == PX_REFUSED_TRUNCATED)
 					cover(cov_prevote_truncated);
+				if (answer->u.prevote_reply.refusal == PX_REFUSED_REMOVED)
+					cover(cov_removed_prevote);
 				net_reply(c, answer);
 				break;
 			}
@@ -709,6 +790,8 @@ send_forward(sim_node *n, const px_action *a)
 		cover(cov_resend);
 	if (a->to == 0 || a->to > W->n_nodes)
 		sim_fail("node %u forwards to node %u, which does not exist", n->id, a->to);
+	if (!config_knows(n, a->to))
+		return; /* its address is not known here yet */
 	if (c != NULL && c->far != a->to)
 	{
 		net_cut(c, 0, rnd_below(5 * SIM_MS));
@@ -736,6 +819,17 @@ send_stream(sim_node *n, px_node to, sim_msg *m)
 }
 
 static void
+was_removed(sim_node *n)
+{
+	if (!px_config_removed(config_last(), n->id))
+		sim_fail("node %u says that it is removed, which it is not (§ 7)", n->id);
+	n->removed = true;
+	if (config_knows(n, n->id))
+		cover(cov_removed_told);
+	client_removed(n);
+}
+
+static void
 carry_out(sim_node *n, const px_action *a)
 {
 	sim_msg *m;
@@ -748,6 +842,10 @@ carry_out(sim_node *n, const px_action *a)
 			n->leader = a->u.publish.leader;
 			n->pub_chosen = a->u.publish.chosen;
 			n->ready = a->u.publish.ready;
+			if (n->removed && !a->u.publish.removed)
+				sim_fail("node %u: removed, and then not", n->id);
+			if (a->u.publish.removed && !n->removed)
+				was_removed(n);
 			if (n->role >= PX_RECOVERING)
 			{
 				check_leads(n, n->ballot);
@@ -817,7 +915,7 @@ carry_out(sim_node *n, const px_action *a)
 			break;
 		}
 		case PX_DO_FETCH:
-			cover(cov_catching_up);
+			cover(n->role == PX_FOLLOWER ? cov_probed : cov_catching_up);
 			n->fetch_hint = a->to;
 			n->fetch_to = px_max64(n->fetch_to, a->u.fetch_to);
 			node_wake_learner(n);
@@ -843,6 +941,8 @@ carry_out(sim_node *n, const px_action *a)
 			n->acceptor.handover = 0;
 			break;
 		case PX_DO_CONFIGURED:
+			config_answered(n, a->u.configured.request, a->u.configured.result,
+							a->u.configured.slot);
 			break;
 	}
 }
@@ -888,6 +988,7 @@ prop_event(sim_node *n, px_event *ev)
 		sim_fail("node %u: %d actions in one update", n->id, n_actions);
 	px_proposer_look(n->proposer, v2);
 	n->view = 1 - n->view; /* what it was stays as it is until the next event */
+	n->view_config = v2->config;
 	if ((fact = px_check_proposer(n->proposer)) != NULL)
 		sim_fail("node %u: proposer: %s", n->id, fact);
 	if ((fact = px_check_proposer_step(v1, v2)) != NULL)
@@ -910,6 +1011,21 @@ prop_event(sim_node *n, px_event *ev)
 	}
 	schedule_tick(n, up.wake_at);
 
+	for (int i = 0; i < n_actions; i++)
+		if (up.actions[i].kind == PX_DO_READ_DONE && v2->role == PX_LEADER &&
+			ev->kind != PX_EV_ACCEPTED)
+			cover(cov_lease_read);
+	if (v2->leaving && !v1->leaving)
+		cover(v2->role == PX_LEADER ? cov_leaving : cov_leaving_recovered);
+	if (v1->leaving && v1->role == PX_LEADER && v2->role != PX_LEADER &&
+		v2->highest_seen == v1->ballot)
+		cover(cov_leaving_over);
+	if (v2->config < v1->config)
+		cover(cov_config_unknown);
+	if (ev->kind == PX_EV_PROMISE && v1->change == PX_CHANGE_BARRIER &&
+		v2->change == v1->change && ev->u.promise->ballot == v1->ballot &&
+		ev->u.promise->w < v1->config)
+		cover(cov_barrier_late);
 	if (v1->role >= PX_CANDIDATE && v2->role == PX_FOLLOWER)
 	{
 		if (v2->highest_seen > v1->ballot)
@@ -973,9 +1089,13 @@ tell_local(sim_node *n)
 	px_origin own = px_origins_get(&n->visible.tables.origins, n->id);
 	px_event ev;
 
+	config_tell(n);
+	if (!n->proposer_up)
+		return false;
 	memset(&l, 0, sizeof(l));
 	l.promised = a->promised;
-	l.chosen = a->chosen;
+	l.chosen = px_acceptor_settled(a);
+	l.config = a->config.slot;
 	l.applied = n->visible.tables.applied;
 	l.truncated = a->truncated;
 	l.leader = a->open ? a->promised : 0;
@@ -988,16 +1108,16 @@ tell_local(sim_node *n)
 	l.own_last = own.last;
 	l.log_time_us = n->visible.tables.log_time_us;
 	l.gaps_seen = n->gaps_seen;
-	l.may_vote = n->id <= W->n_voters && !n->no_vote;
+	l.may_vote = !n->no_vote;
 	l.stuck = n->told_stuck && n->learner_until > W->now;
-	if (n->local_told && l.promised == o->promised && l.chosen == o->chosen &&
-		l.applied == o->applied && l.truncated == o->truncated && l.leader == o->leader &&
-		l.heard_at == o->heard_at && l.lost_at == o->lost_at && l.leased_until == o->leased_until &&
-		l.handover == o->handover && l.read.incarnation == o->read.incarnation &&
-		l.read.seq == o->read.seq && l.read.index == o->read.index &&
-		l.own_incarnation == o->own_incarnation && l.own_last == o->own_last &&
-		l.log_time_us == o->log_time_us && l.gaps_seen == o->gaps_seen &&
-		l.may_vote == o->may_vote && l.stuck == o->stuck)
+	if (n->local_told && l.config == o->config && l.promised == o->promised &&
+		l.chosen == o->chosen && l.applied == o->applied && l.truncated == o->truncated &&
+		l.leader == o->leader && l.heard_at == o->heard_at && l.lost_at == o->lost_at &&
+		l.leased_until == o->leased_until && l.handover == o->handover &&
+		l.read.incarnation == o->read.incarnation && l.read.seq == o->read.seq &&
+		l.read.index == o->read.index && l.own_incarnation == o->own_incarnation &&
+		l.own_last == o->own_last && l.log_time_us == o->log_time_us &&
+		l.gaps_seen == o->gaps_seen && l.may_vote == o->may_vote && l.stuck == o->stuck)
 		return false;
 	n->last_local = l;
 	n->local_told = true;
@@ -1031,7 +1151,7 @@ try_connect(sim_node *n, px_node peer)
 {
 	px_event ev;
 
-	if (n->stream[peer] != NULL)
+	if (n->stream[peer] != NULL || !config_knows(n, peer))
 		return;
 	if (!net_reachable(n->id, peer))
 	{
@@ -1064,7 +1184,49 @@ went_down(sim_node *n, sim_conn *c)
 	ev.kind = PX_EV_PEER_DOWN;
 	ev.node = c->far;
 	prop_event(n, &ev);
-	connect_later(n, c->far, rnd_log(200, 100 * SIM_MS));
+	if (config_knows(n, c->far))
+		connect_later(n, c->far, rnd_log(200, 100 * SIM_MS));
+}
+
+void
+node_connect(sim_node *n, px_node peer)
+{
+	if (n->stream[peer] == NULL)
+		connect_later(n, peer, rnd_below(20 * SIM_MS));
+}
+
+void
+node_disconnect(sim_node *n, px_node peer)
+{
+	sim_conn *c = n->stream[peer];
+
+	if (c == NULL)
+		return;
+	net_cut(c, 0, rnd_below(5 * SIM_MS));
+	went_down(n, c);
+}
+
+void
+node_tell_config(sim_node *n)
+{
+	px_event ev;
+
+	memset(&ev, 0, sizeof(ev));
+	ev.kind = PX_EV_CONFIG;
+	ev.u.config = &n->acceptor.config;
+	prop_event(n, &ev);
+}
+
+/* Somebody asks this node, taken for the leader, to change the configuration. */
+void
+node_configure(sim_node *n, const px_configure *m)
+{
+	px_event ev;
+
+	memset(&ev, 0, sizeof(ev));
+	ev.kind = PX_EV_CONFIGURE;
+	ev.u.configure = m;
+	prop_event(n, &ev);
 }
 
 static void
@@ -1105,7 +1267,7 @@ node_start_proposer(sim_node *n)
 	sim_event *e;
 	uint64_t lsn;
 
-	if (!n->up || n->proposer_up || n->proposer_starting)
+	if (!n->up || n->proposer_up || n->proposer_starting || n->acceptor.config.n_members == 0)
 		return;
 	n->proposer_starting = true;
 	n->life = ++W->lives;
@@ -1146,7 +1308,10 @@ proposer_ready(sim_node *n, uint64_t lsn, uint64_t incarnation)
 	}
 	/* a new life finds no old state; what lies behind are buffers for values */
 	memset(n->memory, 0xA5, need < 65536 ? need : 65536);
-	n->proposer = px_proposer_init(n->memory, need, &n->params, &W->config, sim_clock(n));
+	n->proposer = px_proposer_init(n->memory, need, &n->params, &n->acceptor.config, sim_clock(n));
+	n->told_config = n->acceptor.config.slot;
+	n->view_config = n->told_config;
+	n->removed = false;
 	if (n->proposer == NULL)
 		sim_fail("node %u: px_proposer_init refused its parameters", n->id);
 	px_proposer_look(n->proposer, &n->views[n->view]);
@@ -1249,7 +1414,7 @@ apply_some(sim_node *n)
 	sim_wal *w;
 	apply_state st = {n};
 
-	if (upto <= n->visible.tables.applied)
+	if (upto <= n->visible.tables.applied || n->acceptor.config.n_members == 0)
 		return;
 	w = disk_begin(0);
 	w->tables = malloc(sizeof(sim_tables));
@@ -1278,17 +1443,24 @@ apply_some(sim_node *n)
 	node_wake(n);
 }
 
+/*
+ * Somebody to ask: the hint, or a member; who knows of none asks anybody.  The
+ * leader that streams to this node says where it is to be found: all members
+ * this node knows of may have been replaced while it was away.
+ */
 static px_node
 some_peer(sim_node *n, px_node hint)
 {
+	const px_config *c = &n->acceptor.config;
 	px_node p;
 
 	if (hint != 0 && hint != n->id && chance(600))
 		return hint;
-	if (W->n_nodes == 1)
-		return 0;
-	p = (px_node) rnd_between(1, (uint64_t) W->n_nodes - 1);
-	return p >= n->id ? p + 1 : p;
+	if (c->n_members == 0)
+		p = (px_node) rnd_between(1, (uint64_t) W->n_nodes);
+	else
+		p = c->members[rnd_below(c->n_members)].node;
+	return p == n->id ? 0 : p;
 }
 
 static void
@@ -1326,7 +1498,16 @@ learn(sim_node *n)
 		px_node hint = n->acceptor.open ? px_ballot_node(n->acceptor.promised) : 0;
 		px_node peer;
 
-		if (px_acceptor_gap(&n->acceptor, &from, &to))
+		if (n->acceptor.config.n_members == 0)
+		{
+			/* new: a snapshot from anybody, before anything else */
+			peer = some_peer(n, 0);
+			if (peer != 0)
+				ask(n, peer, 0, true);
+			else
+				sim_at(W->now + SIM_MS, E_LEARN, P_LEARNER, n->id)->life = n->learner_life;
+		}
+		else if (px_acceptor_gap(&n->acceptor, &from, &to))
 		{
 			if (from != n->acceptor.chosen + 1 || to < from)
 				sim_fail("node %u: gap %llu..%llu above chosen %llu", n->id,
@@ -1483,7 +1664,7 @@ node_start_server(sim_node *n)
 {
 	px_acceptor before;
 
-	if (n->up)
+	if (n->up || !n->exists || n->gone)
 		return;
 	n->up = true;
 	n->boot++;
@@ -1512,7 +1693,16 @@ node_start_server(sim_node *n)
 	n->learner_life = ++W->lives;
 	px_acceptor_init(&n->acceptor, n->visible.promised, n->visible.truncated,
 					 n->visible.longest_lease_us, n->visible.tables.applied, sim_clock(n));
-	px_acceptor_config(&n->acceptor, &W->config, 0);
+	n->config_waiting = false;
+	if (n->visible.config.n_members > 0)
+	{
+		px_config *c = &n->visible.config;
+
+		px_acceptor_config(&n->acceptor, c, config_in_log(n, c->slot + 1, n->visible.last));
+		check_known(n, 1, n->acceptor.chosen);
+		if (px_config_find(c, n->id) >= 0 && px_config_removed(config_last(), n->id))
+			cover(cov_removed_back);
+	}
 	before = n->acceptor;
 	check_acceptor(n, &before);
 	TRACE(n, "node %u server starts: applied %llu, log to %llu", n->id,
@@ -1701,6 +1891,18 @@ node_dispatch(const sim_event *e)
 		case E_RPC:
 			rpc(n, e);
 			break;
+		case E_CONFIGURE:
+			if (n->up && n->proposer_up)
+				config_asked(n, e->a);
+			break;
+		case E_RECORD:
+			if (n->up && e->life == n->boot && px_acceptor_config_due(&n->acceptor) &&
+				!n->config_waiting)
+			{
+				n->config_waiting = true;
+				lock_request(n, J_CONFIG, NULL, NULL);
+			}
+			break;
 		case E_LEARN:
 			if (n->up && e->life == n->learner_life)
 			{
@@ -1741,6 +1943,7 @@ node_dispatch(const sim_event *e)
 			break;
 		case E_FAULT:
 		case E_HEAL:
+		case E_CHANGE:
 		case E_END:
 			sim_fail("simulator: world event at a node");
 	}
