@@ -166,7 +166,7 @@ extern void px_acceptor_truncate(px_acceptor *a, px_slot truncated);
  * configuration, in the same step as px_acceptor_fetched().
  *
  * In between: whenever px_acceptor_config_due(), which can become true with any
- * message or knowledge: take the acceptor lock; *upto = px_acceptor.chosen; the
+ * message or knowledge, and at start: take the acceptor lock; *upto = px_acceptor.chosen; the
  * newest entry of the log at or below *upto, and above config.slot, that holds a
  * configuration (px_value_is_config) is recorded, durably; then
  * px_acceptor_config() with it (with the one that stands, if there is none) and

@@ -112,6 +112,14 @@ node_leader(void)
 
 /* ---- the shared acceptor ---- */
 
+/* Is a configuration known chosen and not recorded?  Also at a start. */
+static void
+record_later(sim_node *n)
+{
+	if (px_acceptor_config_due(&n->acceptor) && !n->config_waiting)
+		sim_at(W->now + rnd_below(500), E_RECORD, P_SERVER, n->id)->life = n->boot;
+}
+
 static void
 acceptor_changed(sim_node *n, const px_acceptor *before)
 {
@@ -122,8 +130,7 @@ acceptor_changed(sim_node *n, const px_acceptor *before)
 	if (n->acceptor.chosen > n->visible.tables.applied ||
 		n->acceptor.told_chosen > n->acceptor.chosen)
 		node_wake_learner(n);
-	if (px_acceptor_config_due(&n->acceptor) && !n->config_waiting)
-		sim_at(W->now + rnd_below(500), E_RECORD, P_SERVER, n->id)->life = n->boot;
+	record_later(n);
 }
 
 static void
@@ -1022,9 +1029,8 @@ prop_event(sim_node *n, px_event *ev)
 		cover(cov_leaving_over);
 	if (v2->config < v1->config)
 		cover(cov_config_unknown);
-	if (ev->kind == PX_EV_PROMISE && v1->change == PX_CHANGE_BARRIER &&
-		v2->change == v1->change && ev->u.promise->ballot == v1->ballot &&
-		ev->u.promise->w < v1->config)
+	if (ev->kind == PX_EV_PROMISE && v1->change == PX_CHANGE_BARRIER && v2->change == v1->change &&
+		ev->u.promise->ballot == v1->ballot && ev->u.promise->w < v1->config)
 		cover(cov_barrier_late);
 	if (v1->role >= PX_CANDIDATE && v2->role == PX_FOLLOWER)
 	{
@@ -1700,6 +1706,7 @@ node_start_server(sim_node *n)
 
 		px_acceptor_config(&n->acceptor, c, config_in_log(n, c->slot + 1, n->visible.last));
 		check_known(n, 1, n->acceptor.chosen);
+		record_later(n);
 		if (px_config_find(c, n->id) >= 0 && px_config_removed(config_last(), n->id))
 			cover(cov_removed_back);
 	}
