@@ -313,6 +313,7 @@ paxos_members(PG_FUNCTION_ARGS)
 		put_string(&r, m->node == leader ? "leader"
 					   : m->node == self ? (proposing ? px_role_name(role) : "not running")
 					   : m->voter        ? "follower"
+					   : m->joining      ? "joining"
 										 : "learner");
 		put_datum(&r, BoolGetDatum(p != NULL && p->connected));
 		put_datum(&r, BoolGetDatum(p != NULL && p->open));

@@ -79,3 +79,9 @@ CREATE PROCEDURE @extschema@.paxos_rejoin(conninfo text DEFAULT NULL)
 LANGUAGE C AS 'MODULE_PATHNAME', 'paxos_rejoin';
 REVOKE ALL ON PROCEDURE @extschema@.paxos_rejoin FROM PUBLIC;
 COMMENT ON PROCEDURE @extschema@.paxos_rejoin IS 'leaves the cluster and joins it again as a new node, in the place of the old one; conninfo: how the members reach this server, if it has changed';
+
+CREATE FUNCTION @extschema@.paxos_recover_from_majority_loss(
+    accept_loss boolean DEFAULT false, OUT cluster uuid, OUT applied bigint, OUT kept bigint)
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_recover_from_majority_loss';
+REVOKE ALL ON FUNCTION @extschema@.paxos_recover_from_majority_loss FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.paxos_recover_from_majority_loss IS 'a majority of the members is gone for good: makes a new cluster of this node alone, from what it has; what may be lost is said first, and done only with accept_loss => true';
