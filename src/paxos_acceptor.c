@@ -44,7 +44,7 @@
  * - learn, news and fetched only raise chosen: fewer entries would be written, not
  *	 more.
  * - closed and hand-over only take reasons to refuse a Prepare away, or do not
- *	 touch one.
+ *	 touch one.  (So what was refused is not run again: it changes nothing.)
  * - A heartbeat could add one: it grants a lease.  The leader would count a lease
  *	 that the Prepare, already durable, breaks.  So while a Prepare is being made
  *	 durable (preparing_owner) a heartbeat goes the long way and waits for the
@@ -95,8 +95,6 @@ PG_FUNCTION_INFO_V1(paxos_sql_forward);
 
 /* No leader of ours grants more; keeps now + lease_us far from overflow. */
 #define MAX_LEASE_US (UINT64CONST(24) * 60 * 60 * 1000 * 1000)
-
-#define MAX_ROUND_LEAP (UINT64CONST(1) << 32)
 
 /* A durable transition from its copy to its publication. */
 typedef enum TransitionKind
@@ -366,13 +364,20 @@ publish(void)
 	px_acceptor_todo todo;
 	px_refusal refusal = staged_refusal();
 
+	/*
+	 * What was refused changes nothing.  Run again it might not be refused: the
+	 * connection may have ended since by whose lease it was.
+	 */
+	if (refusal != PX_REFUSED_NOT)
+		return;
+
 	LWLockAcquire(paxos_acceptor_lock, LW_EXCLUSIVE);
 	before = paxos_shared->acceptor;
 	after = before;
 	run(&after, &todo);
 
 	/* See the head of this file. */
-	PX_ASSERT(staged_refusal() == refusal);
+	PX_ASSERT(staged_refusal() == PX_REFUSED_NOT);
 	PX_ASSERT(!todo.persist_state || staged.todo.persist_state);
 	PX_ASSERT(todo.skip >= staged.todo.skip);
 	PX_ASSERT(todo.skip + todo.store == staged.todo.skip + staged.todo.store);
@@ -639,7 +644,7 @@ arg_own_ballot(FunctionCallInfo fcinfo, int n, px_node from)
 	if (px_ballot_node(ballot) != from)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the ballot is not one of node %u", from)));
-	if (px_ballot_round(ballot) > px_ballot_round(paxos_acceptor_look().promised) + MAX_ROUND_LEAP)
+	if (px_ballot_round(ballot) > px_ballot_round(paxos_acceptor_look().promised) + PX_MAX_LEAP)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("the ballot leaps too far")));
 	return ballot;
@@ -939,6 +944,9 @@ paxos_sql_prepare(PG_FUNCTION_ARGS)
 	m.stream = paxos_arg_u64(fcinfo, 4, "stream");
 	m.w = paxos_arg_u64(fcinfo, 5, "w");
 	m.handover = arg_ballot(fcinfo, 6, "handover");
+	if (m.stream == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("stream must be positive")));
 	require_nonatomic(fcinfo);
 
 	if (!may_vote)

@@ -16,6 +16,13 @@
 	((UINT64_C(1) << 47) - 1) /* keeps a ballot positive as
 													 * a signed 64-bit number */
 
+/*
+ * Rounds grow by one above the highest seen.  Who speaks of one so far above
+ * what this node's acceptor has promised is not believed: once promised, it
+ * would be durable, and leave no rounds for anybody.
+ */
+#define PX_MAX_LEAP (UINT64_C(1) << 32)
+
 static inline px_ballot
 px_ballot_make(uint64_t round, px_node node)
 {

@@ -134,13 +134,15 @@ px_delay(px_proposer *p, px_usec from, px_usec to)
 
 /*
  * Remember a ballot that somebody uses, so that the next own one lies above.
- * A round that leaves no room above it cannot be a true one: whoever sent it
- * is not believed.
+ * One that leaps, or leaves no room above it, cannot be a true one: whoever sent
+ * it is not believed, for the own acceptor would refuse what lies above.
  */
 void
 px_see_ballot(px_proposer *p, px_ballot ballot)
 {
-	if (px_ballot_round(ballot) < PX_MAX_ROUND)
+	uint64_t round = px_ballot_round(ballot);
+
+	if (round < PX_MAX_ROUND && round < px_ballot_round(p->local.promised) + PX_MAX_LEAP)
 		p->highest_seen = px_max64(p->highest_seen, ballot);
 }
 

@@ -457,6 +457,34 @@ test_unfit(void)
 	solo_free(s);
 }
 
+/*
+ * A peer that answers with a ballot no true election can have reached: the next
+ * own ballot would lie above it, and the own acceptor refuse it, for ever.
+ */
+static void
+test_leap(void)
+{
+	solo *s = solo_new(3);
+	px_prevote_reply m;
+	px_event ev;
+
+	solo_start(s);
+	memset(&m, 0, sizeof(m));
+	memset(&ev, 0, sizeof(ev));
+	ev.kind = PX_EV_PREVOTE_REPLY;
+	ev.node = 2;
+	ev.u.prevote_reply = &m;
+	m.promised = px_ballot_make(PX_MAX_LEAP, 2);
+	solo_step(s, &ev);
+	is(s->view.highest_seen, 0, "a ballot that leaps is not believed");
+	m.promised = px_ballot_make(PX_MAX_LEAP - 1, 2);
+	solo_step(s, &ev);
+	is(s->view.highest_seen, m.promised, "one that could be true is");
+	solo_stand(s);
+	is(px_ballot_round(s->view.ballot), PX_MAX_LEAP, "and stood above");
+	solo_free(s);
+}
+
 static void
 lead_at_once(void *arg)
 {
@@ -497,5 +525,6 @@ run_tests(void)
 	test_hand_over();
 	test_handed_over();
 	test_unfit();
+	test_leap();
 	test_roles();
 }
