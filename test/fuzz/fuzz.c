@@ -162,6 +162,8 @@ fuzz_value(fuzz_bytes *b, uint32_t max)
 			(void) px_value_add_member(&w, node, (what & 0x80) == 0, "n", "host=h");
 		}
 	}
+	if (kind == PX_VALUE_CONFIG)
+		px_value_set_highest(&w, (px_node) fuzz_number(b, node));
 	return exactly(px_value_end(&w));
 }
 
@@ -181,4 +183,5 @@ fuzz_config(fuzz_bytes *b, px_config *config)
 		config->members[i].node = node;
 		config->members[i].voter = (what & 0x80) == 0;
 	}
+	config->highest = (px_node) fuzz_number(b, node);
 }

@@ -6,7 +6,7 @@
  * A byte string is a sequence of events: messages of every kind with arbitrary
  * fields (within what paxos_sql_... lets through: that is the callers' part),
  * connections that end, news from the own proposer, fetched entries,
- * truncation, crashes.  A transition that must be durable is run on a copy,
+ * truncation, configurations found in the log, crashes.  A transition that must be durable is run on a copy,
  * others may change the shared value while its flush lasts, and it is run again
  * on the shared value, where it must come to the same verdict.
  *
@@ -32,6 +32,7 @@ static px_acceptor shared;
 static px_ballot disk_promised;
 static px_slot disk_truncated;
 static px_usec disk_lease_us;
+static px_config disk_config; /* no members: none yet */
 static px_usec now;
 static uint64_t owners[CONNECTIONS];
 static uint64_t next_owner;
@@ -82,6 +83,8 @@ check(const px_acceptor *before)
 	fuzz_holds(px_check_acceptor_step(before, &shared));
 	if (shared.chosen >= from)
 		FUZZ_CHECK(holds(from, shared.chosen));
+	FUZZ_CHECK(px_acceptor_settled(&shared) <= shared.chosen &&
+			   px_acceptor_settled(&shared) >= px_min64(shared.config.slot, shared.chosen));
 	FUZZ_CHECK(shared.promised <= disk_promised);
 	FUZZ_CHECK(shared.longest_lease_us <= disk_lease_us);
 	if (px_acceptor_gap(&shared, &gap_from, &gap_to))
@@ -140,6 +143,8 @@ read_accept(fuzz_bytes *b, px_accept *m)
 		m->first = 1;
 	m->n_values = fuzz_u8(b) % (PX_MAX_WINDOW + 1);
 	m->values = values;
+	if (m->n_values > 0 && fuzz_u8(b) % 4 == 0)
+		m->config_at = m->first + fuzz_u8(b) % m->n_values;
 	m->chosen = fuzz_argument(b, m->first - 1);
 	m->sent_at = fuzz_argument(b, now);
 	m->lease_us = fuzz_argument(b, 1000) % (MAX_LEASE_US + 1);
@@ -243,6 +248,7 @@ durable(fuzz_bytes *b, int kind)
 	px_accept accept;
 	px_slot first = 0;
 	px_slot last = 0;
+	px_slot config_at = 0;
 	px_refusal refusal = PX_REFUSED_NOT;
 	px_usec when = now;
 	int c = fuzz_u8(b) % CONNECTIONS;
@@ -276,7 +282,10 @@ durable(fuzz_bytes *b, int kind)
 	{
 		first = 1 + fuzz_argument(b, shared.chosen) % (shared.chosen + 1);
 		last = first + fuzz_u8(b);
+		config_at = fuzz_u8(b) % 4 == 0 ? first + fuzz_u8(b) % (last - first + 1) : 0;
 		px_acceptor_fetched(&copy, first, last);
+		if (config_at != 0)
+			px_acceptor_holds_config(&copy, config_at);
 	}
 	unchanged(&before, &copy, refusal, &todo);
 
@@ -319,8 +328,41 @@ durable(fuzz_bytes *b, int kind)
 	{
 		memset(&again, 0, sizeof(again));
 		px_acceptor_fetched(&shared, first, last);
+		if (config_at != 0)
+			px_acceptor_holds_config(&shared, config_at);
 	}
 	FUZZ_CHECK(!again.persist_state || todo.persist_state);
+	check(&before);
+}
+
+/* Where the log holds the next entry with a configuration above 'above'; 0: nowhere. */
+static px_slot
+next_config(fuzz_bytes *b, px_slot above)
+{
+	uint8_t distance = fuzz_u8(b) % 8;
+
+	return distance == 0 ? 0 : above + distance;
+}
+
+/* Some configuration up to 'upto' is found in the log and recorded, or none. */
+static void
+record_config(fuzz_bytes *b, px_slot upto)
+{
+	px_acceptor before = shared;
+
+	if (fuzz_u8(b) % 4 != 0 && upto > disk_config.slot)
+	{
+		px_config config;
+
+		fuzz_config(b, &config);
+		config.slot = disk_config.slot + 1 + config.slot % (upto - disk_config.slot);
+		if (px_config_valid(&config))
+			disk_config = config;
+	}
+	if (disk_config.n_members == 0)
+		return;
+	px_acceptor_config(&shared, &disk_config, next_config(b, upto));
+	FUZZ_CHECK(shared.config.slot == disk_config.slot);
 	check(&before);
 }
 
@@ -328,10 +370,11 @@ static void
 start(fuzz_bytes *b, px_slot applied)
 {
 	px_acceptor_init(&shared, disk_promised, disk_truncated, disk_lease_us, applied, now);
-	base = applied;
+	if (disk_config.n_members > 0)
+		px_acceptor_config(&shared, &disk_config, next_config(b, disk_config.slot));
+	base = px_max64(applied, disk_config.slot);
 	memset(owners, 0, sizeof(owners));
 	fuzz_holds(px_check_acceptor(&shared));
-	(void) b;
 }
 
 int
@@ -344,6 +387,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	disk_truncated = fuzz_u8(&b);
 	disk_lease_us = fuzz_u8(&b) % 4 == 0 ? fuzz_u8(&b) : 0;
 	applied = disk_truncated + fuzz_u8(&b);
+	fuzz_config(&b, &disk_config);
+	disk_config.slot %= 300;
+	if (!px_config_valid(&disk_config))
+		memset(&disk_config, 0, sizeof(disk_config));
 	now = 1000000;
 	next_owner = 1;
 	n_held = 0;
@@ -394,6 +441,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			case 11:
 				/* a crash; what is applied is chosen, and not truncated later */
 				start(&b, px_max64(base, fuzz_argument(&b, shared.chosen) % (shared.chosen + 1)));
+				break;
+			case 13:
+				if (px_acceptor_config_due(&shared))
+					record_config(&b, shared.chosen);
 				break;
 			case 12:
 				base = px_max64(base, fuzz_argument(&b, shared.chosen) % (shared.chosen + 1));

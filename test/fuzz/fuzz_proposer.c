@@ -32,6 +32,7 @@ static px_proposer_view view;
 static px_local local;
 static px_usec now;
 static bool connected[NODES];
+static int n_asked; /* changes of the configuration, not answered yet */
 static px_prepare last_prepare[NODES];
 static px_accept last_accept[NODES];
 static px_slot first_sent[NODES];
@@ -109,28 +110,49 @@ carry_out(void)
 			case PX_DO_READ_SENT:
 			case PX_DO_READ_DONE:
 				break;
+			case PX_DO_CONFIGURED:
+				FUZZ_CHECK(n_asked > 0);
+				FUZZ_CHECK(strcmp(px_change_result_name(a->u.configured.result), "?") != 0);
+				n_asked--;
+				break;
 		}
 	}
 	return cut;
 }
 
+static uint64_t
+one_step(px_event *ev)
+{
+	px_proposer_view before = view;
+
+	ev->now = now;
+	px_proposer_step(p, ev, &up);
+	px_proposer_look(p, &view);
+	fuzz_holds(px_check_proposer(p));
+	fuzz_holds(px_check_update(p, &up));
+	fuzz_holds(px_check_proposer_step(&before, &view));
+	return carry_out();
+}
+
 static void
 step(px_event *ev)
 {
+	uint64_t cut_before = 0;
 	int steps = 0;
 
+	if (ev->kind == PX_EV_CONFIG)
+	{
+		/* the news of the own node that shows it follow at once */
+		cut_before = one_step(ev);
+		memset(ev, 0, sizeof(*ev));
+		ev->kind = PX_EV_LOCAL;
+		ev->u.local = &local;
+	}
 	for (;;)
 	{
-		px_proposer_view before = view;
-		uint64_t cut;
+		uint64_t cut = cut_before | one_step(ev);
 
-		ev->now = now;
-		px_proposer_step(p, ev, &up);
-		px_proposer_look(p, &view);
-		fuzz_holds(px_check_proposer(p));
-		fuzz_holds(px_check_update(p, &up));
-		fuzz_holds(px_check_proposer_step(&before, &view));
-		cut = carry_out();
+		cut_before = 0;
 		memset(ev, 0, sizeof(*ev));
 		for (px_node n = 1; n < NODES; n++)
 		{
@@ -178,6 +200,7 @@ promise(fuzz_bytes *b, px_node node)
 	m.w = maybe(b, wild, 2, asked->w);
 	m.chosen = maybe(b, wild, 3, asked->w);
 	m.truncated = maybe(b, wild, 4, 0);
+	m.config = (wild & 8) != 0 ? fuzz_number(b, view.config) : view.config;
 	if ((wild & 0x20) != 0)
 		m.refusal = fuzz_u8(b) % (PX_REFUSED_NOT_VOTING + 1);
 	slot = m.w;
@@ -221,6 +244,7 @@ accepted(fuzz_bytes *b, px_node node)
 	m.next = maybe(b, wild, 3, sent->first + sent->n_values);
 	m.applied = maybe(b, wild, 4, sent->chosen);
 	m.durable = m.applied;
+	m.config = (wild & 0x10) != 0 ? fuzz_number(b, view.config) : view.config;
 	m.truncated = (wild & 0x20) != 0 ? fuzz_number(b, 0) : 0;
 	m.sent_at = maybe(b, wild, 6, sent->sent_at);
 	if ((wild & 0x80) != 0)
@@ -351,6 +375,27 @@ own_batch(fuzz_bytes *b)
 }
 
 static void
+configure_by_request(fuzz_bytes *b)
+{
+	px_event ev = {.kind = PX_EV_CONFIGURE};
+	px_configure m;
+	uint8_t how = fuzz_u8(b);
+
+	memset(&m, 0, sizeof(m));
+	m.request = how;
+	m.base = (how & 1) != 0 ? view.config : fuzz_number(b, view.config);
+	m.force = (how & 2) != 0;
+	if ((how & 0x0c) == 0x0c)
+		m.value.data = fuzz_take(b, 60, &m.value.len);
+	else if ((how & 0x0c) != 0)
+		m.value = fuzz_value(b, 1500);
+	n_asked++;
+	ev.u.configure = &m;
+	step(&ev);
+	free((void *) m.value.data);
+}
+
+static void
 configure(fuzz_bytes *b, px_config *config)
 {
 	uint8_t shape = fuzz_u8(b);
@@ -406,6 +451,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(last_accept, 0, sizeof(last_accept));
 	memset(first_sent, 0, sizeof(first_sent));
 	proposed_ballot = 0;
+	n_asked = 0;
 	local.may_vote = true;
 	p = px_proposer_init(memory, memory_bytes, &params, &config, now);
 	px_proposer_look(p, &view);
@@ -473,6 +519,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				m.promised = maybe(&b, wild, 1, local.promised);
 				m.chosen = maybe(&b, wild, 2, local.chosen);
 				m.truncated = maybe(&b, wild, 3, 0);
+				m.config = maybe(&b, wild, 4, view.config);
 				ev.kind = PX_EV_PREVOTE_REPLY;
 				ev.u.prevote_reply = &m;
 				if (connected[node])
@@ -521,7 +568,18 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				step(&ev);
 				break;
 			case 28:
+				if (fuzz_u8(&b) % 2 != 0)
+				{
+					configure_by_request(&b);
+					break;
+				}
 				fuzz_config(&b, &config);
+				config.slot = fuzz_argument(&b, view.config + 1);
+				if (px_config_valid(&config) && config.slot > local.config)
+				{
+					local.config = config.slot;
+					local.chosen = px_max64(local.chosen, config.slot);
+				}
 				ev.kind = PX_EV_CONFIG;
 				ev.u.config = &config;
 				step(&ev);

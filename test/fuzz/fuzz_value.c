@@ -80,9 +80,13 @@ open_value(px_bytes bytes)
 		n++;
 	}
 	FUZZ_CHECK(n == view.count);
+	if (view.kind == PX_VALUE_CONFIG)
+		px_value_set_highest(&w, view.highest);
+	FUZZ_CHECK(px_value_is_config(bytes) == (view.kind == PX_VALUE_CONFIG));
 	FUZZ_CHECK(px_value_config(&view, 7, &config) == (view.kind == PX_VALUE_CONFIG));
 	if (view.kind == PX_VALUE_CONFIG)
-		FUZZ_CHECK(px_config_valid(&config) && config.n_members == n && config.slot == 7);
+		FUZZ_CHECK(px_config_valid(&config) && config.n_members == n && config.slot == 7 &&
+				   px_config_highest(&config) == view.highest);
 	again = px_value_end(&w);
 	FUZZ_CHECK(again.len == bytes.len && memcmp(again.data, bytes.data, again.len) == 0);
 	return true;
