@@ -20,13 +20,14 @@ typedef struct expected
 } expected;
 
 static px_verdict
-rule(expected *all, int *n_known, px_node node, uint64_t incarnation, uint64_t sequence)
+rule(expected *all, int *n_known, bool configured, px_node node, uint64_t incarnation,
+	 uint64_t sequence)
 {
 	expected *e = &all[node];
 
 	if (!e->known)
 	{
-		if (*n_known == PX_MAX_ORIGINS)
+		if (configured || *n_known == PX_MAX_ORIGINS)
 			return PX_STALE;
 		(*n_known)++;
 		e->known = true;
@@ -48,6 +49,28 @@ rule(expected *all, int *n_known, px_node node, uint64_t incarnation, uint64_t s
 	return PX_EXECUTE;
 }
 
+/* A configuration is applied: who is no member is forgotten. */
+static void
+configure(fuzz_bytes *b, px_origins *o, expected *all, int *n_known)
+{
+	px_config config;
+
+	fuzz_config(b, &config);
+	config.slot = o->config + 1 + config.slot % 1000;
+	if (!px_config_valid(&config))
+		return;
+	px_origins_configure(o, &config);
+	*n_known = config.n_members;
+	for (px_node node = 1; node < NODES; node++)
+	{
+		bool member = px_config_find(&config, node) >= 0;
+
+		if (!member || !all[node].known)
+			memset(&all[node], 0, sizeof(all[node]));
+		all[node].known = member;
+	}
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -59,14 +82,25 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(&o, 0, sizeof(o));
 	while (b.left > 0)
 	{
-		px_node node = (px_node) (1 + fuzz_u8(&b) % (NODES - 1));
-		px_origin before = px_origins_get(&o, node);
-		uint64_t incarnation = px_max64(1, fuzz_number(&b, before.incarnation));
-		uint64_t sequence = px_max64(1, fuzz_number(&b, before.last + 1));
-		px_verdict verdict = px_origins_judge(&o, node, incarnation, sequence);
-		px_origin after = px_origins_get(&o, node);
+		px_node node = (px_node) (1 + fuzz_u8(&b) % NODES);
+		px_origin before;
+		px_origin after;
+		uint64_t incarnation;
+		uint64_t sequence;
+		px_verdict verdict;
 
-		FUZZ_CHECK(verdict == rule(all, &n_known, node, incarnation, sequence));
+		if (node == NODES)
+		{
+			configure(&b, &o, all, &n_known);
+			continue;
+		}
+		before = px_origins_get(&o, node);
+		incarnation = px_max64(1, fuzz_number(&b, before.incarnation));
+		sequence = px_max64(1, fuzz_number(&b, before.last + 1));
+		verdict = px_origins_judge(&o, node, incarnation, sequence);
+		after = px_origins_get(&o, node);
+
+		FUZZ_CHECK(verdict == rule(all, &n_known, o.config != 0, node, incarnation, sequence));
 		FUZZ_CHECK(strcmp(px_verdict_name(verdict), "unknown") != 0);
 		if (verdict == PX_EXECUTE)
 			FUZZ_CHECK(after.incarnation == incarnation && after.last == sequence &&

@@ -424,6 +424,7 @@ configure(fuzz_bytes *b, px_config *config)
 	params.intake_bytes = (how & 64) != 0 ? 700 : 8192;
 	params.lease_us = 500000;
 	params.lease_readable = (how & 128) != 0;
+	params.drift_ppm = 1000;
 }
 
 int
