@@ -27,7 +27,7 @@
 #include "fuzz.h"
 #include "fuzz_memory.h"
 
-#define COLUMNS 9
+#define COLUMNS lengthof(statements[0].columns)
 
 struct pg_result
 {
@@ -194,7 +194,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(&peer, 0, sizeof(peer));
 	memset(&sent, 0, sizeof(sent));
 	memset(&event, 0, sizeof(event));
-	sent.kind = MESSAGE_PREVOTE + fuzz_u8(&b) % (MESSAGE_FORWARD - MESSAGE_PREVOTE + 1);
+	sent.kind = MESSAGE_GREET + fuzz_u8(&b) % (MESSAGE_FORWARD - MESSAGE_GREET + 1);
 	sent.ballot = 1 << 16 | 1;
 	sent.stream = 3;
 	sent.w = 5;
