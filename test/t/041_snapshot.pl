@@ -105,6 +105,19 @@ $away->sql("INSERT INTO paxos.log_entry VALUES (40, 65537, false, '\\x00')");
 $away->fails("SELECT * FROM paxos.fetch((SELECT cluster_id FROM paxos.status), 1, " . $other->id . ", 40, 40, 1000)", 'P0002',
 	qr/slot 40 is truncated/, 'what stands at or below truncated is given to nobody');
 
+# What it shows is of one slot, the list of indexes too: one that is made afterwards
+# has a slot above, and will be made there again.
+my $reader = $other->session;
+my $at = $reader->query("BEGIN; SELECT applied FROM paxos.snapshot_open((SELECT cluster_id FROM paxos.status), 1, " . $away->id . ")");
+$leader->sql('CREATE INDEX made_later ON stays (v)');
+$leader->sql('CREATE TABLE made_later_too (id int PRIMARY KEY) USING paxos');
+$leader->sql("SELECT paxos_insert_if_not_exists('stays', '{\"id\": 1000}')");
+$c->await_equal;
+is($reader->query("SELECT cardinality(indexes) FROM paxos.snapshot_parts() WHERE name = 'stays'"), 0, 'no index of a later slot');
+is($reader->query("SELECT count(*) FROM paxos.snapshot_parts() WHERE name = 'made_later_too'"), 0, 'no table of a later slot');
+is($reader->query("SELECT r.rows FROM paxos.snapshot_parts() p, LATERAL paxos.snapshot_read(p.part) r WHERE p.name = 'stays'"), 20, 'no row of a later slot');
+$reader->query('ROLLBACK');
+
 # Only members that have opened one read a snapshot.
 $away->fails('SELECT * FROM paxos.snapshot_read(0)', '55000', qr/no snapshot is open/, 'not opened');
 $away->fails("SELECT paxos.snapshot_open('a0000000-0000-4000-8000-000000000001', 1, " . $other->id . ')', '55000', qr/another cluster/, 'a stranger');
