@@ -56,13 +56,17 @@ my %known = (
 	forward => { good => [ @head, 1, 'true', "'{}'", 0 ] },
 	fetch => { good => [ @head, 1, 2, 1000 ] },
 	check_statement => { good => [ @head, "'public'", "'node'", 'NULL', "'{t}'" ], any => [qw(schema owner table_id)] },
-	greet => { good => [ @head, $incarnation, $instance, 0, 0, 0 ],
+	greet => { good => [ @head, $incarnation, $instance, 0, 0, 0, $node ],
 		lie => [qw(incarnation instance remembered_incarnation remembered_promised remembered_accepted)] },
 	compare_digests => { good => [ @head, 1, "'{}'" ] },
 	verified => { good => [ @head, 1, 1 ], any => [qw(slot table_id)] },
 	snapshot_open => { good => [ @head ], alone => '25P01' },
 	snapshot_parts => { good => [], fails => '55000|25P01' },
 	snapshot_read => { good => [ 0 ], fails => '55000|25P01|22023' },
+	configure => { good => [ @head, 0, "''::bytea", 'false', 0 ], any => [qw(base)] },
+	transfer => { good => [ @head, $node ] },
+	readmit => { good => [ @head, "'host=127.0.0.1 port=1 connect_timeout=2'", 'NULL', 'false' ], fails => '08...|55000|22...|0A000' },
+	join_record => { good => [ "'$cluster'", 9, 1, $value ], fails => '55000' },
 	is_instance => { good => [ 1 ], any => [qw(instance)] },
 	form_lock => { good => [ "'$cluster'", 1 ], any => [qw(of_attempt at_index)] },
 	form_unlock => { good => [] },
@@ -109,16 +113,17 @@ sub statement
 }
 
 # ---- garbage -------------------------------------------------------------------------------------------
-# What is wrong for an argument: [SQL, SQLSTATE (pattern)].
+# What is wrong for an argument: [SQL, SQLSTATE (pattern)].  A sender above all ids
+# given out is not wrong: this node may be the one that lags.
 sub wrong
 {
 	my ($f, $i) = @_;
 	my ($name, $type) = @{ $f->{args}[$i] };
 	my @w;
-	push @w, [ "NULL", '22004|22023' ] unless $f->{strict} || $f->{name} eq 'verified' || $name eq 'table_id';
+	push @w, [ "NULL", $name eq 'receiver' ? '55000' : '22004|22023' ] unless $f->{strict} || $f->{name} eq 'verified' || $name eq 'table_id';
 	return @w, [ "'00000000-0000-0000-0000-000000000000'", '55000' ], [ "gen_random_uuid()", '55000' ] if $name eq 'cluster';
 	return @w, map { [ $_, '0A000' ] } $version + 1, $version - 1, -1, 2147483647, -2147483648 if $name eq 'version';
-	return @w, map { [ $_, '55000' ] } 0, -1, 9, 65535, 65536 + $sender, 2147483647, -2147483648 if $name eq 'sender';
+	return @w, map { [ $_, '55000' ] } 0, -1, 65536 + $sender, 2147483647, -2147483648 if $name eq 'sender';
 	push @w, map { [ $_, '22003' ] } '-1', '(-9223372036854775808)', '9223372036854775807', '6917529027641081856'
 	  if $type eq 'bigint' && $name ne 'instance' && $name ne 'table_id' && $f->{name} ne 'verified';
 	push @w, map { [ $_, '22003' ] } '-1', '(-9223372036854775808)', '9223372036854775807' if $f->{name} eq 'greet' && $name eq 'instance';
@@ -129,6 +134,9 @@ sub wrong
 	push @w, map { [ $_, '22023' ] } 7, 65536 if $name eq 'handover';
 	push @w, [ (1 << 60) + $sender, '22003' ] if $name eq 'ballot';		# it leaps
 	push @w, [ 90_000_000_001, '22003' ] if $name eq 'lease_us';
+	push @w, map { [ $_, '22003' ] } -1, 65536, 2147483647, -2147483648 if "$f->{name} $name" eq 'transfer node';
+	push @w, map { [ $_, '22023' ] } "'\\x01'::bytea", $noop, $value, "substr($value, 1, 20)", "decode(repeat('00', 1300000), 'hex')"
+	  if $type eq 'bytea' && !$f->{fails};
 	if ($type eq 'bytea[]')
 	{
 		push @w, map { [ $_, '2202E' ] } "ARRAY[NULL]::bytea[]", "ARRAY[$noop, NULL]", "ARRAY[[$noop], [$noop]]",
@@ -264,7 +272,7 @@ sub any_of
 }
 
 @sql = ();
-my @with = grep { my $f = $_; grep { !$f->{any}{ $_->[0] } } @{ $f->{args} } } map { $call{$_} } sort keys %call;
+my @with = grep { my $f = $_; !$f->{fails} && grep { !$f->{any}{ $_->[0] } } @{ $f->{args} } } map { $call{$_} } sort keys %call;
 while (@sql < $calls)
 {
 	my $f = $with[ below(scalar @with) ];
