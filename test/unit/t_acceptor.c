@@ -308,6 +308,8 @@ test_lease(void)
 	is(prevote(2, 9), PX_REFUSED_LEASE, "PreVote: no while a lease stands");
 	is(prevote(1, 9), PX_REFUSED_NOT, "but not to its holder");
 	is(prepare(B(6, 2), 1, 0), PX_REFUSED_LEASE, "Prepare of another leader: no");
+	is(prepare_on(B(6, 2), 1, 0, B(4, 1), 20), PX_REFUSED_LEASE,
+	   "nor with the hand-over of a ballot that is over");
 	is(prepare_on(B(6, 2), 1, 0, B(5, 1), 20), PX_REFUSED_NOT,
 	   "with the holder's own hand-over: yes");
 
