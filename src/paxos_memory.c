@@ -323,7 +323,10 @@ paxos_sql_greet(PG_FUNCTION_ARGS)
 	 * A server that left its cluster and came back answers under its old address
 	 * as another node: what is remembered of the old one is not about it.
 	 */
-	if (PG_ARGISNULL(8) || PG_GETARG_INT32(8) != paxos_shared->node_id)
+	if (PG_ARGISNULL(8))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("receiver must not be null")));
+	if (PG_GETARG_INT32(8) != paxos_shared->node_id)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("this is node %u", paxos_shared->node_id)));
 	if (from == paxos_shared->node_id)
