@@ -120,7 +120,7 @@ sub wrong
 	my ($f, $i) = @_;
 	my ($name, $type) = @{ $f->{args}[$i] };
 	my @w;
-	push @w, [ "NULL", $name eq 'receiver' ? '55000' : '22004|22023' ] unless $f->{strict} || $f->{name} eq 'verified' || $name eq 'table_id';
+	push @w, [ "NULL", '22004|22023' ] unless $f->{strict} || $f->{name} eq 'verified' || $name eq 'table_id';
 	return @w, [ "'00000000-0000-0000-0000-000000000000'", '55000' ], [ "gen_random_uuid()", '55000' ] if $name eq 'cluster';
 	return @w, map { [ $_, '0A000' ] } $version + 1, $version - 1, -1, 2147483647, -2147483648 if $name eq 'version';
 	return @w, map { [ $_, '55000' ] } 0, -1, 65536 + $sender, 2147483647, -2147483648 if $name eq 'sender';
