@@ -33,7 +33,7 @@
  * is inserted (paxos_api.c).
  *
  * Serial and identity columns get a sequence on each node that counts in steps
- * of SEQUENCE_STEP from the node's id: what two nodes draw never meets.
+ * of PAXOS_SEQUENCE_STEP from the node's id: what two nodes draw never meets.
  *
  * State: none beyond a flag; a crash between the slot and the end of the
  * session's wait leaves the statement done or not done on all nodes alike, and
@@ -100,7 +100,6 @@
 #include "paxos_queue.h"
 
 /* More than any node id, which is at most PX_MAX_VOTERS now. */
-#define SEQUENCE_STEP 32
 
 /* A transaction that makes a relation of a name we need is let be for so long. */
 #define NAME_PATIENCE_MS 200
@@ -532,7 +531,8 @@ check_sequence(Oid sequence, const char *column, bool spread)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for sequence %u", sequence);
 	s = (Form_pg_sequence) GETSTRUCT(tuple);
-	if (!spread && (s->seqincrement != 1 || s->seqcycle || s->seqmax - SEQUENCE_STEP < s->seqstart))
+	if (!spread &&
+		(s->seqincrement != 1 || s->seqcycle || s->seqmax - PAXOS_SEQUENCE_STEP < s->seqstart))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -541,7 +541,7 @@ check_sequence(Oid sequence, const char *column, bool spread)
 				 column),
 			 errdetail(
 				 "The sequence of each node advances in steps of %d; INCREMENT, CYCLE and a small MAXVALUE do not go with it.",
-				 SEQUENCE_STEP)));
+				 PAXOS_SEQUENCE_STEP)));
 	return s;
 }
 
@@ -1408,7 +1408,8 @@ forget_table(int64 table_id, Oid relid)
 
 /*
  * First value of a sequence on this node: the smallest that is neither below its
- * start nor below 'least' and leaves the node's id as remainder.
+ * start nor below 'least' and leaves the same remainder as the node's id, which
+ * no other member's does (paxos_member.c).
  */
 static void
 spread_sequence(Oid sequence, int64 least)
@@ -1425,17 +1426,13 @@ spread_sequence(Oid sequence, int64 least)
 	start = Max(((Form_pg_sequence) GETSTRUCT(tuple))->seqstart, least);
 	ReleaseSysCache(tuple);
 
-	if (node < 1 || node >= SEQUENCE_STEP)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("node id %d is too large for sequences that are unique across nodes",
-							   node)));
-	start += ((node - start) % SEQUENCE_STEP + SEQUENCE_STEP) % SEQUENCE_STEP;
+	start += ((node - start) % PAXOS_SEQUENCE_STEP + PAXOS_SEQUENCE_STEP) % PAXOS_SEQUENCE_STEP;
 
 	stmt->sequence =
 		makeRangeVar(get_namespace_name(get_rel_namespace(sequence)), get_rel_name(sequence), -1);
 	stmt->for_identity = sequenceIsOwned(sequence, DEPENDENCY_INTERNAL, &table, &column);
 	stmt->options =
-		list_make3(makeDefElem("increment", (Node *) makeInteger(SEQUENCE_STEP), -1),
+		list_make3(makeDefElem("increment", (Node *) makeInteger(PAXOS_SEQUENCE_STEP), -1),
 				   makeDefElem("start", (Node *) makeFloat(psprintf(INT64_FORMAT, start)), -1),
 				   makeDefElem("restart", (Node *) makeFloat(psprintf(INT64_FORMAT, start)), -1));
 	AlterSequence(make_parsestate(NULL), stmt);

@@ -6,6 +6,12 @@
 #ifndef PAXOS_DDL_H
 #define PAXOS_DDL_H
 
+/*
+ * What a sequence of a consensus table counts in.  Members' ids differ modulo this,
+ * so that no two members draw the same value.
+ */
+#define PAXOS_SEQUENCE_STEP 32
+
 #include "nodes/parsenodes.h"
 #include "nodes/plannodes.h"
 #include "tcop/utility.h"

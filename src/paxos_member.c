@@ -51,6 +51,7 @@
 #include "paxos_acceptor.h"
 #include "paxos_cluster.h"
 #include "paxos_configuration.h"
+#include "paxos_ddl.h"
 #include "paxos_identity.h"
 #include "paxos_member.h"
 #include "paxos_node.h"
@@ -735,6 +736,28 @@ introduce(const Members *members, const PaxosMember *newcomer)
 	paxos_form_unlock_all(nodes, n);
 }
 
+/*
+ * Above every id that ever was a member's; and no other member, the one that goes
+ * included, has the same remainder, by which their sequences are told apart.
+ */
+static px_node
+new_id(const Members *members)
+{
+	StaticAssertStmt(PAXOS_SEQUENCE_STEP > PX_MAX_MEMBERS, "there is always a remainder left");
+
+	for (int id = members->highest_node + 1; id <= PG_UINT16_MAX; id++)
+	{
+		bool taken = false;
+
+		for (int i = 0; i < members->n && !taken; i++)
+			taken = members->m[i].node % PAXOS_SEQUENCE_STEP == id % PAXOS_SEQUENCE_STEP;
+		if (!taken)
+			return (px_node) id;
+	}
+	ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					errmsg("all node ids of this cluster have been used")));
+}
+
 /* 'replaces': a member that goes in the same change; 0: nobody. */
 static px_node
 add(const char *conninfo, const char *name, bool voter, px_node replaces, bool force)
@@ -756,9 +779,6 @@ add(const char *conninfo, const char *name, bool voter, px_node replaces, bool f
 	if (members.n >= PX_MAX_MEMBERS)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("a cluster has at most %d members", PX_MAX_MEMBERS)));
-	if (members.highest_node >= PG_UINT16_MAX)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("all node ids of this cluster have been used")));
 
 	wanted = members;
 	wanted.n = 0;
@@ -767,7 +787,7 @@ add(const char *conninfo, const char *name, bool voter, px_node replaces, bool f
 			wanted.m[wanted.n++] = members.m[i];
 	m = &wanted.m[wanted.n];
 	memset(m, 0, sizeof(*m));
-	m->node = members.highest_node + 1;
+	m->node = new_id(&members);
 	m->voter = false;
 	m->joining = voter;
 	strlcpy(m->conninfo, conninfo, sizeof(m->conninfo));

@@ -620,6 +620,26 @@ remember_sequences(int64 table_id, Oid relid, List *known)
 	return known;
 }
 
+/* The highest value of a column among the rows of a table, or PG_INT64_MIN. */
+static int64
+highest_value(Oid relid, const char *column)
+{
+	bool isnull;
+	Datum value;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute(
+			psprintf("SELECT max(%s)::bigint FROM %s", quote_identifier(column),
+					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+												get_rel_name(relid))),
+			false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the values of a sequence");
+	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	SPI_finish();
+	return isnull ? PG_INT64_MIN : DatumGetInt64(value);
+}
+
 /*
  * Its sequences go on where this node's were.  A value drawn twice would meet the
  * row that the first has made.
@@ -647,6 +667,15 @@ restore_sequences(const Part *part, List *known)
 			if (s->table_id == part->table_id &&
 				strcmp(s->column, get_attname(part->relid, column, false)) == 0)
 				least = s->last + 1;
+		}
+
+		/* New here: a former member may have drawn values with the same remainder. */
+		if (least == PG_INT64_MIN)
+		{
+			int64 highest = highest_value(part->relid, get_attname(part->relid, column, false));
+
+			if (highest != PG_INT64_MIN && highest != PG_INT64_MAX)
+				least = highest + 1;
 		}
 		paxos_ddl_spread_sequence(sequence, least);
 	}
