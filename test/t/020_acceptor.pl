@@ -15,12 +15,22 @@ my %refused = (no => 0, ballot => 1, stream => 2, position => 3, lease => 4, tru
 my $c = PaxosCluster->new(nodes => 3, conf => "wal_writer_delay = 10s\nautovacuum = off");
 my ($n1, $n2, $n3) = $c->nodes;
 $n1->sql("SELECT paxos_kv_put('a', '1')");
-$c->await_equal;
 my $cluster = $n1->sql("SELECT cluster_id FROM paxos.node");
-$_->kill9 for $n2, $n3;
-$n1->restart('fast');
 
-my $w = $n1->sql("SELECT max(slot) FROM paxos.log_entry");
+# Node 1 alone, knowing all its log chosen.  The first batch of a node's life comes
+# when it comes: if one was under way when the others were killed, once more.
+my $w;
+PaxosCluster::poll('nothing under way', sub {
+	$c->await_equal;
+	$_->kill9 for $n2, $n3;
+	$n1->restart('fast');
+	$n1->poll_sql("SELECT state = 'member' FROM paxos.status");
+	$w = $n1->sql("SELECT max(slot) FROM paxos.log_entry");
+	return 1 if $n1->sql("SELECT chosen FROM paxos.status") == $w;
+	$_->start for $n2, $n3;
+	$c->await_leader;
+	return 0;
+}, 300);
 my $noop = $n1->sql("SELECT value FROM paxos.log_entry WHERE length(value) = 16 ORDER BY slot LIMIT 1");
 my $batch = $n1->sql("SELECT value FROM paxos.log_entry WHERE length(value) > 16 ORDER BY slot DESC LIMIT 1");
 
