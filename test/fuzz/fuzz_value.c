@@ -76,7 +76,9 @@ open_value(px_bytes bytes)
 	{
 		FUZZ_CHECK(view.kind == PX_VALUE_CONFIG && member.node > 0);
 		FUZZ_CHECK(
-			px_value_add_member(&w, member.node, member.voter, member.name, member.conninfo));
+			member.joining
+				? px_value_add_joiner(&w, member.node, member.name, member.conninfo)
+				: px_value_add_member(&w, member.node, member.voter, member.name, member.conninfo));
 		n++;
 	}
 	FUZZ_CHECK(n == view.count);
