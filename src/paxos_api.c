@@ -71,6 +71,7 @@
 #include "utils/typcache.h"
 #include "utils/uuid.h"
 
+#include "paxos_api.h"
 #include "paxos_apply.h"
 #include "paxos_command.h"
 #include "paxos_ext.h"
@@ -428,8 +429,8 @@ column_error_context(void *arg)
  * the learner, whatever this session has chosen for itself: the variables are
  * exchanged around the call, which reads them and cannot change them.
  */
-static char *
-fixed_output(FmgrInfo *output, Datum value)
+char *
+paxos_fixed_output(FmgrInfo *output, Datum value)
 {
 	int date_style = DateStyle;
 	int date_order = DateOrder;
@@ -610,7 +611,7 @@ put_json(PaxosColumn *out, ApiTable *t, ApiColumn *c, JsonbValue *v)
 	error_context_stack = &callback;
 
 	value = InputFunctionCall(&c->input, input_text(c, v), c->ioparam, c->typmod);
-	put_text(out, c, fixed_output(&c->output, value));
+	put_text(out, c, paxos_fixed_output(&c->output, value));
 
 	error_context_stack = callback.previous;
 }
@@ -1009,7 +1010,7 @@ complete_row(ApiTable *t, Relation rel, const Columns *given)
 			if (isnull)
 				put_null(&out.at[out.n], c);
 			else
-				put_text(&out.at[out.n], c, fixed_output(&c->output, value));
+				put_text(&out.at[out.n], c, paxos_fixed_output(&c->output, value));
 		}
 		out.at[out.n].op = 0;
 		out.column[out.n] = c;
@@ -1100,8 +1101,8 @@ refuse_row_security(ApiTable *t)
 }
 
 /* May the caller see whole rows of this table? */
-static bool
-may_see_rows(Oid relid)
+bool
+paxos_may_see_rows(Oid relid)
 {
 	if (!OidIsValid(relid) || !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
 		return false;
@@ -1118,8 +1119,8 @@ may_see_rows(Oid relid)
  * What a writing function does cannot be undone by rolling back around it, so
  * there must be nothing around it that could roll back and be believed.
  */
-static void
-begin_write(const char *function)
+void
+paxos_begin_write(const char *function)
 {
 	paxos_require_preload();
 
@@ -1254,7 +1255,7 @@ submit_keyed(FunctionCallInfo fcinfo, ApiTable *t, PaxosKeyedOp *op, int request
 	 */
 	if (result.replayed)
 		relid = result.table_id == 0 ? InvalidOid : paxos_table_relid(result.table_id);
-	visible = may_see_rows(relid);
+	visible = paxos_may_see_rows(relid);
 
 	if (result.failed)
 	{
@@ -1352,7 +1353,7 @@ paxos_insert_if_not_exists(PG_FUNCTION_ARGS)
 	ApiTable *t;
 	Columns row, key;
 
-	begin_write("paxos_insert_if_not_exists()");
+	paxos_begin_write("paxos_insert_if_not_exists()");
 	t = table_arg(fcinfo, &rel);
 	row =
 		new_row(t, rel, columns_from_json(t, "new_row", no_ops, 0, json_arg(fcinfo, 1, "new_row")));
@@ -1375,7 +1376,7 @@ paxos_upsert(PG_FUNCTION_ARGS)
 	ApiTable *t;
 	Columns given, row, key, sets;
 
-	begin_write("paxos_upsert()");
+	paxos_begin_write("paxos_upsert()");
 	t = table_arg(fcinfo, &rel);
 	given = columns_from_json(t, "new_row", no_ops, 0, json_arg(fcinfo, 1, "new_row"));
 	row = new_row(t, rel, given);
@@ -1415,7 +1416,7 @@ paxos_update_if(PG_FUNCTION_ARGS)
 	ApiTable *t;
 	Columns key, sets, conditions;
 
-	begin_write("paxos_update_if()");
+	paxos_begin_write("paxos_update_if()");
 	t = table_arg(fcinfo, &rel);
 	key = key_from_json(t, json_arg(fcinfo, 1, "key"));
 	sets = sets_from_json(t, "set", set_ops, json_arg(fcinfo, 2, "set"), NULL);
@@ -1443,7 +1444,7 @@ paxos_delete_if(PG_FUNCTION_ARGS)
 	ApiTable *t;
 	Columns key, conditions;
 
-	begin_write("paxos_delete_if()");
+	paxos_begin_write("paxos_delete_if()");
 	t = table_arg(fcinfo, &rel);
 	key = key_from_json(t, json_arg(fcinfo, 1, "key"));
 	conditions =
@@ -1472,7 +1473,7 @@ paxos_cas(PG_FUNCTION_ARGS)
 	ApiTable *t;
 	Columns key, list;
 
-	begin_write("paxos_cas()");
+	paxos_begin_write("paxos_cas()");
 	t = table_arg(fcinfo, &rel);
 	key = key_from_json(t, json_arg(fcinfo, 1, "key"));
 	op.table_id = t->table_id;
@@ -1555,7 +1556,7 @@ typedef struct KvOp
 static void
 kv_begin(FunctionCallInfo fcinfo, const char *function, KvOp *kv)
 {
-	begin_write(function);
+	paxos_begin_write(function);
 	if (PG_ARGISNULL(0))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("key must not be null")));
 
@@ -1836,7 +1837,7 @@ paxos_outcome(PG_FUNCTION_ARGS)
 		if (!paxos_result_decode(VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ, &result))
 			ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 							errmsg("a remembered result cannot be read")));
-		visible = result.table_id != 0 && may_see_rows(paxos_table_relid(result.table_id));
+		visible = result.table_id != 0 && paxos_may_see_rows(paxos_table_relid(result.table_id));
 
 		if (result.failed)
 		{

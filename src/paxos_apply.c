@@ -53,9 +53,11 @@
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/value.h"
 #include "parser/parse_coerce.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -67,6 +69,7 @@
 #include "utils/typcache.h"
 
 #include "paxos_apply.h"
+#include "paxos_expr.h"
 
 /*
  * ---- what is costly to find out about a table ----
@@ -476,6 +479,47 @@ column_arithmetic(ApplyTable *t, ColumnInfo *column, uint8 op, Datum left, Datum
 	return (Datum) 0;
 }
 
+/*
+ * The expressions of a list of sets or conditions, ready to be evaluated; NULL
+ * for the others.  Done before this process becomes the owner: whether the owner
+ * may call a built-in function is each node's own, and the caller's right to has
+ * been looked at where the statement was issued.
+ */
+static ExprState **
+prepare_expressions(ApplyTable *t, int n, const PaxosColumn *list, uint8 op)
+{
+	ExprState **states = palloc0_array(ExprState *, Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+	{
+		Expr *expr;
+		Oid type = op == PAXOS_COND_EXPRESSION ? BOOLOID : InvalidOid;
+
+		if (list[i].op != op)
+			continue;
+		if (!OidIsValid(type))
+			type = column_info(t, list[i].attnum)->base_type;
+		if (list[i].isnull)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("an expression of the command is missing")));
+		expr = paxos_expr_decode(list[i].text, RelationGetDescr(t->rel));
+		if (exprType((Node *) expr) != type)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("an expression of the command is of another type")));
+		states[i] = ExecInitExpr(expr, NULL);
+	}
+	return states;
+}
+
+static Datum
+evaluate(PaxosApply *apply, ApplyTable *t, ExprState *state, bool *isnull)
+{
+	ExprContext *econtext = GetPerTupleExprContext(apply->estate);
+
+	econtext->ecxt_scantuple = t->found;
+	return ExecEvalExpr(state, econtext, isnull);
+}
+
 static bool
 condition_holds(ApplyTable *t, const PaxosColumn *condition)
 {
@@ -530,18 +574,25 @@ condition_holds(ApplyTable *t, const PaxosColumn *condition)
 			return order > 0;
 		case PAXOS_COND_GE:
 			return order >= 0;
+		case PAXOS_COND_EXPRESSION:
+			break; /* evaluated by conditions_hold() */
 	}
 	return false;
 }
 
-/* The row as JSON text, in 'where'. */
+/* The row as JSON text, or as text of a record, in 'where'. */
 static char *
-row_image(TupleTableSlot *row, MemoryContext where)
+row_image(TupleTableSlot *row, bool as_record, MemoryContext where)
 {
-	Datum json = DirectFunctionCall1(row_to_json, ExecFetchSlotHeapTupleDatum(row));
-	MemoryContext old = MemoryContextSwitchTo(where);
-	char *image = text_to_cstring(DatumGetTextPP(json));
+	Datum composite = ExecFetchSlotHeapTupleDatum(row);
+	char *image;
+	MemoryContext old;
 
+	if (as_record)
+		return MemoryContextStrdup(where, OidOutputFunctionCall(F_RECORD_OUT, composite));
+	composite = DirectFunctionCall1(row_to_json, composite);
+	old = MemoryContextSwitchTo(where);
+	image = text_to_cstring(DatumGetTextPP(composite));
 	MemoryContextSwitchTo(old);
 	return image;
 }
@@ -675,7 +726,7 @@ insert_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op)
 }
 
 static void
-update_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op)
+update_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op, ExprState **states)
 {
 	int natts = t->info->natts;
 
@@ -690,8 +741,22 @@ update_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op)
 		const PaxosColumn *set = &op->sets[i];
 		ColumnInfo *column = column_info(t, set->attnum);
 		int at = set->attnum - 1;
-		Datum value = column_value(column, set);
+		Datum value;
 
+		if (states[i] != NULL)
+		{
+			bool isnull;
+
+			value = evaluate(apply, t, states[i], &isnull);
+			if (!isnull)
+				value = fit_column(t, column, value);
+			else if (column->is_domain)
+				domain_check((Datum) 0, true, column->type, &column->domain_extra, t->info->cxt);
+			t->fresh->tts_values[at] = isnull ? (Datum) 0 : value;
+			t->fresh->tts_isnull[at] = isnull;
+			continue;
+		}
+		value = column_value(column, set);
 		if (set->op == PAXOS_SET_ASSIGN)
 		{
 			t->fresh->tts_values[at] = value;
@@ -713,11 +778,18 @@ update_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op)
 }
 
 static bool
-conditions_hold(ApplyTable *t, const PaxosKeyedOp *op)
+conditions_hold(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op, ExprState **states)
 {
 	for (int i = 0; i < op->n_conditions; i++)
 	{
-		if (!condition_holds(t, &op->conditions[i]))
+		if (states[i] != NULL)
+		{
+			bool isnull;
+
+			if (!DatumGetBool(evaluate(apply, t, states[i], &isnull)) || isnull)
+				return false;
+		}
+		else if (!condition_holds(t, &op->conditions[i]))
 			return false;
 	}
 	return true;
@@ -733,6 +805,8 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 	int save_context;
 	int nest_level;
 	bool found;
+	ExprState **sets;
+	ExprState **conditions;
 
 	memset(result, 0, sizeof(*result));
 	result->table_id = op->table_id;
@@ -750,14 +824,18 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 		return;
 	}
 
-	GetUserIdAndSecContext(&save_user, &save_context);
-	SetUserIdAndSecContext(t->info->owner, save_context | SECURITY_RESTRICTED_OPERATION);
-	nest_level = NewGUCNestLevel();
 	MemoryContextReset(apply->command_cxt);
 	ResetPerTupleExprContext(apply->estate);
 	MemoryContextSwitchTo(apply->command_cxt);
+	sets = prepare_expressions(t, op->n_sets, op->sets, PAXOS_SET_EXPRESSION);
+	conditions = prepare_expressions(t, op->n_conditions, op->conditions, PAXOS_COND_EXPRESSION);
 
-	found = find_row(t, op);
+	GetUserIdAndSecContext(&save_user, &save_context);
+	SetUserIdAndSecContext(t->info->owner, save_context | SECURITY_RESTRICTED_OPERATION);
+	nest_level = NewGUCNestLevel();
+
+	/* INSERT_NEW does not look: the index finds the row, and says so as always. */
+	found = op->verb != PAXOS_VERB_INSERT_NEW && find_row(t, op);
 	result->existed = found;
 	if (found)
 	{
@@ -768,25 +846,26 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 				break;
 			case PAXOS_VERB_UPDATE:
 			case PAXOS_VERB_DELETE:
-				result->applied = conditions_hold(t, op);
+				result->applied = conditions_hold(apply, t, op, conditions);
 				break;
 			case PAXOS_VERB_UPSERT:
+			case PAXOS_VERB_INSERT_NEW:
 				result->applied = true;
 				break;
 		}
 	}
 	else
-		result->applied = (op->verb == PAXOS_VERB_INSERT || op->verb == PAXOS_VERB_UPSERT);
+		result->applied = op->verb != PAXOS_VERB_UPDATE && op->verb != PAXOS_VERB_DELETE;
 
 	if (found && (want_previous || !result->applied || op->verb == PAXOS_VERB_DELETE))
-		result->previous = row_image(t->found, caller);
+		result->previous = row_image(t->found, op->as_record, caller);
 
 	if (!result->applied)
 		result->current = result->previous;
 	else if (!found)
 	{
 		insert_row(apply, t, op);
-		result->current = row_image(t->fresh, caller);
+		result->current = row_image(t->fresh, op->as_record, caller);
 	}
 	else if (op->verb == PAXOS_VERB_DELETE)
 	{
@@ -796,11 +875,11 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 	}
 	else if (op->n_sets > 0)
 	{
-		update_row(apply, t, op);
-		result->current = row_image(t->fresh, caller);
+		update_row(apply, t, op, sets);
+		result->current = row_image(t->fresh, op->as_record, caller);
 	}
 	else
-		result->current = row_image(t->found, caller);
+		result->current = row_image(t->found, op->as_record, caller);
 
 	ExecClearTuple(t->found);
 	ExecClearTuple(t->fresh);

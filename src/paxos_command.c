@@ -10,7 +10,8 @@
  *
  *	command:	u8 version | u8 kind | u8 has request id
  *				| [16 bytes uuid | u64 retention_us] | body
- *	keyed:		i64 table id | u8 verb | 4 lists: key, row, sets, conditions
+ *	keyed:		i64 table id | u8 verb, + 0x80 for images as records
+ *				| 4 lists: key, row, sets, conditions
  *	list:		u16 count | count * (i16 attnum | u8 op | str)
  *	ddl:		u8 kind | str sql | str schema | str owner
  *				| u16 count | count * i64 table id
@@ -40,6 +41,8 @@
 
 #define COMMAND_VERSION 1
 #define RESULT_VERSION 1
+
+#define KEYED_AS_RECORD 0x80
 
 #define RESULT_FAILED 0x01
 #define RESULT_APPLIED 0x02
@@ -216,7 +219,7 @@ paxos_command_encode(const PaxosCommand *command, Size *len)
 			const PaxosKeyedOp *op = &command->u.keyed;
 
 			put_uint(&buf, (uint64) op->table_id, 8);
-			put_uint(&buf, op->verb, 1);
+			put_uint(&buf, op->verb | (op->as_record ? KEYED_AS_RECORD : 0), 1);
 			put_columns(&buf, op->n_key, op->key);
 			put_columns(&buf, op->n_row, op->row);
 			put_columns(&buf, op->n_sets, op->sets);
@@ -252,7 +255,9 @@ get_keyed(Reader *r, PaxosKeyedOp *op)
 
 	op->table_id = (int64) get_uint(r, 8);
 	verb = (uint8) get_uint(r, 1);
-	if (verb < PAXOS_VERB_INSERT || verb > PAXOS_VERB_UPSERT)
+	op->as_record = (verb & KEYED_AS_RECORD) != 0;
+	verb &= ~KEYED_AS_RECORD;
+	if (verb < PAXOS_VERB_INSERT || verb > PAXOS_VERB_INSERT_NEW)
 	{
 		r->bad = true;
 		return;
@@ -260,8 +265,8 @@ get_keyed(Reader *r, PaxosKeyedOp *op)
 	op->verb = (PaxosVerb) verb;
 	op->key = get_columns(r, &op->n_key, 0, 0);
 	op->row = get_columns(r, &op->n_row, 0, 0);
-	op->sets = get_columns(r, &op->n_sets, PAXOS_SET_ASSIGN, PAXOS_SET_SUBTRACT);
-	op->conditions = get_columns(r, &op->n_conditions, PAXOS_COND_EQ, PAXOS_COND_GE);
+	op->sets = get_columns(r, &op->n_sets, PAXOS_SET_ASSIGN, PAXOS_SET_EXPRESSION);
+	op->conditions = get_columns(r, &op->n_conditions, PAXOS_COND_EQ, PAXOS_COND_EXPRESSION);
 	if (op->n_key == 0)
 		r->bad = true;
 }

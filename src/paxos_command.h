@@ -30,18 +30,21 @@ typedef enum PaxosCommandKind
  *	UPDATE		not applied				if all conditions hold: apply 'sets'
  *	DELETE		not applied				if all conditions hold: delete
  *	UPSERT		insert 'row'			apply 'sets'
+ *	INSERT_NEW	insert 'row'			fail: 23505
  */
 typedef enum PaxosVerb
 {
 	PAXOS_VERB_INSERT = 1,
 	PAXOS_VERB_UPDATE,
 	PAXOS_VERB_DELETE,
-	PAXOS_VERB_UPSERT
+	PAXOS_VERB_UPSERT,
+	PAXOS_VERB_INSERT_NEW
 } PaxosVerb;
 
 /* EQ and NE treat NULL as a value (IS [NOT] DISTINCT FROM); the others are false
  * when either side is NULL.  Comparison by the default btree operator class of
- * the column's type under the column's collation. */
+ * the column's type under the column's collation.  EXPRESSION is an expression over
+ * the row (paxos_expr.h) and holds when it is true; its attnum says nothing. */
 typedef enum PaxosConditionOp
 {
 	PAXOS_COND_EQ = 1,
@@ -49,16 +52,19 @@ typedef enum PaxosConditionOp
 	PAXOS_COND_LT,
 	PAXOS_COND_LE,
 	PAXOS_COND_GT,
-	PAXOS_COND_GE
+	PAXOS_COND_GE,
+	PAXOS_COND_EXPRESSION
 } PaxosConditionOp;
 
 /* ASSIGN takes the value; ADD and SUBTRACT use the type's own + and - (pg_catalog,
- * both arguments and result of the column's type). */
+ * both arguments and result of the column's type); EXPRESSION is one over the row
+ * as it was found (paxos_expr.h), of the column's type. */
 typedef enum PaxosSetOp
 {
 	PAXOS_SET_ASSIGN = 1,
 	PAXOS_SET_ADD,
-	PAXOS_SET_SUBTRACT
+	PAXOS_SET_SUBTRACT,
+	PAXOS_SET_EXPRESSION
 } PaxosSetOp;
 
 typedef struct PaxosColumn
@@ -73,7 +79,8 @@ typedef struct PaxosKeyedOp
 {
 	int64 table_id;
 	PaxosVerb verb;
-	int n_key; /* the primary key's columns */
+	bool as_record; /* the result's images are text of a record, not JSON */
+	int n_key;      /* the primary key's columns */
 	PaxosColumn *key;
 	int n_row; /* every column to insert, key included */
 	PaxosColumn *row;

@@ -143,6 +143,25 @@ paxos_have_free_procs(int n)
 #endif
 }
 
+/* The executor's hook; EXPLAIN's parts; what RETURNING can say of the row before. */
+#if PG_VERSION_NUM >= 180000
+#define PAXOS_RUN_ARGUMENTS QueryDesc *query, ScanDirection direction, uint64 count
+#define PAXOS_RUN_PASSED query, direction, count
+#define PAXOS_EXPLAIN_HEADER "commands/explain_format.h"
+#define PaxosVarIsOfRow(var) ((var)->varreturningtype == VAR_RETURNING_DEFAULT)
+#else
+#define PAXOS_RUN_ARGUMENTS QueryDesc *query, ScanDirection direction, uint64 count, bool once
+#define PAXOS_RUN_PASSED query, direction, count, once
+#define PAXOS_EXPLAIN_HEADER "commands/explain.h"
+#define PaxosVarIsOfRow(var) true
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#define PaxosLockHeldByMe(tag, mode) LockHeldByMe((tag), (mode), false)
+#else
+#define PaxosLockHeldByMe(tag, mode) LockHeldByMe((tag), (mode))
+#endif
+
 /* PostgreSQL 18 has another spelling, which goes elsewhere. */
 #ifndef pg_attribute_noreturn
 #define pg_attribute_noreturn() __attribute__((noreturn))

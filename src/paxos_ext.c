@@ -174,6 +174,7 @@ _PG_init(void)
 	shmem_startup_hook = shmem_startup;
 
 	paxos_ddl_install_hooks();
+	paxos_keyed_install_hooks();
 	paxos_reserve_install_hook();
 
 	register_worker("paxos proposer", "paxos_proposer_main");

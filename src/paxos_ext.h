@@ -45,6 +45,7 @@ extern bool paxos_applying;
 
 /* Hooks of other files, installed from _PG_init; each keeps the previous one. */
 extern void paxos_ddl_install_hooks(void);    /* paxos_guard.c */
+extern void paxos_keyed_install_hooks(void);  /* paxos_keyed.c */
 extern void paxos_reserve_install_hook(void); /* paxos_reserve.c */
 
 /* Entry points of the two workers. */

@@ -394,6 +394,7 @@ verb_name(PaxosVerb verb)
 	switch (verb)
 	{
 		case PAXOS_VERB_INSERT:
+		case PAXOS_VERB_INSERT_NEW:
 			return "insert";
 		case PAXOS_VERB_UPDATE:
 			return "update";

@@ -314,7 +314,7 @@ test_commands(void)
 	c.u.keyed.row[0].op = 1;
 	ok(refuses(&c), "an operator in a row is refused");
 	c = keyed_command();
-	c.u.keyed.sets[0].op = PAXOS_SET_SUBTRACT + 1;
+	c.u.keyed.sets[0].op = PAXOS_SET_EXPRESSION + 1;
 	ok(refuses(&c), "an unknown operator of a set is refused");
 	c = keyed_command();
 	c.u.keyed.conditions[0].op = 0;

@@ -1,0 +1,31 @@
+/*
+ * paxos_expr.h
+ *	  Expressions over one row, as text that travels in a command
+ *	  (paxos_expr.c).
+ */
+#ifndef PAXOS_EXPR_H
+#define PAXOS_EXPR_H
+
+#include "access/tupdesc.h"
+#include "lib/stringinfo.h"
+#include "nodes/primnodes.h"
+
+/* May the expression be executed at a slot?  Vars are the row's columns. */
+extern bool paxos_expr_expressible(Node *expr);
+
+/* Do values of this type mean the same on every node? */
+extern bool paxos_expr_portable_type(Oid type);
+
+/* The value, where the statement was issued, of a part that names no column. */
+typedef Datum (*PaxosExprFold)(Expr *part, void *arg, bool *isnull);
+
+/* Write an expressible expression; what names no column becomes a constant. */
+extern char *paxos_expr_encode(Node *expr, PaxosExprFold fold, void *arg);
+
+/*
+ * Read it back, trusting nothing: every fault is an error of class 22, the same
+ * on every node.  Vars are of varno 1.
+ */
+extern Expr *paxos_expr_decode(const char *text, TupleDesc desc);
+
+#endif /* PAXOS_EXPR_H */
