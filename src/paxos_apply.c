@@ -39,6 +39,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/nbtree.h"
@@ -111,6 +112,11 @@ typedef struct PaxosRelInfo
 	AttrNumber key[INDEX_MAX_KEYS];
 	ScanKeyData scankey[INDEX_MAX_KEYS]; /* without arguments */
 } PaxosRelInfo;
+
+/* The largest value that an expression over a row may make of it. */
+#define MAX_NEW_VALUE_BYTES (16 * 1024 * 1024)
+
+bool paxos_evaluating = false;
 
 static HTAB *infos = NULL;
 
@@ -515,9 +521,26 @@ static Datum
 evaluate(PaxosApply *apply, ApplyTable *t, ExprState *state, bool *isnull)
 {
 	ExprContext *econtext = GetPerTupleExprContext(apply->estate);
+	Datum value;
 
 	econtext->ecxt_scantuple = t->found;
-	return ExecEvalExpr(state, econtext, isnull);
+	paxos_evaluating = true;
+	value = ExecEvalExpr(state, econtext, isnull);
+	paxos_evaluating = false;
+	return value;
+}
+
+/*
+ * A statement that doubles a text would soon have every learner without memory,
+ * which is an error of the node and not of the statement.
+ */
+static void
+check_size(ColumnInfo *column, Datum value)
+{
+	if (get_typlen(column->base_type) == -1 && toast_raw_datum_size(value) > MAX_NEW_VALUE_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("a new value of more than %d MB cannot be computed from a row",
+							   MAX_NEW_VALUE_BYTES / (1024 * 1024))));
 }
 
 static bool
@@ -749,7 +772,10 @@ update_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op, ExprState *
 
 			value = evaluate(apply, t, states[i], &isnull);
 			if (!isnull)
+			{
+				check_size(column, value);
 				value = fit_column(t, column, value);
+			}
 			else if (column->is_domain)
 				domain_check((Datum) 0, true, column->type, &column->domain_extra, t->info->cxt);
 			t->fresh->tts_values[at] = isnull ? (Datum) 0 : value;
@@ -810,6 +836,7 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 
 	memset(result, 0, sizeof(*result));
 	result->table_id = op->table_id;
+	paxos_evaluating = false;
 
 	t = open_table(apply, op->table_id);
 	if (t == NULL)

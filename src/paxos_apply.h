@@ -79,6 +79,13 @@ extern bool paxos_error_of_values(int sqlstate);
  */
 typedef struct PaxosApply PaxosApply;
 
+/*
+ * An expression of the command is being evaluated: an internal error (XX000) is
+ * then one of built-in functions about the values they are given (a text of more
+ * than 1 GB, say), the same on every node.
+ */
+extern bool paxos_evaluating;
+
 extern PaxosApply *paxos_apply_begin(void);
 extern void paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 							  PaxosCommandResult *result);

@@ -274,6 +274,8 @@ error_is_result(const ErrorData *edata)
 		return true;
 	if (in_keyed && paxos_error_of_values(edata->sqlerrcode))
 		return true;
+	if (in_keyed && paxos_evaluating && edata->sqlerrcode == ERRCODE_INTERNAL_ERROR)
+		return true;
 	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
 	{
 		case ERRCODE_CARDINALITY_VIOLATION:          /* class 21 */
