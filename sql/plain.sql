@@ -150,7 +150,10 @@ GRANT SELECT (id) ON bill TO regress_paxos_teller;
 SET ROLE regress_paxos_teller;
 UPDATE bill SET balance = 1 WHERE id = 1 RETURNING id;
 UPDATE bill SET balance = 1 WHERE id = 1 RETURNING balance;
+-- no DETAIL for one who may not read the row
+\set VERBOSITY default
 UPDATE bill SET balance = -1 WHERE id = 1;
+\set VERBOSITY terse
 UPDATE bill SET owner = 'x' WHERE id = 1;
 RESET ROLE;
 REVOKE EXECUTE ON FUNCTION abs(numeric) FROM PUBLIC;
@@ -159,6 +162,15 @@ SET ROLE regress_paxos_teller;
 UPDATE bill SET balance = abs(balance) WHERE id = 1;
 RESET ROLE;
 GRANT EXECUTE ON FUNCTION abs(numeric) TO PUBLIC;
+
+-- a text that doubles does not stop the learner
+CREATE TABLE growing (id int PRIMARY KEY, v text) USING paxos;
+INSERT INTO growing VALUES (1, repeat('x', 900000));
+UPDATE growing SET v = v || v || v || v || v || v || v || v || v || v WHERE id = 1;
+UPDATE growing SET v = v || v WHERE id = 1;
+UPDATE growing SET v = 'small' WHERE id = 1 AND length(replace(v, 'x', v)) > 0;
+SELECT length(v) FROM growing;
+DROP TABLE growing;
 
 DROP TABLE bill;
 DROP TABLE place;
