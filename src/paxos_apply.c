@@ -56,6 +56,7 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/value.h"
+#include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -113,8 +114,8 @@ typedef struct PaxosRelInfo
 	ScanKeyData scankey[INDEX_MAX_KEYS]; /* without arguments */
 } PaxosRelInfo;
 
-/* The largest value that an expression over a row may make of it. */
-#define MAX_NEW_VALUE_BYTES (16 * 1024 * 1024)
+/* The most that an expression over a row may take from it, or make. */
+#define MAX_COMPUTED_BYTES (16 * 1024 * 1024)
 
 bool paxos_evaluating = false;
 
@@ -517,30 +518,59 @@ prepare_expressions(ApplyTable *t, int n, const PaxosColumn *list, uint8 op)
 	return states;
 }
 
+static void
+refuse_size(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					errmsg("an expression over a row may not compute with more than %d MB",
+						   MAX_COMPUTED_BYTES / (1024 * 1024))));
+}
+
+/*
+ * A statement that doubles a text, again and again, would soon have every learner
+ * without memory, which is an error of the node and not of the statement: it would
+ * be tried again for ever.  So what an expression takes from the row is bounded,
+ * every mention counted, and so is what it makes.
+ */
+static void
+check_input_size(ApplyTable *t, Expr *expr)
+{
+	List *vars = pull_var_clause((Node *) expr, 0);
+	Size total = 0;
+	ListCell *lc;
+
+	foreach (lc, vars)
+	{
+		Var *var = lfirst_node(Var, lc);
+		bool isnull;
+		Datum value = slot_getattr(t->found, var->varattno, &isnull);
+
+		if (!isnull && get_typlen(var->vartype) == -1)
+			total += toast_raw_datum_size(value);
+		if (total > MAX_COMPUTED_BYTES)
+			refuse_size();
+	}
+}
+
+static void
+check_size(ColumnInfo *column, Datum value)
+{
+	if (get_typlen(column->base_type) == -1 && toast_raw_datum_size(value) > MAX_COMPUTED_BYTES)
+		refuse_size();
+}
+
 static Datum
 evaluate(PaxosApply *apply, ApplyTable *t, ExprState *state, bool *isnull)
 {
 	ExprContext *econtext = GetPerTupleExprContext(apply->estate);
 	Datum value;
 
+	check_input_size(t, state->expr);
 	econtext->ecxt_scantuple = t->found;
 	paxos_evaluating = true;
 	value = ExecEvalExpr(state, econtext, isnull);
 	paxos_evaluating = false;
 	return value;
-}
-
-/*
- * A statement that doubles a text would soon have every learner without memory,
- * which is an error of the node and not of the statement.
- */
-static void
-check_size(ColumnInfo *column, Datum value)
-{
-	if (get_typlen(column->base_type) == -1 && toast_raw_datum_size(value) > MAX_NEW_VALUE_BYTES)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("a new value of more than %d MB cannot be computed from a row",
-							   MAX_NEW_VALUE_BYTES / (1024 * 1024))));
 }
 
 static bool

@@ -113,8 +113,8 @@ portable_collation(Oid collation)
 
 /*
  * A built-in, immutable, compiled-in function; *proc is a copy of what it is.
- * The long-winded are named one by one: what repeat() or a regular expression
- * with back references takes is up to its arguments.
+ * The long-winded are named one by one: what repeat(), replace() or a regular
+ * expression with back references takes is up to its arguments.
  */
 static bool
 portable_function(Oid function, FormData_pg_proc *proc)
@@ -127,6 +127,8 @@ portable_function(Oid function, FormData_pg_proc *proc)
 	switch (function)
 	{
 		case F_REPEAT:
+		case F_REPLACE:
+		case F_ARRAY_REPLACE:
 		case F_LPAD_TEXT_INT4:
 		case F_LPAD_TEXT_INT4_TEXT:
 		case F_RPAD_TEXT_INT4:
