@@ -47,8 +47,18 @@ EXTENSION = paxos_ext
 MODULE_big = paxos_ext
 EXTVERSION = 1.0
 
+# make PRETEND_NEXT=1 (or 2): the same code as a version that is yet to come, with
+# the scripts that update to it, for tests of upgrades (scripts/stage makes it in a
+# tree of its own).
+ifdef PRETEND_NEXT
+EXTVERSION = 1.$(PRETEND_NEXT)
+UPDATES = $(foreach n,$(shell seq $(PRETEND_NEXT)),paxos_ext--1.$(shell expr $(n) - 1)--1.$(n).sql)
+src/paxos_version.o src/paxos_version.bc: override CPPFLAGS += -DPAXOS_PRETEND_NEXT=$(PRETEND_NEXT)
+src/paxos_version.o src/paxos_version.bc: FORCE
+endif
+
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/core/*.c)))
-DATA_built = paxos_ext--$(EXTVERSION).sql
+DATA_built = paxos_ext--$(EXTVERSION).sql $(UPDATES)
 PGFILEDESC = "paxos_ext - consensus-backed tables"
 
 PG_CPPFLAGS = -I$(srcdir)/src -I$(libpq_srcdir) -I$(shell $(PG_CONFIG) --includedir)
@@ -73,5 +83,10 @@ paxos_ext--$(EXTVERSION).sql: FORCE
 	@{ printf '%s\n' '\echo Use "CREATE EXTENSION paxos_ext" to load this file. \quit'; cat $(SQL_PARTS); } > $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 .PHONY: FORCE
+
+# A view is a thing an update script may well bring.
+paxos_ext--1.%.sql: FORCE
+	@printf '%s\n' '\echo Use "ALTER EXTENSION paxos_ext UPDATE" to load this file. \quit' \
+		"CREATE VIEW paxos.pretended_$(lastword $(subst ., ,$*)) AS SELECT '$*'::text AS update;" >$@
 
 endif

@@ -704,11 +704,8 @@ paxos_peer_check_asker(FunctionCallInfo fcinfo, bool *may_vote)
 	version = PG_GETARG_INT32(1);
 	sender = PG_GETARG_INT32(2);
 
-	if (version != PAXOS_PROTOCOL_VERSION)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("the peer speaks protocol version %d, this node version %d", version,
-							   PAXOS_PROTOCOL_VERSION),
-						errhint("Install the same version of paxos_ext on all nodes.")));
+	if (version < paxos_protocol_min || version > paxos_protocol_max)
+		paxos_version_refuse(version);
 
 	/*
 	 * What shared memory says must be what the tables of *this* extension say.

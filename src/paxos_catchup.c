@@ -196,7 +196,7 @@ ask(const PaxosMember *member, px_slot from, px_slot to, px_entry **entries, int
 		return NULL;
 	params[0] =
 		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&paxos_shared->cluster_id)));
-	params[1] = psprintf("%d", PAXOS_PROTOCOL_VERSION);
+	params[1] = psprintf("%d", paxos_version_with(member->node));
 	params[2] = psprintf("%u", paxos_shared->node_id);
 	params[3] = psprintf(UINT64_FORMAT, from);
 	params[4] = psprintf(UINT64_FORMAT, to);

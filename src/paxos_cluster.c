@@ -246,7 +246,7 @@ paxos_form_probe(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
-	values[0] = Int32GetDatum(PAXOS_PROTOCOL_VERSION);
+	values[0] = Int32GetDatum(paxos_protocol_max);
 	values[1] = CStringGetTextDatum("none");
 	PushActiveSnapshot(GetLatestSnapshot());
 	if (paxos_node_row_read(&row) && paxos_configuration_read(&c))
@@ -688,22 +688,31 @@ paxos_form_probe_node(FormNode *node)
 									  "SELECT protocol, state, cluster::text, configuration::text,"
 									  " paxos.form_contents(), node FROM paxos.form_probe()",
 									  0, NULL, PAXOS_FORM_TIMEOUT_MS, NULL);
-	int protocol = atoi(PQgetvalue(result, 0, 0));
 	char *state = paxos_form_field(result, 1);
 	char *cluster = paxos_form_field(result, 2);
 
 	node->configuration = paxos_form_field(result, 3);
 	node->contents = paxos_form_field(result, 4);
 	node->node_id = atoi(PQgetvalue(result, 0, 5));
+	node->protocol = atoi(PQgetvalue(result, 0, 0));
 	PQclear(result);
-	if (protocol != PAXOS_PROTOCOL_VERSION)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("node \"%s\" speaks protocol version %d, this node version %d",
-							   node->name, protocol, PAXOS_PROTOCOL_VERSION)));
 	node->recorded = strcmp(state, "none") != 0;
 	node->begun = strcmp(state, "member") == 0;
 	if (node->recorded)
 		node->cluster = text_uuid(cluster);
+}
+
+/* No node enters a cluster whose nodes are of different versions, or makes it one:
+ * what is in use could not be read by it. */
+void
+paxos_form_must_speak_alike(const FormNode *node)
+{
+	if (node->protocol != paxos_protocol_max)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("node \"%s\" speaks protocol version %d, this node version %d",
+							   node->name, node->protocol, paxos_protocol_max),
+						errhint("Install the same version of paxos_ext on all nodes and restart "
+								"their servers.")));
 }
 
 void
@@ -936,7 +945,10 @@ paxos_create_cluster(PG_FUNCTION_ARGS)
 				 errhint("Call paxos_create_cluster() on one of the nodes of the new cluster.")));
 
 	for (int i = 0; i < n; i++)
+	{
 		paxos_form_probe_node(&nodes[i]);
+		paxos_form_must_speak_alike(&nodes[i]);
+	}
 	resume = judge_records(nodes, n, cluster);
 	paxos_form_reach_all(nodes, n, &attempt);
 

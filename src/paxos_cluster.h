@@ -30,6 +30,7 @@ typedef struct FormNode
 	bool recorded;
 	pg_uuid_t cluster;
 	int node_id;
+	int protocol;
 	char *configuration; /* as bytea text */
 } FormNode;
 
@@ -62,6 +63,9 @@ extern void paxos_form_unlock_all(FormNode *nodes, int n);
 
 /* What the node has recorded. */
 extern void paxos_form_probe_node(FormNode *node);
+
+/* 55000 unless a node probed speaks the version of this one. */
+extern void paxos_form_must_speak_alike(const FormNode *node);
 
 /* Every node tries every connection string. */
 extern void paxos_form_reach_all(FormNode *nodes, int n, const pg_uuid_t *attempt);

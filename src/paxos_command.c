@@ -38,8 +38,8 @@
 #include "utils/memutils.h"
 
 #include "paxos_command.h"
+#include "paxos_version.h"
 
-#define COMMAND_VERSION 1
 #define RESULT_VERSION 1
 
 #define KEYED_AS_RECORD 0x80
@@ -203,7 +203,7 @@ paxos_command_encode(const PaxosCommand *command, Size *len)
 	StringInfoData buf;
 
 	initStringInfo(&buf);
-	put_uint(&buf, COMMAND_VERSION, 1);
+	put_uint(&buf, paxos_version_in_use(), 1);
 	put_uint(&buf, command->kind, 1);
 	put_uint(&buf, command->has_request_id ? 1 : 0, 1);
 	if (command->has_request_id)
@@ -303,11 +303,13 @@ bool
 paxos_command_decode(const char *bytes, Size len, PaxosCommand *command)
 {
 	Reader r = {(const unsigned char *) bytes, len, false};
+	int version;
 	uint8 kind;
 	uint8 has_request_id;
 
 	memset(command, 0, sizeof(*command));
-	if (get_uint(&r, 1) != COMMAND_VERSION)
+	version = (int) get_uint(&r, 1);
+	if (version < 1 || version > paxos_protocol_max)
 		return false;
 	kind = (uint8) get_uint(&r, 1);
 	has_request_id = (uint8) get_uint(&r, 1);

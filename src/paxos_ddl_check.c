@@ -269,7 +269,7 @@ paxos_ddl_ask_members(const char *schema, const char *owner, int64 table_id, Lis
 	LWLockRelease(paxos_identity_lock);
 
 	params[0] = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&cluster)));
-	params[1] = psprintf("%d", PAXOS_PROTOCOL_VERSION);
+	params[1] = psprintf("%d", paxos_version_in_use());
 	params[2] = psprintf("%d", self);
 	params[3] = schema;
 	params[4] = owner;

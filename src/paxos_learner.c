@@ -413,6 +413,15 @@ run_command(px_bytes bytes, px_slot slot, uint32 index, bool careful, bool wante
 	old = MemoryContextSwitchTo(command_cxt);
 	at_command = index;
 
+	/*
+	 * Written by a node that is newer than this one knew (it went back to an older
+	 * build).  "Could not be decoded" would be this node's result alone.
+	 */
+	if (bytes.len > 0 && bytes.data[0] > paxos_protocol_max)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the command is of format version %d, this node reads versions up "
+							   "to %d: install a newer version of paxos_ext here",
+							   bytes.data[0], paxos_protocol_max)));
 	decodes = paxos_command_decode((const char *) bytes.data, bytes.len, &command);
 	if (!decodes)
 	{

@@ -189,6 +189,7 @@ paxos_rejoin(PG_FUNCTION_ARGS)
 	bool voter = true;
 	px_node self;
 	pg_uuid_t cluster;
+	int version = paxos_version_in_use(); /* while the members are known */
 	List *members;
 	ListCell *lc;
 	MemoryContext caller = CurrentMemoryContext;
@@ -251,7 +252,7 @@ paxos_rejoin(PG_FUNCTION_ARGS)
 		}
 		{
 			const char *params[] = {paxos_uuid_text(&cluster),
-									psprintf("%d", PAXOS_PROTOCOL_VERSION),
+									psprintf("%d", version),
 									psprintf("%u", self),
 									conninfo,
 									name,

@@ -484,7 +484,7 @@ own_identity(char **cluster, char **version, char **node)
 	self = paxos_shared->node_id;
 	LWLockRelease(paxos_identity_lock);
 	*cluster = paxos_uuid_text(&id);
-	*version = psprintf("%d", PAXOS_PROTOCOL_VERSION);
+	*version = psprintf("%d", paxos_version_in_use());
 	*node = psprintf("%u", self);
 }
 
@@ -719,6 +719,11 @@ introduce(const Members *members, const PaxosMember *newcomer)
 		paxos_form_survey(&nodes[i]);
 	for (int i = 0; i < n - 1; i++)
 		paxos_form_must_agree(&nodes[i], fresh);
+	for (int i = 0; i < n; i++)
+	{
+		paxos_form_probe_node(&nodes[i]);
+		paxos_form_must_speak_alike(&nodes[i]);
+	}
 	paxos_form_lock_all(nodes, n, &attempt, "paxos_add_member()");
 	paxos_form_reach_all(nodes, n, &attempt);
 

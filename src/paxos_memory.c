@@ -67,7 +67,8 @@ PG_FUNCTION_INFO_V1(paxos_sql_is_instance);
 #define MEMORY_INSTANCE 3
 #define MEMORY_PROMISED 4
 #define MEMORY_ACCEPTED 5
-#define MEMORY_COLUMNS 5
+#define MEMORY_VERSION 6
+#define MEMORY_COLUMNS 6
 
 /* Accepted slots alone are written down this often. */
 #define SAVE_US (UINT64CONST(10) * 1000 * 1000)
@@ -119,6 +120,28 @@ paxos_memory_note(px_node node, px_ballot promised, px_slot accepted)
 	m->promised = Max(m->promised, promised);
 	m->accepted = Max(m->accepted, accepted);
 	LWLockRelease(paxos_integrity_lock);
+}
+
+/* What it says last counts: a node may go back to an older build. */
+void
+paxos_memory_note_version(px_node node, int version)
+{
+	LWLockAcquire(paxos_integrity_lock, LW_EXCLUSIVE);
+	find(node, true)->version = version;
+	LWLockRelease(paxos_integrity_lock);
+}
+
+int
+paxos_memory_version(px_node node)
+{
+	PaxosMemory *m;
+	int version;
+
+	LWLockAcquire(paxos_integrity_lock, LW_SHARED);
+	m = find(node, false);
+	version = m == NULL ? 0 : m->version;
+	LWLockRelease(paxos_integrity_lock);
+	return version;
 }
 
 void
@@ -293,7 +316,7 @@ paxos_memory_claims(PaxosMemory *claims)
 
 /*
  * paxos.greet(cluster, version, sender, incarnation, instance,
- *		remembered_incarnation, remembered_promised, remembered_accepted)
+ *		remembered_incarnation, remembered_promised, remembered_accepted, receiver, speaks)
  */
 Datum
 paxos_sql_greet(PG_FUNCTION_ARGS)
@@ -305,8 +328,8 @@ paxos_sql_greet(PG_FUNCTION_ARGS)
 	PaxosMemory of_them;
 	PaxosWelcome welcome;
 	TupleDesc desc;
-	Datum values[4];
-	bool nulls[4] = {false};
+	Datum values[5];
+	bool nulls[5] = {false};
 
 	of_us.incarnation = paxos_arg_u64(fcinfo, 5, "remembered_incarnation");
 	of_us.promised = paxos_arg_u64(fcinfo, 6, "remembered_promised");
@@ -329,6 +352,13 @@ paxos_sql_greet(PG_FUNCTION_ARGS)
 	if (PG_GETARG_INT32(8) != paxos_shared->node_id)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("this is node %u", paxos_shared->node_id)));
+	if (PG_ARGISNULL(9))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", "speaks")));
+	if (PG_GETARG_INT32(9) < PG_GETARG_INT32(1))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("a peer that uses protocol version %d cannot speak only version %d",
+							   PG_GETARG_INT32(1), PG_GETARG_INT32(9))));
 	if (from == paxos_shared->node_id)
 	{
 		/* Our own proposer, or one that says so. */
@@ -345,6 +375,8 @@ paxos_sql_greet(PG_FUNCTION_ARGS)
 	{
 		greeted_by = from;
 		greeted_incarnation = incarnation;
+		if (from != paxos_shared->node_id)
+			paxos_memory_note_version(from, PG_GETARG_INT32(9));
 	}
 	else
 		ereport(LOG, (errhidestmt(true), errhidecontext(true),
@@ -364,6 +396,7 @@ paxos_sql_greet(PG_FUNCTION_ARGS)
 	values[1] = Int64GetDatum((int64) of_them.incarnation);
 	values[2] = Int64GetDatum((int64) of_them.promised);
 	values[3] = Int64GetDatum((int64) of_them.accepted);
+	values[4] = Int32GetDatum(paxos_protocol_max);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
@@ -402,6 +435,7 @@ paxos_memory_read(PaxosMemory *memories)
 		m->instance = (uint64) DatumGetInt64(values[MEMORY_INSTANCE - 1]);
 		m->promised = (px_ballot) DatumGetInt64(values[MEMORY_PROMISED - 1]);
 		m->accepted = (px_slot) DatumGetInt64(values[MEMORY_ACCEPTED - 1]);
+		m->version = DatumGetInt32(values[MEMORY_VERSION - 1]);
 	}
 	systable_endscan(scan);
 	table_close(rel, NoLock);
@@ -429,13 +463,14 @@ paxos_memory_save(void)
 		n_saved = 0;
 	for (int i = 0; i < n; i++)
 	{
-		Oid types[MEMORY_COLUMNS] = {INT4OID, INT8OID, INT8OID, INT8OID, INT8OID};
+		Oid types[MEMORY_COLUMNS] = {INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT4OID};
 		Datum values[MEMORY_COLUMNS];
 		bool known = false;
 
 		for (int j = 0; j < n_saved && !known; j++)
 			known = saved[j].node == now[i].node && saved[j].incarnation == now[i].incarnation &&
 					saved[j].instance == now[i].instance && saved[j].promised == now[i].promised &&
+					saved[j].version == now[i].version &&
 					(saved[j].accepted == now[i].accepted || !slots_too);
 		if (known)
 			continue;
@@ -452,9 +487,10 @@ paxos_memory_save(void)
 		values[2] = Int64GetDatum((int64) now[i].instance);
 		values[3] = Int64GetDatum((int64) now[i].promised);
 		values[4] = Int64GetDatum((int64) now[i].accepted);
+		values[5] = Int32GetDatum(now[i].version);
 		if (SPI_execute_with_args(
-				"INSERT INTO paxos.member_memory VALUES ($1, $2, $3, $4, $5) "
-				"ON CONFLICT (node_id) DO UPDATE SET incarnation = $2, instance = $3, promised = $4, accepted = $5",
+				"INSERT INTO paxos.member_memory VALUES ($1, $2, $3, $4, $5, $6) "
+				"ON CONFLICT (node_id) DO UPDATE SET incarnation = $2, instance = $3, promised = $4, accepted = $5, version = $6",
 				MEMORY_COLUMNS, types, values, NULL, false, 0) != SPI_OK_INSERT)
 			elog(ERROR, "could not write down what is remembered of node %u", now[i].node);
 	}

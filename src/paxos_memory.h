@@ -19,6 +19,12 @@ typedef enum PaxosWelcome
 /* A member has said that this much is durable there. */
 extern void paxos_memory_note(px_node node, px_ballot promised, px_slot accepted);
 
+/* It has said that this is the highest version it speaks, now. */
+extern void paxos_memory_note_version(px_node node, int version);
+
+/* The version it was last heard to speak; 0: not known. */
+extern int paxos_memory_version(px_node node);
+
 /* What this node remembers of a member; all zero if nothing. */
 extern void paxos_memory_get(px_node node, PaxosMemory *memory);
 

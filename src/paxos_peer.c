@@ -125,12 +125,12 @@ typedef struct Statement
  */
 static const Statement statements[] = {
 	[MESSAGE_GREET] = {"paxos_greet",
-					   "SELECT * FROM paxos.greet($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-					   9,
+					   "SELECT * FROM paxos.greet($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+					   10,
 					   {UUIDOID, INT4OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
-						INT4OID},
-					   4,
-					   {INT4OID, INT8OID, INT8OID, INT8OID}},
+						INT4OID, INT4OID},
+					   5,
+					   {INT4OID, INT8OID, INT8OID, INT8OID, INT4OID}},
 	[MESSAGE_PREVOTE] = {"paxos_pre_vote",
 						 "SELECT * FROM paxos.pre_vote($1, $2, $3, $4)",
 						 4,
@@ -588,12 +588,12 @@ add_bytea_array(Params *p, const px_bytes *values, int n)
 }
 
 static void
-add_header(Params *p)
+add_header(const PaxosPeer *peer, Params *p)
 {
 	p->n = 0;
 	p->bytes = MESSAGE_OVERHEAD_BYTES;
 	add_bytes(p, &our_cluster, UUID_LEN);
-	add_int4(p, PAXOS_PROTOCOL_VERSION);
+	add_int4(p, paxos_version_with(peer->node));
 	add_int4(p, our_node);
 }
 
@@ -641,13 +641,14 @@ send_greeting(PaxosPeer *peer, px_usec now)
 	PaxosMemory memory;
 
 	paxos_memory_get(peer->node, &memory);
-	add_header(&p);
+	add_header(peer, &p);
 	add_int8(&p, our_incarnation);
 	add_int8(&p, paxos_shared->instance);
 	add_int8(&p, memory.incarnation);
 	add_int8(&p, memory.promised);
 	add_int8(&p, memory.accepted);
 	add_int4(&p, peer->node);
+	add_int4(&p, paxos_protocol_max);
 	(void) send_call(peer, MESSAGE_GREET, &p, now);
 }
 
@@ -656,7 +657,7 @@ paxos_peer_send_prevote(PaxosPeer *peer, const px_prevote *m, px_usec now)
 {
 	Params p;
 
-	add_header(&p);
+	add_header(peer, &p);
 	add_int8(&p, m->chosen);
 	(void) send_call(peer, MESSAGE_PREVOTE, &p, now);
 }
@@ -667,7 +668,7 @@ paxos_peer_send_prepare(PaxosPeer *peer, const px_prepare *m, px_usec now)
 	Params p;
 	PaxosPending *sent;
 
-	add_header(&p);
+	add_header(peer, &p);
 	add_int8(&p, m->ballot);
 	add_int8(&p, m->stream);
 	add_int8(&p, m->w);
@@ -688,7 +689,7 @@ paxos_peer_send_accept(PaxosPeer *peer, const px_accept *m, px_usec now)
 
 	if (peer->state != PAXOS_PEER_UP)
 		return; /* spare the encoding */
-	add_header(&p);
+	add_header(peer, &p);
 	add_int8(&p, m->ballot);
 	add_int8(&p, m->stream);
 	add_int8(&p, m->first);
@@ -716,7 +717,7 @@ paxos_peer_send_handover(PaxosPeer *peer, const px_handover *m, px_usec now)
 {
 	Params p;
 
-	add_header(&p);
+	add_header(peer, &p);
 	add_int8(&p, m->ballot);
 	(void) send_call(peer, MESSAGE_HANDOVER, &p, now);
 }
@@ -738,7 +739,7 @@ paxos_peer_send_digests(PaxosPeer *peer, px_usec now)
 								digests);
 	if (n == 0)
 		return;
-	add_header(&p);
+	add_header(peer, &p);
 	add_int8(&p, first);
 	resetStringInfo(&array_buf);
 	buf_word(&array_buf, 1);
@@ -816,7 +817,7 @@ paxos_peer_send_forward(PaxosPeer *peer, const px_forward *m, px_usec now)
 	Params p;
 
 	Assert(peer->forwarding);
-	add_header(&p);
+	add_header(peer, &p);
 	add_int8(&p, m->incarnation);
 	add_bool(&p, m->resend);
 	add_bytea_array(&p, m->batches, m->n_batches);
@@ -1069,6 +1070,7 @@ hear_welcome(PaxosPeer *peer, px_usec now)
 	uint64 incarnation;
 	px_ballot promised;
 	px_slot accepted;
+	int version;
 
 	peer->answer = NULL;
 	if (res == NULL || !row_valid(res, &statements[MESSAGE_GREET]) || PQgetisnull(res, 0, 0))
@@ -1081,8 +1083,11 @@ hear_welcome(PaxosPeer *peer, px_usec now)
 	incarnation = get_int8(res, 1);
 	promised = get_int8(res, 2);
 	accepted = get_int8(res, 3);
+	version = (int) get_int4(res, 4);
 	PQclear(res);
 
+	if (peer->node != our_node)
+		paxos_memory_note_version(peer->node, version);
 	if (peer->node != our_node &&
 		!paxos_memory_compare(peer->node, incarnation, promised, accepted))
 	{

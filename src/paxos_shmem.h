@@ -19,8 +19,8 @@
 
 #include "core/px_acceptor.h"
 #include "core/px_proposer.h"
+#include "paxos_version.h"
 
-#define PAXOS_PROTOCOL_VERSION 1
 #define PAXOS_ERROR_TEXT 256
 
 /* This node's standing in a cluster; the word is shown in paxos.status. */
@@ -70,6 +70,7 @@ typedef struct PaxosMemory
 	uint64 instance;    /* of the server heard in it; 0: not known */
 	px_ballot promised;
 	px_slot accepted;
+	int version; /* highest it was last heard to speak; 0: not known */
 } PaxosMemory;
 /* Does this node take part: keep a log and apply it? */
 static inline bool

@@ -307,7 +307,7 @@ open_at(const PaxosMember *member)
 	}
 	params[0] =
 		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&paxos_shared->cluster_id)));
-	params[1] = psprintf("%d", PAXOS_PROTOCOL_VERSION);
+	params[1] = psprintf("%d", paxos_version_with(member->node));
 	params[2] = psprintf("%u", paxos_shared->node_id);
 	PQclear(ask("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY", 0, NULL, 0, OPEN_TIMEOUT_MS));
 	res = ask("SELECT * FROM paxos.snapshot_open($1::uuid, $2::int, $3::int)", 3, params, 0,

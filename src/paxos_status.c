@@ -35,6 +35,7 @@
 #include "paxos_ext.h"
 #include "paxos_acceptor.h"
 #include "paxos_log.h"
+#include "paxos_memory.h"
 #include "paxos_node.h"
 #include "paxos_queue.h"
 
@@ -140,7 +141,8 @@ row_datum(FunctionCallInfo fcinfo, Row *r)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	if (desc->natts != r->n)
+	/* fewer: the extension's script is older than the library */
+	if (desc->natts > r->n)
 		elog(ERROR, "row of %d columns for %d", r->n, desc->natts);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), r->values, r->nulls));
 }
@@ -207,7 +209,7 @@ paxos_status(PG_FUNCTION_ARGS)
 	put_string(&r, why[0] != '\0' ? why : NULL);
 	if (!known)
 	{
-		while (r.n < 25)
+		while (r.n < 27)
 			put_nothing(&r);
 		return row_datum(fcinfo, &r);
 	}
@@ -250,6 +252,8 @@ paxos_status(PG_FUNCTION_ARGS)
 		put_nothing(&r);
 	put_string(&r, stuck ? stuck_why : NULL);
 	put_log_bytes(&r);
+	put_datum(&r, Int32GetDatum(paxos_version_in_use()));
+	put_datum(&r, Int32GetDatum(paxos_protocol_max));
 	return row_datum(fcinfo, &r);
 }
 
@@ -298,6 +302,7 @@ paxos_members(PG_FUNCTION_ARGS)
 	{
 		PaxosMember *m = lfirst(lc);
 		PaxosPeerStatus *p = NULL;
+		int version;
 		Row r = {0};
 
 		for (int i = 0; i < n_peers; i++)
@@ -354,6 +359,11 @@ paxos_members(PG_FUNCTION_ARGS)
 
 		/* libpq's own words: they name hosts, addresses and roles */
 		put_string(&r, p != NULL && !p->connected && may_read_stats ? p->last_error : NULL);
+		version = m->node == self ? paxos_protocol_max : paxos_memory_version(m->node);
+		if (version != 0)
+			put_datum(&r, Int32GetDatum(version));
+		else
+			put_nothing(&r);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, r.values, r.nulls);
 	}
 	return (Datum) 0;

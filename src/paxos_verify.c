@@ -283,7 +283,7 @@ ask_member(const PaxosMember *m, px_slot slot, int64 table_id, px_usec deadline)
 
 	params[0] =
 		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&paxos_shared->cluster_id)));
-	params[1] = psprintf("%d", PAXOS_PROTOCOL_VERSION);
+	params[1] = psprintf("%d", paxos_version_with(m->node));
 	params[2] = psprintf("%u", paxos_shared->node_id);
 	params[3] = psprintf(UINT64_FORMAT, slot);
 	params[4] = psprintf(INT64_FORMAT, table_id);

@@ -9,7 +9,7 @@ CREATE FUNCTION paxos.node_status(
     OUT chosen bigint, OUT applied bigint, OUT durable bigint, OUT truncated bigint,
     OUT lag_slots bigint, OUT digest text, OUT log_time timestamptz,
     OUT learner_running boolean, OUT stuck boolean, OUT stuck_slot bigint, OUT stuck_why text,
-    OUT log_bytes bigint)
+    OUT log_bytes bigint, OUT protocol_version int, OUT protocol_speaks int)
     LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'paxos_status';
 COMMENT ON FUNCTION paxos.node_status() IS 'behind the view paxos.status';
 
@@ -41,13 +41,15 @@ COMMENT ON COLUMN paxos.status.stuck IS 'the learner cannot apply a slot for rea
 COMMENT ON COLUMN paxos.status.stuck_slot IS 'which slot';
 COMMENT ON COLUMN paxos.status.stuck_why IS 'the error';
 COMMENT ON COLUMN paxos.status.log_bytes IS 'what the log of this node takes on disk';
+COMMENT ON COLUMN paxos.status.protocol_version IS 'version of messages and log entries in use: the highest that every member speaks';
+COMMENT ON COLUMN paxos.status.protocol_speaks IS 'highest version that this node''s library speaks';
 
 -- Names are in a table that not everybody may read.
 CREATE FUNCTION paxos.member_status(
     OUT node_id int, OUT name text, OUT voter boolean, OUT self boolean, OUT role text,
     OUT connected boolean, OUT open boolean, OUT last_contact timestamptz,
     OUT rtt_ms double precision, OUT applied bigint, OUT durable bigint, OUT next bigint,
-    OUT last_error text)
+    OUT last_error text, OUT protocol_speaks int)
     RETURNS SETOF record
     LANGUAGE C VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog
     AS 'MODULE_PATHNAME', 'paxos_members';
@@ -69,6 +71,7 @@ COMMENT ON COLUMN paxos.members.applied IS 'as it last told';
 COMMENT ON COLUMN paxos.members.durable IS 'applied and flushed, as it last told';
 COMMENT ON COLUMN paxos.members.next IS 'slot its acceptor expects next in the open stream';
 COMMENT ON COLUMN paxos.members.last_error IS 'why there is no connection; for members of pg_read_all_stats';
+COMMENT ON COLUMN paxos.members.protocol_speaks IS 'highest protocol version it was last heard to speak; null: not heard yet';
 
 CREATE FUNCTION paxos.log_entries(
     first bigint DEFAULT NULL, last bigint DEFAULT NULL,

@@ -22,7 +22,8 @@ CREATE TABLE paxos.member_memory (
     incarnation bigint NOT NULL,
     instance    bigint NOT NULL,
     promised    bigint NOT NULL,
-    accepted    bigint NOT NULL
+    accepted    bigint NOT NULL,
+    version     int NOT NULL
 );
 REVOKE ALL ON paxos.member_memory FROM PUBLIC;
 COMMENT ON TABLE paxos.member_memory IS 'what this node remembers of others: a member that shows less has forgotten something';
@@ -31,13 +32,14 @@ COMMENT ON COLUMN paxos.member_memory.incarnation IS 'highest it has been heard 
 COMMENT ON COLUMN paxos.member_memory.instance IS 'a random number of the start of the server that was heard in it; 0: not known';
 COMMENT ON COLUMN paxos.member_memory.promised IS 'highest ballot it is known to have promised';
 COMMENT ON COLUMN paxos.member_memory.accepted IS 'highest slot it is known to have accepted, some seconds ago';
+COMMENT ON COLUMN paxos.member_memory.version IS 'highest protocol version it was last heard to speak; 0: not known';
 
 CREATE FUNCTION paxos.greet(
     cluster uuid, version int, sender int, incarnation bigint, instance bigint,
     remembered_incarnation bigint, remembered_promised bigint, remembered_accepted bigint,
-    receiver int,
+    receiver int, speaks int,
     OUT welcome int, OUT known_incarnation bigint, OUT known_promised bigint,
-    OUT known_accepted bigint)
+    OUT known_accepted bigint, OUT receiver_speaks int)
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_sql_greet';
 REVOKE ALL ON FUNCTION paxos.greet FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION paxos.greet TO paxos_peer;

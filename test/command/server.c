@@ -11,7 +11,17 @@
 #include "mb/pg_wchar.h"
 
 #include "paxos_compat.h"
+#include "paxos_version.h"
 #include "server.h"
+
+const int paxos_protocol_min = 1;
+const int paxos_protocol_max = 1;
+
+int
+paxos_version_in_use(void)
+{
+	return 1;
+}
 
 struct RaisedError raised;
 jmp_buf *raised_jump = NULL;

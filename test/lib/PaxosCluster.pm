@@ -548,6 +548,11 @@ sub copy
 	return $copy;
 }
 
+# Where its programs are: those of another build after run_build(directory), from
+# the next start on.
+sub bindir { return $_[0]{bindir} // $PaxosCluster::BINDIR; }
+sub run_build { my ($self, $bindir) = @_; $self->{bindir} = $bindir; }
+
 sub id { return $_[0]{number}; }
 sub datadir { return "$_[0]{dir}/data"; }
 sub logfile { return "$_[0]{dir}/server.log"; }
@@ -604,7 +609,7 @@ sub run
 		open STDIN, '<', '/dev/null';
 		open STDOUT, '>>', $log;
 		open STDERR, '>&', \*STDOUT;
-		exec $self->command("$PaxosCluster::BINDIR/$program", @args) or POSIX::_exit(127);
+		exec $self->command($self->bindir . "/$program", @args) or POSIX::_exit(127);
 	}
 	waitpid($pid, 0);
 	return 1 if $? == 0;

@@ -62,8 +62,8 @@ $c->await_equal;
 # --- A greeting is an argument list like any other. -----------------------------
 
 my $cluster = $x->sql("SELECT cluster_id FROM paxos.status");
-sub greet { return sprintf "SELECT * FROM paxos.greet('%s', 1, 1, %s, (SELECT node_id FROM paxos.node))", $_[0], $_[1]; }
-$x->fails("SELECT * FROM paxos.greet('$cluster', 1, 1, 1, 1, 0, 0, 0, 77)", '55000', qr/this is node/, 'a greeting meant for another node');
+sub greet { return sprintf "SELECT * FROM paxos.greet('%s', 1, 1, %s, (SELECT node_id FROM paxos.node), 1)", $_[0], $_[1]; }
+$x->fails("SELECT * FROM paxos.greet('$cluster', 1, 1, 1, 1, 0, 0, 0, 77, 1)", '55000', qr/this is node/, 'a greeting meant for another node');
 $x->fails(greet('00000000-0000-0000-0000-000000000001', '1, 1, 0, 0, 0'), '55000', qr/another cluster/, 'a stranger\'s is refused');
 $x->fails(greet($cluster, '-1, 1, 0, 0, 0'), '22003', qr/incarnation/, 'so is a negative number');
 $x->fails(greet($cluster, '1, NULL, 0, 0, 0'), '22004', qr/instance/, 'or none');

@@ -1,0 +1,29 @@
+/*
+ * paxos_version.h
+ *	  Which versions of the protocol and of the formats in the log this node
+ *	  speaks, and which one it may use.  (protocol.md § 11)
+ */
+#ifndef PAXOS_VERSION_H
+#define PAXOS_VERSION_H
+
+#include "core/px_base.h"
+
+/*
+ * The version of a build: one number for messages and for what is written to the
+ * log.  A build answers messages of its own and the version before, and reads
+ * the commands of all versions before: a log can be old.
+ */
+extern const int paxos_protocol_min;
+extern const int paxos_protocol_max;
+
+/* The version of messages for a member: the highest that both are known to speak. */
+extern int paxos_version_with(px_node node);
+
+/* The version of what is written to the log, or said to all: the highest that every
+ * member is known to speak. */
+extern int paxos_version_in_use(void);
+
+/* Error for a peer that speaks or wants a version this node does not. */
+extern void paxos_version_refuse(int version);
+
+#endif /* PAXOS_VERSION_H */
