@@ -66,7 +66,7 @@ for my $n ($c->nodes)
 	$n->sql("CREATE TABLE made_on_$id (id int PRIMARY KEY) USING paxos");
 	write_through($_) for $c->nodes;
 	my $key = "w$writes";
-	is($_->sql_after_barrier("SELECT v FROM paxos.kv WHERE k = '$key'"), $writes, "node " . $_->id . " reads what was written last") for $c->nodes;
+	is($_->sql_after_barrier("SELECT value FROM paxos.kv WHERE key = '$key'"), $writes, "node " . $_->id . " reads what was written last") for $c->nodes;
 	$c->await_acknowledged($rows, 5, $t);
 	$n->poll_sql("SELECT count(*) = 3 FROM paxos.members WHERE connected AND protocol_speaks = CASE WHEN node_id <= $id THEN 2 ELSE 1 END");
 }
