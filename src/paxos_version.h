@@ -1,7 +1,7 @@
 /*
  * paxos_version.h
  *	  Which versions of the protocol and of the formats in the log this node
- *	  speaks, and which one it may use.  (protocol.md § 11)
+ *	  speaks, and which one it may use.  (protocol.md § 13)
  */
 #ifndef PAXOS_VERSION_H
 #define PAXOS_VERSION_H
