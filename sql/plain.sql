@@ -26,6 +26,34 @@ INSERT INTO bill VALUES (13, 'much too long');
 INSERT INTO bill DEFAULT VALUES RETURNING id, balance;
 SELECT made = now(), made > now() - interval '1 hour' FROM bill WHERE id = 1;
 
+-- insert or update
+INSERT INTO bill VALUES (11, 'tim', 1) ON CONFLICT (id) DO UPDATE SET balance = bill.balance + EXCLUDED.balance, owner = EXCLUDED.owner RETURNING id, owner, balance, twice;
+INSERT INTO bill VALUES (11, 'tim', 1) ON CONFLICT (id) DO UPDATE SET balance = 0 WHERE bill.balance < EXCLUDED.twice RETURNING id;
+INSERT INTO bill VALUES (11, 'tim', 99) ON CONFLICT ON CONSTRAINT bill_pkey DO UPDATE SET balance = EXCLUDED.twice, id = EXCLUDED.id WHERE bill.balance < EXCLUDED.twice RETURNING id, owner, balance, twice;
+INSERT INTO bill VALUES (14, 'kim', 99) ON CONFLICT (id) DO UPDATE SET balance = 0 RETURNING id, owner, balance, twice;
+-- the row proposed must be a good one, whatever becomes of it
+INSERT INTO bill VALUES (14, 'kim', -1) ON CONFLICT (id) DO UPDATE SET balance = 0;
+INSERT INTO bill VALUES (14, 'kim', -1) ON CONFLICT (id) DO NOTHING;
+INSERT INTO bill VALUES (14, NULL, 1) ON CONFLICT (id) DO NOTHING;
+INSERT INTO bill VALUES (14, 'kim', 1) ON CONFLICT (id) DO UPDATE SET balance = bill.balance - 100;
+DELETE FROM bill WHERE id = 14 RETURNING balance;
+
+-- several rows: all or none, in this order
+INSERT INTO bill (owner, balance) VALUES ('a', 1), ('b', DEFAULT), (DEFAULT, 3) RETURNING id, balance, twice;
+INSERT INTO bill (id, owner) VALUES (30, 'a'), (31, 'b'), (30, 'c'), (11, 'd'), (32, 'e') ON CONFLICT DO NOTHING RETURNING id, owner;
+\echo :ROW_COUNT
+INSERT INTO bill (id, owner) VALUES (33, 'a'), (34, 'b'), (30, 'c');
+INSERT INTO bill (id, owner, balance) VALUES (33, 'a', 1), (34, 'b', 1), (35, 'c', -1) ON CONFLICT DO NOTHING;
+INSERT INTO bill (id, owner) VALUES (33, 'a'), (34, 'b'), (33, 'c') ON CONFLICT (id) DO UPDATE SET owner = EXCLUDED.owner;
+INSERT INTO bill (id, owner) VALUES (30, 'a'), (34, 'b'), (30, 'c') ON CONFLICT (id) DO UPDATE SET owner = EXCLUDED.owner;
+INSERT INTO bill (id, owner) VALUES (30, 'a'), (34, 'b'), (30, 'c') ON CONFLICT (id) DO UPDATE SET owner = EXCLUDED.owner WHERE EXCLUDED.owner = 'c' RETURNING id, bill.owner;
+SELECT id, owner FROM bill WHERE id >= 30 ORDER BY id;
+DELETE FROM bill WHERE id = 34;
+PREPARE two(int, int) AS INSERT INTO bill (id, owner) VALUES ($1, 'p'), ($2, 'q') RETURNING id, owner;
+EXECUTE two(40, 41);
+EXECUTE two(40, 42);
+DEALLOCATE two;
+
 -- update
 UPDATE bill SET balance = balance - 1000 WHERE id = 1 AND balance >= 1000 RETURNING balance, twice;
 UPDATE bill SET balance = balance - 1000 WHERE id = 1 AND balance >= 1000 RETURNING balance, twice;
@@ -55,6 +83,8 @@ EXPLAIN (COSTS OFF) UPDATE bill SET balance = balance - 1 WHERE id = 1 AND balan
 EXPLAIN (COSTS OFF, VERBOSE) DELETE FROM bill WHERE id = 3 RETURNING owner, id;
 EXPLAIN (COSTS OFF) INSERT INTO bill (id, balance) VALUES (77, 1 + 1) ON CONFLICT DO NOTHING;
 EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) INSERT INTO bill (id, owner) VALUES (77, 'x') ON CONFLICT DO NOTHING;
+EXPLAIN (COSTS OFF) INSERT INTO bill (id, balance) VALUES (77, 1) ON CONFLICT (id) DO UPDATE SET balance = bill.balance + EXCLUDED.balance WHERE bill.owner <> EXCLUDED.owner;
+EXPLAIN (COSTS OFF) INSERT INTO bill (id, balance) VALUES (77, 1), (78, 2);
 SELECT owner FROM bill WHERE id = 77;
 
 -- prepared; the plan outlives what it was made for
@@ -84,8 +114,10 @@ INSERT INTO price VALUES (1.004, 'x');
 -- not of this form: refused as ever
 INSERT INTO place VALUES ('bonn', 'weg', 2.3) ON CONFLICT DO NOTHING;
 INSERT INTO place VALUES ('bonn', 'weg', 2.3) ON CONFLICT (n) DO NOTHING;
-INSERT INTO place VALUES ('bonn', 'x', 5) ON CONFLICT (town, street) DO UPDATE SET n = 1;
-INSERT INTO place VALUES ('a', 'x', 5), ('b', 'x', 6);
+INSERT INTO place VALUES ('bonn', 'x', 5) ON CONFLICT (n) DO UPDATE SET n = 1;
+INSERT INTO place VALUES ('bonn', 'x', 5) ON CONFLICT (town, street) DO UPDATE SET town = 'x';
+INSERT INTO place VALUES ('bonn', 'x', 5) ON CONFLICT (town, street) DO UPDATE SET n = (SELECT 1);
+INSERT INTO place VALUES ('a', 'x', 5), ('b', 'x', (SELECT 1));
 INSERT INTO place SELECT 'a', 'x', 5;
 INSERT INTO place VALUES ('a', 'x', (SELECT count(*) FROM bill));
 INSERT INTO place VALUES ('a', 'x', 5) RETURNING 1 / n;

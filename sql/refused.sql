@@ -8,7 +8,7 @@ CREATE TABLE h (id int PRIMARY KEY, v int);
 INSERT INTO h VALUES (1, 1);
 
 -- rows
-INSERT INTO c VALUES (3, 3), (4, 4);
+INSERT INTO c SELECT 3, 3;
 INSERT INTO c SELECT * FROM h ON CONFLICT DO NOTHING;
 UPDATE c SET v = 2;
 UPDATE h SET v = 2 FROM c WHERE c.id = h.id;
@@ -29,7 +29,7 @@ EXECUTE w;
 DEALLOCATE w;
 DO $$ BEGIN UPDATE c SET v = 4; END $$;
 SET session_replication_role = replica;
-INSERT INTO c VALUES (3, 3), (4, 4);
+INSERT INTO c SELECT 3, 3;
 TRUNCATE c;
 RESET session_replication_role;
 
@@ -135,7 +135,7 @@ CREATE PUBLICATION pub FOR TABLE c;
 DROP PUBLICATION pub;
 -- and it is still one
 SELECT applied, current FROM paxos_update_if('c', '{"id": 1}', '{"v +=": 10}', '{}');
-INSERT INTO c VALUES (3, 3), (4, 4);
+INSERT INTO c SELECT 3, 3;
 SELECT count(*), min(tgenabled), bool_and(tgisinternal) FROM pg_trigger WHERE tgrelid = 'c'::regclass;
 -- an ordinary table is not touched by any of this
 UPDATE h SET v = 5;

@@ -286,8 +286,9 @@ typedef struct ApplyTable
 	Relation rel;
 	Relation pk; /* one of result's indexes */
 	ResultRelInfo *result;
-	TupleTableSlot *found; /* the row as it stands */
-	TupleTableSlot *fresh; /* the row to store */
+	TupleTableSlot *found;    /* the row as it stands */
+	TupleTableSlot *proposed; /* the row to insert */
+	TupleTableSlot *fresh;    /* the row to put in the place of that found */
 } ApplyTable;
 
 struct PaxosApply
@@ -296,6 +297,8 @@ struct PaxosApply
 	MemoryContext command_cxt; /* reset before each command */
 	EState *estate;
 	List *tables; /* of ApplyTable * */
+	bool in_list;
+	CommandId list_began; /* what the list did itself has this command id or a later one */
 };
 
 PaxosApply *
@@ -323,6 +326,7 @@ paxos_apply_end(PaxosApply *apply)
 		ApplyTable *t = lfirst(lc);
 
 		ExecDropSingleTupleTableSlot(t->found);
+		ExecDropSingleTupleTableSlot(t->proposed);
 		ExecDropSingleTupleTableSlot(t->fresh);
 		ExecCloseIndices(t->result);
 		table_close(t->rel, NoLock); /* locked to the transaction's end */
@@ -392,6 +396,7 @@ open_table(PaxosApply *apply, int64 table_id)
 	if (t->pk == NULL)
 		elog(ERROR, "primary key index of \"%s\" vanished", RelationGetRelationName(t->rel));
 	t->found = table_slot_create(t->rel, NULL);
+	t->proposed = MakeSingleTupleTableSlot(RelationGetDescr(t->rel), &TTSOpsVirtual);
 	t->fresh = MakeSingleTupleTableSlot(RelationGetDescr(t->rel), &TTSOpsVirtual);
 	apply->tables = lappend(apply->tables, t);
 	MemoryContextSwitchTo(old);
@@ -493,7 +498,7 @@ column_arithmetic(ApplyTable *t, ColumnInfo *column, uint8 op, Datum left, Datum
  * been looked at where the statement was issued.
  */
 static ExprState **
-prepare_expressions(ApplyTable *t, int n, const PaxosColumn *list, uint8 op)
+prepare_expressions(ApplyTable *t, PaxosVerb verb, int n, const PaxosColumn *list, uint8 op)
 {
 	ExprState **states = palloc0_array(ExprState *, Max(n, 1));
 
@@ -509,7 +514,8 @@ prepare_expressions(ApplyTable *t, int n, const PaxosColumn *list, uint8 op)
 		if (list[i].isnull)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("an expression of the command is missing")));
-		expr = paxos_expr_decode(list[i].text, RelationGetDescr(t->rel));
+		expr = paxos_expr_decode(list[i].text, RelationGetDescr(t->rel),
+								 verb == PAXOS_VERB_INSERT_UPDATE);
 		if (exprType((Node *) expr) != type)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("an expression of the command is of another type")));
@@ -543,7 +549,8 @@ check_input_size(ApplyTable *t, Expr *expr)
 	{
 		Var *var = lfirst_node(Var, lc);
 		bool isnull;
-		Datum value = slot_getattr(t->found, var->varattno, &isnull);
+		Datum value = slot_getattr(var->varno == PAXOS_EXPR_PROPOSED ? t->proposed : t->found,
+								   var->varattno, &isnull);
 
 		if (!isnull && get_typlen(var->vartype) == -1)
 			total += toast_raw_datum_size(value);
@@ -567,6 +574,7 @@ evaluate(PaxosApply *apply, ApplyTable *t, ExprState *state, bool *isnull)
 
 	check_input_size(t, state->expr);
 	econtext->ecxt_scantuple = t->found;
+	econtext->ecxt_innertuple = t->proposed; /* PAXOS_EXPR_PROPOSED */
 	paxos_evaluating = true;
 	value = ExecEvalExpr(state, econtext, isnull);
 	paxos_evaluating = false;
@@ -694,16 +702,15 @@ find_row(ApplyTable *t, const PaxosKeyedOp *op)
 	return found;
 }
 
-/* Store t->fresh, as a new row or in the place of t->found. */
+/* A row with its values in place: what is generated, and may it be in the table? */
 static void
-store_row(PaxosApply *apply, ApplyTable *t, bool update)
+complete_row(PaxosApply *apply, ApplyTable *t, TupleTableSlot *row)
 {
 	EState *estate = apply->estate;
 	TupleConstr *constr = RelationGetDescr(t->rel)->constr;
-	List *recheck = NIL;
 
-	ExecStoreVirtualTuple(t->fresh);
-	t->fresh->tts_tableOid = RelationGetRelid(t->rel);
+	ExecStoreVirtualTuple(row);
+	row->tts_tableOid = RelationGetRelid(t->rel);
 
 	/*
 	 * As for an INSERT also when the row is updated: every generated column is
@@ -711,13 +718,21 @@ store_row(PaxosApply *apply, ApplyTable *t, bool update)
 	 */
 	if (constr != NULL && constr->has_generated_stored)
 	{
-		ExecComputeStoredGenerated(t->result, estate, t->fresh, CMD_INSERT);
-		t->fresh->tts_tableOid = RelationGetRelid(t->rel);
+		ExecComputeStoredGenerated(t->result, estate, row, CMD_INSERT);
+		row->tts_tableOid = RelationGetRelid(t->rel);
 	}
 	if (constr != NULL)
-		ExecConstraints(t->result, t->fresh, estate);
+		ExecConstraints(t->result, row, estate);
 	if (t->rel->rd_rel->relispartition)
-		(void) ExecPartitionCheck(t->result, t->fresh, estate, true);
+		(void) ExecPartitionCheck(t->result, row, estate, true);
+}
+
+/* Store t->proposed, or t->fresh in the place of t->found. */
+static void
+store_row(PaxosApply *apply, ApplyTable *t, bool update)
+{
+	EState *estate = apply->estate;
+	List *recheck = NIL;
 
 	if (update)
 	{
@@ -731,9 +746,10 @@ store_row(PaxosApply *apply, ApplyTable *t, bool update)
 	}
 	else
 	{
-		simple_table_tuple_insert(t->rel, t->fresh);
+		simple_table_tuple_insert(t->rel, t->proposed);
 		if (t->result->ri_NumIndices > 0)
-			recheck = PaxosInsertIndexTuples(t->result, t->fresh, estate, false, PaxosAllIndexes);
+			recheck =
+				PaxosInsertIndexTuples(t->result, t->proposed, estate, false, PaxosAllIndexes);
 	}
 
 	/*
@@ -747,22 +763,22 @@ store_row(PaxosApply *apply, ApplyTable *t, bool update)
 }
 
 static void
-insert_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op)
+propose_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op)
 {
 	PaxosRelInfo *info = t->info;
 
-	ExecClearTuple(t->fresh);
+	ExecClearTuple(t->proposed);
 	for (int i = 0; i < info->natts; i++)
 	{
-		t->fresh->tts_values[i] = (Datum) 0;
-		t->fresh->tts_isnull[i] = true;
+		t->proposed->tts_values[i] = (Datum) 0;
+		t->proposed->tts_isnull[i] = true;
 	}
 	for (int i = 0; i < op->n_row; i++)
 	{
 		ColumnInfo *column = column_info(t, op->row[i].attnum);
 
-		t->fresh->tts_values[op->row[i].attnum - 1] = column_value(column, &op->row[i]);
-		t->fresh->tts_isnull[op->row[i].attnum - 1] = op->row[i].isnull;
+		t->proposed->tts_values[op->row[i].attnum - 1] = column_value(column, &op->row[i]);
+		t->proposed->tts_isnull[op->row[i].attnum - 1] = op->row[i].isnull;
 	}
 
 	/* A domain may refuse NULL for a column the command does not name. */
@@ -770,12 +786,34 @@ insert_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op)
 	{
 		for (int i = 0; i < info->natts; i++)
 		{
-			if (info->columns[i].settable && info->columns[i].is_domain && t->fresh->tts_isnull[i])
+			if (info->columns[i].settable && info->columns[i].is_domain &&
+				t->proposed->tts_isnull[i])
 				(void) InputFunctionCall(&info->columns[i].input, NULL, info->columns[i].ioparam,
 										 info->columns[i].typmod);
 		}
 	}
-	store_row(apply, t, false);
+	complete_row(apply, t, t->proposed);
+}
+
+/*
+ * INSERT ... ON CONFLICT DO UPDATE of two rows with one key: which of them would
+ * stay is nothing SQL says, so it says no.
+ */
+static void
+refuse_second_time(PaxosApply *apply, ApplyTable *t)
+{
+	bool isnull;
+	Datum xmin = slot_getsysattr(t->found, MinTransactionIdAttributeNumber, &isnull);
+	Datum cmin = slot_getsysattr(t->found, MinCommandIdAttributeNumber, &isnull);
+
+	if (TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin)) &&
+		DatumGetCommandId(cmin) >= apply->list_began)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_CARDINALITY_VIOLATION),
+			 errmsg("%s command cannot affect row a second time", "ON CONFLICT DO UPDATE"),
+			 errhint(
+				 "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.")));
 }
 
 static void
@@ -829,6 +867,7 @@ update_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op, ExprState *
 			t->fresh->tts_values[at] = column_arithmetic(
 				t, column, set->op, t->found->tts_values[at], value, &t->fresh->tts_isnull[at]);
 	}
+	complete_row(apply, t, t->fresh);
 	paxos_clear_row_locks(t->found);
 	store_row(apply, t, true);
 }
@@ -851,6 +890,18 @@ conditions_hold(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op, ExprSt
 	return true;
 }
 
+static void
+result_of_missing_table(int64 table_id, PaxosCommandResult *result)
+{
+	result->failed = true;
+	result->sqlstate = ERRCODE_UNDEFINED_TABLE;
+	result->message = pstrdup("the table does not exist any more");
+	result->detail = psprintf(
+		"It was dropped, at an earlier slot, while the command was on its way (table id " INT64_FORMAT
+		").",
+		table_id);
+}
+
 void
 paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 				  PaxosCommandResult *result)
@@ -861,6 +912,7 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 	int save_context;
 	int nest_level;
 	bool found;
+	bool proposed;
 	ExprState **sets;
 	ExprState **conditions;
 
@@ -871,25 +923,26 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 	t = open_table(apply, op->table_id);
 	if (t == NULL)
 	{
-		result->failed = true;
-		result->sqlstate = ERRCODE_UNDEFINED_TABLE;
-		result->message = pstrdup("the table does not exist any more");
-		result->detail = psprintf(
-			"It was dropped, at an earlier slot, while the command was on its way (table id " INT64_FORMAT
-			").",
-			op->table_id);
+		result_of_missing_table(op->table_id, result);
 		return;
 	}
 
 	MemoryContextReset(apply->command_cxt);
 	ResetPerTupleExprContext(apply->estate);
 	MemoryContextSwitchTo(apply->command_cxt);
-	sets = prepare_expressions(t, op->n_sets, op->sets, PAXOS_SET_EXPRESSION);
-	conditions = prepare_expressions(t, op->n_conditions, op->conditions, PAXOS_COND_EXPRESSION);
+	sets = prepare_expressions(t, op->verb, op->n_sets, op->sets, PAXOS_SET_EXPRESSION);
+	conditions =
+		prepare_expressions(t, op->verb, op->n_conditions, op->conditions, PAXOS_COND_EXPRESSION);
 
 	GetUserIdAndSecContext(&save_user, &save_context);
 	SetUserIdAndSecContext(t->info->owner, save_context | SECURITY_RESTRICTED_OPERATION);
 	nest_level = NewGUCNestLevel();
+
+	/* SQL's INSERT wants a good row before it looks whether there is one. */
+	proposed = op->verb == PAXOS_VERB_INSERT_NEW || op->verb == PAXOS_VERB_INSERT_NOTHING ||
+			   op->verb == PAXOS_VERB_INSERT_UPDATE;
+	if (proposed)
+		propose_row(apply, t, op);
 
 	/* INSERT_NEW does not look: the index finds the row, and says so as always. */
 	found = op->verb != PAXOS_VERB_INSERT_NEW && find_row(t, op);
@@ -899,8 +952,13 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 		switch (op->verb)
 		{
 			case PAXOS_VERB_INSERT:
+			case PAXOS_VERB_INSERT_NOTHING:
 				result->applied = false;
 				break;
+			case PAXOS_VERB_INSERT_UPDATE:
+				if (apply->in_list)
+					refuse_second_time(apply, t);
+				/* FALLTHROUGH */
 			case PAXOS_VERB_UPDATE:
 			case PAXOS_VERB_DELETE:
 				result->applied = conditions_hold(apply, t, op, conditions);
@@ -921,8 +979,10 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 		result->current = result->previous;
 	else if (!found)
 	{
-		insert_row(apply, t, op);
-		result->current = row_image(t->fresh, op->as_record, caller);
+		if (!proposed)
+			propose_row(apply, t, op);
+		store_row(apply, t, false);
+		result->current = row_image(t->proposed, op->as_record, caller);
 	}
 	else if (op->verb == PAXOS_VERB_DELETE)
 	{
@@ -939,10 +999,49 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 		result->current = row_image(t->found, op->as_record, caller);
 
 	ExecClearTuple(t->found);
+	ExecClearTuple(t->proposed);
 	ExecClearTuple(t->fresh);
 	MemoryContextSwitchTo(caller);
 
 	/* undo SET done by an owner's function */
 	AtEOXact_GUC(false, nest_level);
 	SetUserIdAndSecContext(save_user, save_context);
+}
+
+void
+paxos_apply_list(PaxosApply *apply, const PaxosKeyedList *list, bool want_previous,
+				 PaxosCommandResult *result)
+{
+	memset(result, 0, sizeof(*result));
+	result->table_id = list->ops[0].table_id;
+
+	/* The one failure that is not thrown, and so would leave half of the list. */
+	for (int i = 0; i < list->n; i++)
+	{
+		if (open_table(apply, list->ops[i].table_id) == NULL)
+		{
+			result_of_missing_table(list->ops[i].table_id, result);
+			return;
+		}
+	}
+
+	result->n_parts = list->n;
+	result->parts = palloc0_array(PaxosResultPart, list->n);
+	apply->in_list = true;
+	apply->list_began = GetCurrentCommandId(true);
+	for (int i = 0; i < list->n; i++)
+	{
+		PaxosCommandResult one;
+
+		/* what follows may change the row again */
+		if (i > 0)
+			CommandCounterIncrement();
+		paxos_apply_keyed(apply, &list->ops[i], want_previous, &one);
+		result->parts[i].applied = one.applied;
+		result->parts[i].existed = one.existed;
+		result->parts[i].previous = one.previous;
+		result->parts[i].current = one.current;
+		result->applied = result->applied || one.applied;
+	}
+	apply->in_list = false;
 }

@@ -89,6 +89,11 @@ extern bool paxos_evaluating;
 extern PaxosApply *paxos_apply_begin(void);
 extern void paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 							  PaxosCommandResult *result);
+
+/* The operations of a list, each on what those before it left.  An error of any is
+ * the whole list's. */
+extern void paxos_apply_list(PaxosApply *apply, const PaxosKeyedList *list, bool want_previous,
+							 PaxosCommandResult *result);
 extern void paxos_apply_end(PaxosApply *apply);
 
 /* After any error: whatever was cached from a moment before it is built anew. */

@@ -13,11 +13,13 @@
  *	keyed:		i64 table id | u8 verb, + 0x80 for images as records
  *				| 4 lists: key, row, sets, conditions
  *	list:		u16 count | count * (i16 attnum | u8 op | str)
+ *	several:	u32 count | count * keyed
  *	ddl:		u8 kind | str sql | str schema | str owner
  *				| u16 count | count * i64 table id
  *	verify:		i64 table id
  *	result:		u8 version | u8 flags | u64 slot | i64 table id
  *				| str previous | str current
+ *				| [u32 count | count * (u8 flags | str previous | str current)]
  *				| [u32 sqlstate | str message, detail, hint, schema, table,
  *				   column, datatype, constraint]
  *
@@ -48,10 +50,15 @@
 #define RESULT_APPLIED 0x02
 #define RESULT_EXISTED 0x04
 #define RESULT_REPLAYED 0x08
-#define RESULT_ALL_FLAGS 0x0f
+#define RESULT_PARTS 0x10
+#define RESULT_ALL_FLAGS 0x1f
 
 /* attnum, op and the length of the text: the least a column can take */
 #define COLUMN_MIN_BYTES (2 + 1 + 4)
+
+/* the same of an operation, with a key of one column, and of a part of a result */
+#define KEYED_MIN_BYTES (8 + 1 + 4 * 2 + COLUMN_MIN_BYTES)
+#define PART_MIN_BYTES (1 + 4 + 4)
 
 /*
  * ---- writing ----
@@ -197,6 +204,17 @@ get_columns(Reader *r, int *n, uint8 min_op, uint8 max_op)
  * ---- commands ----
  */
 
+static void
+put_keyed(StringInfo buf, const PaxosKeyedOp *op)
+{
+	put_uint(buf, (uint64) op->table_id, 8);
+	put_uint(buf, op->verb | (op->as_record ? KEYED_AS_RECORD : 0), 1);
+	put_columns(buf, op->n_key, op->key);
+	put_columns(buf, op->n_row, op->row);
+	put_columns(buf, op->n_sets, op->sets);
+	put_columns(buf, op->n_conditions, op->conditions);
+}
+
 char *
 paxos_command_encode(const PaxosCommand *command, Size *len)
 {
@@ -215,17 +233,13 @@ paxos_command_encode(const PaxosCommand *command, Size *len)
 	switch (command->kind)
 	{
 		case PAXOS_COMMAND_KEYED:
-		{
-			const PaxosKeyedOp *op = &command->u.keyed;
-
-			put_uint(&buf, (uint64) op->table_id, 8);
-			put_uint(&buf, op->verb | (op->as_record ? KEYED_AS_RECORD : 0), 1);
-			put_columns(&buf, op->n_key, op->key);
-			put_columns(&buf, op->n_row, op->row);
-			put_columns(&buf, op->n_sets, op->sets);
-			put_columns(&buf, op->n_conditions, op->conditions);
+			put_keyed(&buf, &command->u.keyed);
 			break;
-		}
+		case PAXOS_COMMAND_LIST:
+			put_uint(&buf, command->u.list.n, 4);
+			for (int i = 0; i < command->u.list.n; i++)
+				put_keyed(&buf, &command->u.list.ops[i]);
+			break;
 		case PAXOS_COMMAND_DDL:
 		{
 			const PaxosDdlOp *op = &command->u.ddl;
@@ -257,7 +271,7 @@ get_keyed(Reader *r, PaxosKeyedOp *op)
 	verb = (uint8) get_uint(r, 1);
 	op->as_record = (verb & KEYED_AS_RECORD) != 0;
 	verb &= ~KEYED_AS_RECORD;
-	if (verb < PAXOS_VERB_INSERT || verb > PAXOS_VERB_INSERT_NEW)
+	if (verb < PAXOS_VERB_INSERT || verb > PAXOS_VERB_INSERT_UPDATE)
 	{
 		r->bad = true;
 		return;
@@ -269,6 +283,22 @@ get_keyed(Reader *r, PaxosKeyedOp *op)
 	op->conditions = get_columns(r, &op->n_conditions, PAXOS_COND_EQ, PAXOS_COND_EXPRESSION);
 	if (op->n_key == 0)
 		r->bad = true;
+}
+
+static void
+get_keyed_list(Reader *r, PaxosKeyedList *list)
+{
+	uint32 count = (uint32) get_uint(r, 4);
+
+	if (r->bad || count == 0 || r->left / KEYED_MIN_BYTES < count)
+	{
+		r->bad = true;
+		return;
+	}
+	list->n = (int) count;
+	list->ops = palloc0(sizeof(PaxosKeyedOp) * count);
+	for (uint32 i = 0; i < count && !r->bad; i++)
+		get_keyed(r, &list->ops[i]);
 }
 
 static void
@@ -332,6 +362,10 @@ paxos_command_decode(const char *bytes, Size len, PaxosCommand *command)
 			command->kind = PAXOS_COMMAND_KEYED;
 			get_keyed(&r, &command->u.keyed);
 			break;
+		case PAXOS_COMMAND_LIST:
+			command->kind = PAXOS_COMMAND_LIST;
+			get_keyed_list(&r, &command->u.list);
+			break;
 		case PAXOS_COMMAND_DDL:
 			command->kind = PAXOS_COMMAND_DDL;
 			get_ddl(&r, &command->u.ddl);
@@ -350,6 +384,45 @@ paxos_command_decode(const char *bytes, Size len, PaxosCommand *command)
  * ---- results ----
  */
 
+static void
+put_parts(StringInfo buf, int n, const PaxosResultPart *parts)
+{
+	put_uint(buf, n, 4);
+	for (int i = 0; i < n; i++)
+	{
+		put_uint(buf,
+				 (parts[i].applied ? RESULT_APPLIED : 0) | (parts[i].existed ? RESULT_EXISTED : 0),
+				 1);
+		put_string(buf, parts[i].previous);
+		put_string(buf, parts[i].current);
+	}
+}
+
+static void
+get_parts(Reader *r, PaxosCommandResult *result)
+{
+	uint32 count = (uint32) get_uint(r, 4);
+
+	if (r->bad || count == 0 || r->left / PART_MIN_BYTES < count)
+	{
+		r->bad = true;
+		return;
+	}
+	result->n_parts = (int) count;
+	result->parts = palloc0(sizeof(PaxosResultPart) * count);
+	for (uint32 i = 0; i < count && !r->bad; i++)
+	{
+		uint8 flags = (uint8) get_uint(r, 1);
+
+		if ((flags & ~(RESULT_APPLIED | RESULT_EXISTED)) != 0)
+			r->bad = true;
+		result->parts[i].applied = (flags & RESULT_APPLIED) != 0;
+		result->parts[i].existed = (flags & RESULT_EXISTED) != 0;
+		result->parts[i].previous = get_string(r);
+		result->parts[i].current = get_string(r);
+	}
+}
+
 char *
 paxos_result_encode(const PaxosCommandResult *result, Size *len)
 {
@@ -359,12 +432,15 @@ paxos_result_encode(const PaxosCommandResult *result, Size *len)
 	put_uint(&buf, RESULT_VERSION, 1);
 	put_uint(&buf,
 			 (result->failed ? RESULT_FAILED : 0) | (result->applied ? RESULT_APPLIED : 0) |
-				 (result->existed ? RESULT_EXISTED : 0) | (result->replayed ? RESULT_REPLAYED : 0),
+				 (result->existed ? RESULT_EXISTED : 0) | (result->replayed ? RESULT_REPLAYED : 0) |
+				 (result->n_parts > 0 ? RESULT_PARTS : 0),
 			 1);
 	put_uint(&buf, result->decided_at, 8);
 	put_uint(&buf, (uint64) result->table_id, 8);
 	put_string(&buf, result->previous);
 	put_string(&buf, result->current);
+	if (result->n_parts > 0)
+		put_parts(&buf, result->n_parts, result->parts);
 	if (result->failed)
 	{
 		put_uint(&buf, (uint32) result->sqlstate, 4);
@@ -401,6 +477,8 @@ paxos_result_decode(const char *bytes, Size len, PaxosCommandResult *result)
 	result->table_id = (int64) get_uint(&r, 8);
 	result->previous = get_string(&r);
 	result->current = get_string(&r);
+	if ((flags & RESULT_PARTS) != 0)
+		get_parts(&r, result);
 	if (result->failed)
 	{
 		result->sqlstate = (int) get_uint(&r, 4);

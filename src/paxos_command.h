@@ -19,7 +19,8 @@ typedef enum PaxosCommandKind
 {
 	PAXOS_COMMAND_KEYED = 1,
 	PAXOS_COMMAND_DDL = 2,
-	PAXOS_COMMAND_VERIFY = 3
+	PAXOS_COMMAND_VERIFY = 3,
+	PAXOS_COMMAND_LIST = 4
 } PaxosCommandKind;
 
 /*
@@ -31,6 +32,11 @@ typedef enum PaxosCommandKind
  *	DELETE		not applied				if all conditions hold: delete
  *	UPSERT		insert 'row'			apply 'sets'
  *	INSERT_NEW	insert 'row'			fail: 23505
+ *	INSERT_NOTHING	insert 'row'		not applied
+ *	INSERT_UPDATE	insert 'row'		if all conditions hold: apply 'sets'
+ *
+ * The last three are INSERT as SQL has it: 'row' must be one that the table could
+ * take, by its CHECK constraints and the like, also where it is not stored.
  */
 typedef enum PaxosVerb
 {
@@ -38,7 +44,9 @@ typedef enum PaxosVerb
 	PAXOS_VERB_UPDATE,
 	PAXOS_VERB_DELETE,
 	PAXOS_VERB_UPSERT,
-	PAXOS_VERB_INSERT_NEW
+	PAXOS_VERB_INSERT_NEW,
+	PAXOS_VERB_INSERT_NOTHING,
+	PAXOS_VERB_INSERT_UPDATE
 } PaxosVerb;
 
 /* EQ and NE treat NULL as a value (IS [NOT] DISTINCT FROM); the others are false
@@ -58,7 +66,8 @@ typedef enum PaxosConditionOp
 
 /* ASSIGN takes the value; ADD and SUBTRACT use the type's own + and - (pg_catalog,
  * both arguments and result of the column's type); EXPRESSION is one over the row
- * as it was found (paxos_expr.h), of the column's type. */
+ * as it was found and, with INSERT_UPDATE, the one proposed (paxos_expr.h), of the
+ * column's type. */
 typedef enum PaxosSetOp
 {
 	PAXOS_SET_ASSIGN = 1,
@@ -89,6 +98,13 @@ typedef struct PaxosKeyedOp
 	int n_conditions;
 	PaxosColumn *conditions;
 } PaxosKeyedOp;
+
+/* In this order, and all of them or none. */
+typedef struct PaxosKeyedList
+{
+	int n;
+	PaxosKeyedOp *ops;
+} PaxosKeyedList;
 
 typedef enum PaxosDdlKind
 {
@@ -123,6 +139,7 @@ typedef struct PaxosCommand
 	union
 	{
 		PaxosKeyedOp keyed;
+		PaxosKeyedList list;
 		PaxosDdlOp ddl;
 		PaxosVerifyOp verify;
 	} u;
@@ -136,6 +153,15 @@ extern bool paxos_command_decode(const char *bytes, Size len, PaxosCommand *comm
 
 /* ---- results ---- */
 
+/* What one operation of a list did. */
+typedef struct PaxosResultPart
+{
+	bool applied;
+	bool existed;
+	char *previous;
+	char *current;
+} PaxosResultPart;
+
 typedef struct PaxosCommandResult
 {
 	bool failed; /* the command itself failed: error fields say how */
@@ -146,6 +172,8 @@ typedef struct PaxosCommandResult
 	bool replayed;      /* remembered under a request id, not executed now */
 	char *previous;     /* row before as JSON text, NULL if none */
 	char *current;      /* row after as JSON text, NULL if none */
+	int n_parts;        /* of a list: one for each operation */
+	PaxosResultPart *parts;
 	/* failed: */
 	int sqlstate;  /* ERRCODE_... */
 	char *message; /* the rest may be NULL */

@@ -156,6 +156,13 @@ paxos_have_free_procs(int n)
 #define PaxosVarIsOfRow(var) true
 #endif
 
+/* random() without arguments: it got namesakes. */
+#if PG_VERSION_NUM >= 170000
+#define PAXOS_F_RANDOM F_RANDOM_
+#else
+#define PAXOS_F_RANDOM F_RANDOM
+#endif
+
 #if PG_VERSION_NUM >= 170000
 #define PaxosLockHeldByMe(tag, mode) LockHeldByMe((tag), (mode), false)
 #else

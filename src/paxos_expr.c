@@ -11,9 +11,15 @@
  * now(), nextval(), a subexpression of constants - is evaluated once, where the
  * statement was issued, and travels as a constant.
  *
+ * So it is evaluated before anybody knows whether there is such a row.  Hence of
+ * volatile functions only those that nobody misses if they were called for
+ * nothing; and in what CASE and COALESCE promise to leave out unless it is wanted,
+ * nothing that could fail: CASE WHEN n <> 0 THEN 1 / $1 travels as a division.
+ *
  * The text is in prefix notation, numbers in decimal, each ended by a blank:
  *
  *	c attnum								a column
+ *	x attnum								a column of the row that INSERT proposes
  *	k type typmod collation length text		a constant (type output under the
  *											settings of fixed_output())
  *	n type typmod collation					a null
@@ -25,6 +31,8 @@
  *	r type typmod collation a				the same bits as another type
  *	v type collation a						by way of text
  *	w type collation n (when then)*n else	CASE
+ *	y type collation n arg (when then)*n else	CASE arg
+ *	t										in its WHENs: the value of arg
  *	l type collation n args					COALESCE
  *	g type collation input least? n args	GREATEST, LEAST
  *	z not? a, b test a						IS NULL, IS TRUE and its kin
@@ -59,10 +67,12 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/regproc.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
 #include "paxos_api.h"
+#include "paxos_compat.h"
 #include "paxos_expr.h"
 
 #define MAX_DEPTH 100
@@ -187,6 +197,168 @@ via_text(Oid from, Oid to)
 }
 
 /* ------------------------------------------------------------------
+ * What may be evaluated where the statement was issued
+ * ------------------------------------------------------------------
+ */
+
+/* A column, or the value that the WHENs of a CASE around it compare with. */
+static bool
+needs_row(Node *node, bool *in_when)
+{
+	bool yes = true;
+	ListCell *lc;
+
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_Var:
+			return true;
+		case T_CaseTestExpr:
+			return !*in_when;
+		case T_CaseExpr:
+		{
+			CaseExpr *expr = (CaseExpr *) node;
+			bool *inside = expr->arg != NULL ? &yes : in_when;
+
+			foreach (lc, expr->args)
+			{
+				CaseWhen *when = lfirst_node(CaseWhen, lc);
+
+				if (needs_row((Node *) when->expr, inside) ||
+					needs_row((Node *) when->result, in_when))
+					return true;
+			}
+			return needs_row((Node *) expr->arg, in_when) ||
+				   needs_row((Node *) expr->defresult, in_when);
+		}
+		case T_ArrayCoerceExpr:
+			return needs_row((Node *) ((ArrayCoerceExpr *) node)->elemexpr, &yes) ||
+				   needs_row((Node *) ((ArrayCoerceExpr *) node)->arg, in_when);
+		default:
+			return expression_tree_walker(node, needs_row, in_when);
+	}
+}
+
+/* Volatile, but nobody minds if it was called for nothing. */
+static bool
+idle_call(Oid function)
+{
+	switch (function)
+	{
+		case PAXOS_F_RANDOM:
+		case F_GEN_RANDOM_UUID:
+		case F_CLOCK_TIMESTAMP:
+		case F_TIMEOFDAY:
+		case F_NEXTVAL:
+		case F_CURRVAL:
+		case F_LASTVAL:
+			return true;
+		default:
+			return false;
+	}
+}
+
+typedef struct Objection
+{
+	bool once; /* it will be called, and once */
+	const char *why;
+} Objection;
+
+static bool
+object_to_function(Oid function, void *context)
+{
+	Objection *objection = context;
+
+	if (func_volatile(function) != PROVOLATILE_VOLATILE)
+		return false;
+	if (objection->once)
+	{
+		/* One in SQL or a procedural language may write. */
+		HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+		Oid language = InvalidOid;
+
+		if (HeapTupleIsValid(tuple))
+		{
+			language = ((Form_pg_proc) GETSTRUCT(tuple))->prolang;
+			ReleaseSysCache(tuple);
+		}
+		if (language == INTERNALlanguageId || language == ClanguageId)
+			return false;
+	}
+	else if (idle_call(function))
+		return false;
+	objection->why = psprintf("Function %s is volatile.", format_procedure(function));
+	return true;
+}
+
+static bool
+find_objection(Node *node, Objection *objection)
+{
+	return node != NULL && (check_functions_in_node(node, object_to_function, objection) ||
+							expression_tree_walker(node, find_objection, objection));
+}
+
+bool
+paxos_expr_evaluable(Node *expr, const char **why)
+{
+	Objection objection = {true, NULL};
+	bool bad = find_objection(expr, &objection);
+
+	if (bad)
+		*why = objection.why;
+	return !bad;
+}
+
+/* now(), random(), now()::date: cannot fail, and has no effect. */
+static bool
+harmless_function(Oid function)
+{
+	Oid *types;
+	int n;
+
+	if (function >= FirstGenbkiObjectId)
+		return false;
+	if (func_volatile(function) == PROVOLATILE_VOLATILE)
+		return idle_call(function) && function != F_NEXTVAL && function != F_CURRVAL &&
+			   function != F_LASTVAL;
+	if (func_volatile(function) != PROVOLATILE_STABLE)
+		return false;
+	(void) get_func_signature(function, &types, &n);
+	for (int i = 0; i < n; i++)
+	{
+		if (types[i] != TIMESTAMPTZOID && types[i] != TIMESTAMPOID && types[i] != DATEOID)
+			return false;
+	}
+	return true;
+}
+
+/* May it be evaluated although nobody might want it? */
+static bool
+not_harmless(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_Const:
+		case T_Param:
+		case T_SQLValueFunction:
+			return false;
+		case T_List:
+		case T_RelabelType:
+			break;
+		case T_FuncExpr:
+			if (!harmless_function(((FuncExpr *) node)->funcid))
+				return true;
+			break;
+		default:
+			return true;
+	}
+	return expression_tree_walker(node, not_harmless, context);
+}
+
+/* ------------------------------------------------------------------
  * Writing
  * ------------------------------------------------------------------
  */
@@ -197,9 +369,57 @@ typedef struct Writer
 	PaxosExprFold fold;
 	void *fold_arg;
 	int depth;
+	bool optional;   /* in what CASE or COALESCE may leave out */
+	int tests;       /* in so many WHENs of CASE arg */
+	const char *why; /* it cannot be written */
 } Writer;
 
 static bool put_expr(Writer *w, Node *node);
+
+/* Always false. */
+static bool
+cannot(Writer *w, const char *why)
+{
+	if (w->why == NULL)
+		w->why = why;
+	return false;
+}
+
+static bool
+cannot_function(Writer *w, Oid function)
+{
+	const char *name = OidIsValid(function) ? format_procedure(function) : "of an operator";
+
+	if (OidIsValid(function) && function < FirstGenbkiObjectId &&
+		func_volatile(function) == PROVOLATILE_STABLE)
+		return cannot(
+			w,
+			psprintf(
+				"Function %s, over a column, depends on settings or other data: it is not immutable.",
+				name));
+	if (OidIsValid(function) && function < FirstGenbkiObjectId &&
+		func_volatile(function) == PROVOLATILE_VOLATILE)
+		return cannot(w, psprintf("Function %s, over a column, is volatile.", name));
+	if (OidIsValid(function) && function < FirstGenbkiObjectId)
+		return cannot(w,
+					  psprintf("Function %s, over a column, may take as long as it likes.", name));
+	return cannot(w, psprintf("Function %s, over a column, is not built in.", name));
+}
+
+static bool
+cannot_type(Writer *w, Oid type)
+{
+	return cannot(
+		w, psprintf("Values of type %s do not mean the same on every node.", format_type_be(type)));
+}
+
+static bool
+check_collation(Writer *w, Oid collation)
+{
+	return portable_collation(collation) ||
+		   cannot(w, psprintf("Collation \"%s\" need not be the same on every node.",
+							  get_collation_name(collation)));
+}
 
 static void
 put_number(Writer *w, int64 number)
@@ -233,8 +453,9 @@ put_call(Writer *w, char tag, Oid function, Oid collation, List *args)
 {
 	FormData_pg_proc proc;
 
-	if (!portable_function(function, &proc) || !portable_collation(collation) ||
-		list_length(args) != proc.pronargs)
+	if (!portable_function(function, &proc) || list_length(args) != proc.pronargs)
+		return cannot_function(w, function);
+	if (!check_collation(w, collation))
 		return false;
 	put_tag(w, tag);
 	put_number(w, function);
@@ -257,10 +478,14 @@ put_constant(Writer *w, Node *node)
 	FmgrInfo finfo;
 	char *text;
 
-	if (!paxos_expr_portable_type(type) || !portable_collation(collation))
+	if (!check_collation(w, collation))
 		return false;
 	if (w->out == NULL)
-		return true;
+	{
+		Objection objection = {false, NULL};
+
+		return !find_objection(node, &objection) || cannot(w, objection.why);
+	}
 	value = w->fold((Expr *) node, w->fold_arg, &isnull);
 	put_tag(w, isnull ? 'n' : 'k');
 	put_number(w, type);
@@ -279,22 +504,56 @@ put_constant(Writer *w, Node *node)
 static bool
 put_case(Writer *w, CaseExpr *expr)
 {
+	bool with_arg = expr->arg != NULL;
+	bool optional = w->optional;
 	ListCell *lc;
 
-	if (expr->arg != NULL || expr->defresult == NULL || !portable_collation(expr->casecollid))
+	if (!check_collation(w, expr->casecollid))
 		return false;
-	put_tag(w, 'w');
+	put_tag(w, with_arg ? 'y' : 'w');
 	put_number(w, expr->casetype);
 	put_number(w, expr->casecollid);
 	put_number(w, list_length(expr->args));
+	if (with_arg && !put_expr(w, (Node *) expr->arg))
+		return false;
 	foreach (lc, expr->args)
 	{
 		CaseWhen *when = lfirst_node(CaseWhen, lc);
+		bool good;
 
-		if (!put_expr(w, (Node *) when->expr) || !put_expr(w, (Node *) when->result))
+		w->tests += with_arg;
+		good = put_expr(w, (Node *) when->expr);
+		w->tests -= with_arg;
+		w->optional = true;
+		if (!good || !put_expr(w, (Node *) when->result))
 			return false;
 	}
-	return put_expr(w, (Node *) expr->defresult);
+	if (!put_expr(w, (Node *) expr->defresult))
+		return false;
+	w->optional = optional;
+	return true;
+}
+
+static bool
+put_coalesce(Writer *w, CoalesceExpr *expr)
+{
+	bool optional = w->optional;
+	ListCell *lc;
+
+	if (!check_collation(w, expr->coalescecollid))
+		return false;
+	put_tag(w, 'l');
+	put_number(w, expr->coalescetype);
+	put_number(w, expr->coalescecollid);
+	put_number(w, list_length(expr->args));
+	foreach (lc, expr->args)
+	{
+		if (!put_expr(w, lfirst(lc)))
+			return false;
+		w->optional = true;
+	}
+	w->optional = optional;
+	return true;
 }
 
 static bool
@@ -306,9 +565,10 @@ put_node(Writer *w, Node *node)
 		{
 			Var *var = (Var *) node;
 
-			if (var->varno != 1 || var->varattno <= 0 || var->varlevelsup != 0)
-				return false;
-			put_tag(w, 'c');
+			if ((var->varno != 1 && var->varno != PAXOS_EXPR_PROPOSED) || var->varattno <= 0 ||
+				var->varlevelsup != 0)
+				return cannot(w, "An expression names a system column or a whole row.");
+			put_tag(w, var->varno == 1 ? 'c' : 'x');
 			put_number(w, var->varattno);
 			return true;
 		}
@@ -339,8 +599,9 @@ put_node(Writer *w, Node *node)
 			ScalarArrayOpExpr *op = (ScalarArrayOpExpr *) node;
 			FormData_pg_proc proc;
 
-			if (!portable_function(get_opcode(op->opno), &proc) ||
-				!portable_collation(op->inputcollid))
+			if (!portable_function(get_opcode(op->opno), &proc))
+				return cannot_function(w, get_opcode(op->opno));
+			if (!check_collation(w, op->inputcollid))
 				return false;
 			put_tag(w, 's');
 			put_number(w, get_opcode(op->opno));
@@ -361,8 +622,9 @@ put_node(Writer *w, Node *node)
 		{
 			RelabelType *r = (RelabelType *) node;
 
-			if (!paxos_expr_portable_type(r->resulttype) || !portable_collation(r->resultcollid) ||
-				!same_bits(exprType((Node *) r->arg), r->resulttype))
+			if (!same_bits(exprType((Node *) r->arg), r->resulttype))
+				return cannot_type(w, r->resulttype);
+			if (!check_collation(w, r->resultcollid))
 				return false;
 			put_tag(w, 'r');
 			put_number(w, r->resulttype);
@@ -374,8 +636,11 @@ put_node(Writer *w, Node *node)
 		{
 			CoerceViaIO *v = (CoerceViaIO *) node;
 
-			if (!via_text(exprType((Node *) v->arg), v->resulttype) ||
-				!portable_collation(v->resultcollid))
+			if (!via_text(exprType((Node *) v->arg), v->resulttype))
+				return cannot(w, psprintf("The conversion of type %s to %s depends on settings.",
+										  format_type_be(exprType((Node *) v->arg)),
+										  format_type_be(v->resulttype)));
+			if (!check_collation(w, v->resultcollid))
 				return false;
 			put_tag(w, 'v');
 			put_number(w, v->resulttype);
@@ -384,23 +649,18 @@ put_node(Writer *w, Node *node)
 		}
 		case T_CaseExpr:
 			return put_case(w, (CaseExpr *) node);
+		case T_CaseTestExpr:
+			if (w->tests == 0)
+				return cannot(w, "An expression has a part that cannot be evaluated at a slot.");
+			put_tag(w, 't');
+			return true;
 		case T_CoalesceExpr:
-		{
-			CoalesceExpr *c = (CoalesceExpr *) node;
-
-			if (!portable_collation(c->coalescecollid))
-				return false;
-			put_tag(w, 'l');
-			put_number(w, c->coalescetype);
-			put_number(w, c->coalescecollid);
-			put_number(w, list_length(c->args));
-			return put_list(w, c->args);
-		}
+			return put_coalesce(w, (CoalesceExpr *) node);
 		case T_MinMaxExpr:
 		{
 			MinMaxExpr *m = (MinMaxExpr *) node;
 
-			if (!portable_collation(m->minmaxcollid) || !portable_collation(m->inputcollid))
+			if (!check_collation(w, m->minmaxcollid) || !check_collation(w, m->inputcollid))
 				return false;
 			put_tag(w, 'g');
 			put_number(w, m->minmaxtype);
@@ -415,7 +675,7 @@ put_node(Writer *w, Node *node)
 			NullTest *n = (NullTest *) node;
 
 			if (n->argisrow)
-				return false;
+				return cannot(w, "An expression looks at a whole row.");
 			put_tag(w, 'z');
 			put_number(w, n->nulltesttype == IS_NOT_NULL);
 			return put_expr(w, (Node *) n->arg);
@@ -429,7 +689,7 @@ put_node(Writer *w, Node *node)
 			return put_expr(w, (Node *) b->arg);
 		}
 		default:
-			return false;
+			return cannot(w, "An expression has a part that cannot be evaluated at a slot.");
 	}
 }
 
@@ -438,29 +698,41 @@ put_expr(Writer *w, Node *node)
 {
 	bool good;
 
-	if (node == NULL || w->depth >= MAX_DEPTH || !paxos_expr_portable_type(exprType(node)))
-		return false;
-	if (!contain_var_clause(node))
+	bool in_when = false;
+	bool here;
+
+	if (node == NULL || w->depth >= MAX_DEPTH)
+		return cannot(w, "An expression is nested too deeply.");
+	if (!paxos_expr_portable_type(exprType(node)))
+		return cannot_type(w, exprType(node));
+	here = !needs_row(node, &in_when);
+	if (here && !(w->optional && not_harmless(node, NULL)))
 		return put_constant(w, node);
 	w->depth++;
 	good = put_node(w, node);
 	w->depth--;
+	if (!good && here)
+		w->why =
+			"What CASE or COALESCE may leave out could fail, or have an effect, if it were evaluated first.";
 	return good;
 }
 
 bool
-paxos_expr_expressible(Node *expr)
+paxos_expr_expressible(Node *expr, const char **why)
 {
 	Writer w = {0};
+	bool good = put_expr(&w, expr);
 
-	return put_expr(&w, expr);
+	if (!good)
+		*why = w.why;
+	return good;
 }
 
 char *
 paxos_expr_encode(Node *expr, PaxosExprFold fold, void *arg)
 {
 	StringInfoData out;
-	Writer w = {&out, fold, arg, 0};
+	Writer w = {.out = &out, .fold = fold, .fold_arg = arg};
 
 	initStringInfo(&out);
 	if (!put_expr(&w, expr))
@@ -477,7 +749,9 @@ typedef struct Reader
 {
 	const char *at;
 	TupleDesc desc;
+	bool proposed; /* there is a proposed row */
 	int depth;
+	Expr *test; /* of the CASE arg whose WHENs are being read */
 } Reader;
 
 static Expr *get_expr(Reader *r);
@@ -690,19 +964,25 @@ get_array_op(Reader *r)
 }
 
 static Expr *
-get_case(Reader *r)
+get_case(Reader *r, bool with_arg)
 {
 	CaseExpr *expr = makeNode(CaseExpr);
+	Expr *outer = r->test;
 	int n;
 
 	expr->casetype = get_type(r);
 	expr->casecollid = get_collation(r);
 	n = (int) get_number(r, 1, MAX_ARGS);
+	if (with_arg)
+		expr->arg = get_expr(r);
 	for (int i = 0; i < n; i++)
 	{
 		CaseWhen *when = makeNode(CaseWhen);
 
+		if (with_arg)
+			r->test = expr->arg;
 		when->expr = want_type(get_expr(r), BOOLOID);
+		r->test = outer;
 		when->result = want_type(get_expr(r), expr->casetype);
 		when->location = -1;
 		expr->args = lappend(expr->args, when);
@@ -723,6 +1003,7 @@ get_node(Reader *r)
 	switch (tag)
 	{
 		case 'c':
+		case 'x':
 		{
 			AttrNumber attnum = (AttrNumber) get_number(r, 1, MaxHeapAttributeNumber);
 			Form_pg_attribute att;
@@ -732,7 +1013,10 @@ get_node(Reader *r)
 			att = TupleDescAttr(r->desc, attnum - 1);
 			if (att->attisdropped || !paxos_expr_portable_type(att->atttypid))
 				malformed("there is no such column");
-			return (Expr *) makeVar(1, attnum, att->atttypid, att->atttypmod, att->attcollation, 0);
+			if (tag == 'x' && !r->proposed)
+				malformed("no row is proposed");
+			return (Expr *) makeVar(tag == 'c' ? 1 : PAXOS_EXPR_PROPOSED, attnum, att->atttypid,
+									att->atttypmod, att->attcollation, 0);
 		}
 		case 'k':
 		case 'n':
@@ -788,7 +1072,19 @@ get_node(Reader *r)
 			return (Expr *) v;
 		}
 		case 'w':
-			return get_case(r);
+		case 'y':
+			return get_case(r, tag == 'y');
+		case 't':
+		{
+			CaseTestExpr *test = makeNode(CaseTestExpr);
+
+			if (r->test == NULL)
+				malformed("there is nothing to compare with");
+			test->typeId = exprType((Node *) r->test);
+			test->typeMod = exprTypmod((Node *) r->test);
+			test->collation = exprCollation((Node *) r->test);
+			return (Expr *) test;
+		}
 		case 'l':
 		{
 			CoalesceExpr *c = makeNode(CoalesceExpr);
@@ -851,9 +1147,9 @@ get_expr(Reader *r)
 }
 
 Expr *
-paxos_expr_decode(const char *text, TupleDesc desc)
+paxos_expr_decode(const char *text, TupleDesc desc, bool proposed)
 {
-	Reader r = {text, desc, 0};
+	Reader r = {.at = text, .desc = desc, .proposed = proposed};
 	Expr *expr = get_expr(&r);
 
 	if (*r.at != '\0')

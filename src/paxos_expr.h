@@ -10,8 +10,17 @@
 #include "lib/stringinfo.h"
 #include "nodes/primnodes.h"
 
-/* May the expression be executed at a slot?  Vars are the row's columns. */
-extern bool paxos_expr_expressible(Node *expr);
+/*
+ * Vars of varno 1 are columns of the row; of this, columns of the row that INSERT
+ * proposes and ON CONFLICT DO UPDATE knows as EXCLUDED.
+ */
+#define PAXOS_EXPR_PROPOSED INNER_VAR
+
+/* May the expression be executed at a slot?  If not, *why says why: a DETAIL. */
+extern bool paxos_expr_expressible(Node *expr, const char **why);
+
+/* May it be evaluated once, here, in a statement that may yet have no effect? */
+extern bool paxos_expr_evaluable(Node *expr, const char **why);
 
 /* Do values of this type mean the same on every node? */
 extern bool paxos_expr_portable_type(Oid type);
@@ -24,8 +33,8 @@ extern char *paxos_expr_encode(Node *expr, PaxosExprFold fold, void *arg);
 
 /*
  * Read it back, trusting nothing: every fault is an error of class 22, the same
- * on every node.  Vars are of varno 1.
+ * on every node.
  */
-extern Expr *paxos_expr_decode(const char *text, TupleDesc desc);
+extern Expr *paxos_expr_decode(const char *text, TupleDesc desc, bool proposed);
 
 #endif /* PAXOS_EXPR_H */

@@ -96,8 +96,8 @@ static bool wake_at_commit = false;
 /* Statements that may do to a consensus table what they do. */
 static bool local_statement = false;
 
-static bool
-in_own_script(void)
+bool
+paxos_in_own_script(void)
 {
 	return creating_extension && CurrentExtensionObject == get_extension_oid(EXTENSION_NAME, true);
 }
@@ -115,6 +115,15 @@ extension_here(void)
 
 static const char *const use_functions =
 	"Use paxos_insert_if_not_exists(), paxos_cas(), paxos_update_if(), paxos_delete_if() or paxos_upsert().";
+
+void
+paxos_refuse_change(Oid table, const char *what, const char *why)
+{
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("%s is not supported on consensus-backed table \"%s\"", what,
+						   get_rel_name(table)),
+					why ? errdetail("%s", why) : 0, errhint("%s", use_functions)));
+}
 
 static void
 refuse(Oid table, const char *what, const char *hint)
@@ -302,7 +311,7 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 		return;
 	}
 
-	if (local_statement || in_own_script())
+	if (local_statement || paxos_in_own_script())
 		return;
 
 	if (access == OAT_POST_ALTER && class_id == RelationRelationId)
@@ -686,7 +695,7 @@ process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tre
 		return;
 	}
 
-	if (!extension_here() || in_own_script())
+	if (!extension_here() || paxos_in_own_script())
 	{
 		paxos_utility_next(&u);
 		return;
@@ -825,7 +834,7 @@ executor_start(QueryDesc *query, int flags)
 	PlannedStmt *stmt = query->plannedstmt;
 
 	if (!paxos_applying && !paxos_trying && !IsBinaryUpgrade &&
-		(stmt->resultRelations != NIL || stmt->rowMarks != NIL) && !in_own_script())
+		(stmt->resultRelations != NIL || stmt->rowMarks != NIL) && !paxos_in_own_script())
 	{
 		ListCell *lc;
 
@@ -975,7 +984,7 @@ Datum
 paxos_backstop_install(PG_FUNCTION_ARGS)
 {
 	paxos_require_preload();
-	if (!in_own_script())
+	if (!paxos_in_own_script())
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("paxos.backstop_install() belongs to CREATE EXTENSION")));
 	if (strcmp(get_database_name(MyDatabaseId), paxos_database) != 0)

@@ -10,14 +10,17 @@
  * settles what depends on this session (parameters, defaults, the clock), checks
  * that nothing around it could roll back, gives up the statement's locks, sends
  * the command, waits, and returns what RETURNING asked for from the row's image.
- * Everything else is left to the guard, which refuses it (paxos_guard.c).
+ * INSERT of several rows of VALUES is one command with an operation for each, all
+ * or none.  Everything else is refused: not_keyed() says why, or the guard
+ * (paxos_guard.c) where not even the table can be told.
  *
  * PostgreSQL's own planner plans the statement first: range table, permissions
  * and what invalidates the plan are taken from it, so that privileges,
  * read-only transactions and plan caching are PostgreSQL's own business.
  *
  * RETURNING may name columns and constants only: an expression that fails after
- * the slot would report a failure that did not happen.
+ * the slot would report a failure that did not happen.  For the same reason no
+ * cancel is heard between the answer and the end of the executor's run.
  *
  * Locks: the planner locks the table and its indexes to the transaction's end.
  * Held while we wait, they would meet a DROP TABLE or CREATE INDEX decided at an
@@ -42,6 +45,7 @@
 #include PAXOS_EXPLAIN_HEADER
 #include "executor/executor.h"
 #include "funcapi.h"
+#include "libpq/libpq.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/extensible.h"
@@ -50,6 +54,7 @@
 #include "optimizer/optimizer.h"
 #include "optimizer/planner.h"
 #include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
 #include "storage/lmgr.h"
 #include "tcop/pquery.h"
 #include "tcop/utility.h"
@@ -80,28 +85,37 @@ static int utility_depth = 0;
 /* The outermost utility statement may run a plan of its own: EXECUTE, EXPLAIN. */
 static bool utility_runs_plan = false;
 static ResourceOwner utility_owner = NULL;
+static bool utility_extended = false; /* it came by the extended protocol */
 
 /*
- * What the planner found, kept in custom_private in this order: a list of
- * integers (verb, table), then the key's expressions in the primary key's order,
- * the columns to store (TargetEntry, resno is the attribute number), the
- * conditions, and whether there is RETURNING.
+ * What the planner found, kept in custom_private: a list of integers (verb,
+ * returning, values, excluded), one of the table, and the lists in this order.
  */
 typedef struct Form
 {
 	PaxosVerb verb;
-	Oid relid;
-	List *key;
-	List *columns;
-	List *conditions;
 	bool returning;
+	int values;   /* range table entry of VALUES of several rows, or 0 */
+	int excluded; /* the same of EXCLUDED, whose Vars become PAXOS_EXPR_PROPOSED */
+	Oid relid;
+	List *key;        /* UPDATE, DELETE: expressions, in the primary key's order */
+	List *row;        /* INSERT: TargetEntry, resno is the attribute number */
+	List *rows;       /* of VALUES: for each row a list of expressions */
+	List *sets;       /* UPDATE, DO UPDATE: as 'row' */
+	List *conditions; /* UPDATE, DELETE, DO UPDATE */
+
+	const char *why; /* it is none; NULL: no more can be said */
 } Form;
 
 typedef struct KeyedState
 {
 	CustomScanState css;
 	Form form;
-	bool done;
+	bool sent;
+	bool deaf;      /* interrupts are held */
+	TupleDesc desc; /* of the images */
+	List *images;   /* what RETURNING returns */
+	int returned;   /* so many of them */
 } KeyedState;
 
 static Node *keyed_create_state(CustomScan *scan);
@@ -180,6 +194,14 @@ key_value(Node *clause, Relation index, int i, Form_pg_attribute att)
 	return key_type_fits(att, exprType(value)) ? value : NULL;
 }
 
+/* Always false. */
+static bool
+is_not(Form *form, const char *why)
+{
+	form->why = why;
+	return false;
+}
+
 static bool
 find_key(Form *form, Relation rel, Relation index, List *clauses)
 {
@@ -200,7 +222,7 @@ find_key(Form *form, Relation rel, Relation index, List *clauses)
 			}
 		}
 		if (value == NULL)
-			return false;
+			return is_not(form, "Its WHERE does not fix the whole primary key.");
 		form->key = lappend(form->key, value);
 	}
 	form->conditions = clauses;
@@ -218,20 +240,22 @@ in_key(Relation index, AttrNumber attnum)
 	return false;
 }
 
-/* ON CONFLICT DO NOTHING: as long as only the primary key can conflict. */
+/* ON CONFLICT: as long as it is about the primary key, and nothing else. */
 static bool
-conflict_fits(Query *query, PlannedStmt *plan, Relation rel, List *indexes)
+conflict_fits(Form *form, Query *query, PlannedStmt *plan, Relation rel, List *indexes)
 {
+	static const char *const why = "It has ON CONFLICT about something else than the primary key.";
 	ModifyTable *modify = (ModifyTable *) plan->planTree;
 	ListCell *lc;
 
 	if (query->onConflict == NULL)
 		return true;
-	if (query->onConflict->action != ONCONFLICT_NOTHING || !IsA(modify, ModifyTable))
+	if (!IsA(modify, ModifyTable))
 		return false;
 	if (modify->arbiterIndexes != NIL)
-		return list_length(modify->arbiterIndexes) == 1 &&
-			   linitial_oid(modify->arbiterIndexes) == rel->rd_pkindex;
+		return (list_length(modify->arbiterIndexes) == 1 &&
+				linitial_oid(modify->arbiterIndexes) == rel->rd_pkindex) ||
+			   is_not(form, why);
 	foreach (lc, indexes)
 	{
 		Relation index;
@@ -243,38 +267,111 @@ conflict_fits(Query *query, PlannedStmt *plan, Relation rel, List *indexes)
 		other = index->rd_index->indisunique || index->rd_index->indisexclusion;
 		index_close(index, NoLock);
 		if (other)
-			return false;
+			return is_not(form, why);
 	}
 	return true;
 }
 
 static bool
-columns_fit(Form *form, Query *query, Relation rel, Relation pk)
+assignable(TargetEntry *tle, Relation rel)
 {
 	TupleDesc desc = RelationGetDescr(rel);
-	bool insert = query->commandType == CMD_INSERT;
+	Form_pg_attribute att;
+
+	if (tle->resno < 1 || tle->resno > desc->natts)
+		return false;
+	att = TupleDescAttr(desc, tle->resno - 1);
+	return !att->attisdropped && att->attgenerated == '\0' &&
+		   exprType((Node *) tle->expr) == att->atttypid;
+}
+
+/* SET id = EXCLUDED.id: that is how the row was found. */
+static bool
+keeps_key(TargetEntry *tle)
+{
+	Var *var = (Var *) tle->expr;
+
+	return IsA(var, Var) && (var->varno == 1 || var->varno == PAXOS_EXPR_PROPOSED) &&
+		   var->varattno == tle->resno;
+}
+
+static bool
+sets_fit(Form *form, List *list, Relation rel, Relation pk)
+{
 	ListCell *lc;
 
-	foreach (lc, query->targetList)
+	foreach (lc, list)
 	{
 		TargetEntry *tle = lfirst_node(TargetEntry, lc);
-		Form_pg_attribute att;
-		Node *expr = (Node *) tle->expr;
 
 		if (tle->resjunk)
 			continue;
-		if (tle->resno < 1 || tle->resno > desc->natts)
+		if (!assignable(tle, rel))
 			return false;
-		att = TupleDescAttr(desc, tle->resno - 1);
-		if (att->attisdropped || att->attgenerated != '\0' || exprType(expr) != att->atttypid ||
-			(!insert && in_key(pk, tle->resno)))
+		if (in_key(pk, tle->resno) && !keeps_key(tle))
+			return is_not(form, "It changes the primary key.");
+		if (!paxos_expr_expressible((Node *) tle->expr, &form->why))
 			return false;
-		if (insert ? contain_var_clause(expr) : !paxos_expr_expressible(expr))
-			return false;
-		form->columns = lappend(form->columns, tle);
+		form->sets = lappend(form->sets, tle);
 	}
-	if (!insert)
-		return form->columns != NIL || query->commandType == CMD_DELETE;
+	return form->sets != NIL;
+}
+
+/* The expressions of VALUES, for columns of which the target list has Vars. */
+static bool
+values_fit(Form *form, Query *query)
+{
+	RangeTblEntry *rte;
+	ListCell *lc;
+
+	if (query->jointree->fromlist == NIL)
+		return true;
+	form->values = linitial_node(RangeTblRef, query->jointree->fromlist)->rtindex;
+	rte = rt_fetch(form->values, query->rtable);
+	foreach (lc, rte->values_lists)
+	{
+		List *row = (List *) eval_const_expressions(NULL, lfirst(lc));
+		ListCell *lc2;
+
+		foreach (lc2, row)
+		{
+			if (contain_var_clause(lfirst(lc2)) || !paxos_expr_evaluable(lfirst(lc2), &form->why))
+				return false;
+		}
+		form->rows = lappend(form->rows, row);
+	}
+	return true;
+}
+
+static bool
+is_other_var(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+		return ((Var *) node)->varno != *(int *) context || ((Var *) node)->varlevelsup != 0;
+	return expression_tree_walker(node, is_other_var, context);
+}
+
+static bool
+row_fits(Form *form, Query *query, Relation rel, Relation pk)
+{
+	TupleDesc desc = RelationGetDescr(rel);
+	ListCell *lc;
+
+	if (!values_fit(form, query))
+		return false;
+	foreach (lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst_node(TargetEntry, lc);
+
+		if (tle->resjunk)
+			continue;
+		if (!assignable(tle, rel) || is_other_var((Node *) tle->expr, &form->values) ||
+			!paxos_expr_evaluable((Node *) tle->expr, &form->why))
+			return false;
+		form->row = lappend(form->row, tle);
+	}
 
 	/* The row's key must be known: none of it generated. */
 	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(pk); i++)
@@ -286,7 +383,7 @@ columns_fit(Form *form, Query *query, Relation rel, Relation pk)
 }
 
 static bool
-returning_fits(Query *query)
+returning_fits(Form *form, Query *query)
 {
 	ListCell *lc;
 
@@ -298,9 +395,59 @@ returning_fits(Query *query)
 			continue;
 		if (!IsA(expr, Var) || ((Var *) expr)->varno != 1 || ((Var *) expr)->varattno <= 0 ||
 			!PaxosVarIsOfRow((Var *) expr))
+			return is_not(form, "Its RETURNING has more than columns and constants.");
+	}
+	return true;
+}
+
+static bool
+conditions_fit(Form *form)
+{
+	ListCell *lc;
+
+	foreach (lc, form->conditions)
+	{
+		if (!paxos_expr_expressible(lfirst(lc), &form->why))
 			return false;
 	}
 	return true;
+}
+
+static List *
+conditions_of(Node *quals)
+{
+	quals = eval_const_expressions(NULL, quals);
+	return quals != NULL ? make_ands_implicit(canonicalize_qual((Expr *) quals, false)) : NIL;
+}
+
+/* A user's trigger fires once, where the statement runs: not at the slot. */
+static bool
+has_triggers(Relation rel)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		if (!triggers->triggers[i].tgisinternal)
+			return true;
+	}
+	return false;
+}
+
+static PaxosVerb
+verb_of(Query *query)
+{
+	switch (query->commandType)
+	{
+		case CMD_UPDATE:
+			return PAXOS_VERB_UPDATE;
+		case CMD_DELETE:
+			return PAXOS_VERB_DELETE;
+		default:
+			return query->onConflict == NULL                         ? PAXOS_VERB_INSERT_NEW
+				   : query->onConflict->action == ONCONFLICT_NOTHING ? PAXOS_VERB_INSERT_NOTHING
+																	 : PAXOS_VERB_INSERT_UPDATE;
+	}
 }
 
 /* 'query' is ours: what PostgreSQL's planner got was another copy. */
@@ -311,30 +458,46 @@ recognise(Form *form, Query *query, PlannedStmt *plan, Relation rel)
 	Relation pk;
 	bool good;
 
-	if (!OidIsValid(rel->rd_pkindex) || !conflict_fits(query, plan, rel, indexes))
+	if (!OidIsValid(rel->rd_pkindex) || has_triggers(rel) ||
+		!conflict_fits(form, query, plan, rel, indexes))
 		return false;
 
 	query->targetList = (List *) eval_const_expressions(NULL, (Node *) query->targetList);
 	query->returningList = (List *) eval_const_expressions(NULL, (Node *) query->returningList);
 	form->relid = RelationGetRelid(rel);
 	form->returning = query->returningList != NIL;
-	form->verb = query->commandType == CMD_UPDATE   ? PAXOS_VERB_UPDATE
-				 : query->commandType == CMD_DELETE ? PAXOS_VERB_DELETE
-				 : query->onConflict != NULL        ? PAXOS_VERB_INSERT
-													: PAXOS_VERB_INSERT_NEW;
+	form->verb = verb_of(query);
 
 	pk = index_open(rel->rd_pkindex, AccessShareLock);
-	good = returning_fits(query) && columns_fit(form, query, rel, pk);
-	if (good && query->commandType != CMD_INSERT)
+	good = returning_fits(form, query);
+	switch (form->verb)
 	{
-		Node *quals = eval_const_expressions(NULL, query->jointree->quals);
-		ListCell *lc;
+		case PAXOS_VERB_UPDATE:
+		case PAXOS_VERB_DELETE:
+			good =
+				good &&
+				(form->verb == PAXOS_VERB_DELETE || sets_fit(form, query->targetList, rel, pk)) &&
+				find_key(form, rel, pk, conditions_of(query->jointree->quals)) &&
+				conditions_fit(form);
+			break;
+		case PAXOS_VERB_INSERT_UPDATE:
+		{
+			OnConflictExpr *conflict = query->onConflict;
 
-		good =
-			quals != NULL &&
-			find_key(form, rel, pk, make_ands_implicit(canonicalize_qual((Expr *) quals, false)));
-		foreach (lc, form->conditions)
-			good = good && paxos_expr_expressible(lfirst(lc));
+			form->excluded = conflict->exclRelIndex;
+			conflict->onConflictSet =
+				(List *) eval_const_expressions(NULL, (Node *) conflict->onConflictSet);
+			form->conditions = conditions_of(conflict->onConflictWhere);
+			ChangeVarNodes((Node *) conflict->onConflictSet, form->excluded, PAXOS_EXPR_PROPOSED,
+						   0);
+			ChangeVarNodes((Node *) form->conditions, form->excluded, PAXOS_EXPR_PROPOSED, 0);
+			good = good && row_fits(form, query, rel, pk) &&
+				   sets_fit(form, conflict->onConflictSet, rel, pk) && conditions_fit(form);
+			break;
+		}
+		default:
+			good = good && row_fits(form, query, rel, pk);
+			break;
 	}
 	index_close(pk, NoLock);
 	return good;
@@ -345,16 +508,30 @@ static bool
 plain_enough(Query *query, RangeTblEntry *rte)
 {
 	List *from = query->jointree->fromlist;
+	int tables = 1;
 
-	if (query->commandType == CMD_INSERT
-			? from != NIL
-			: list_length(from) != 1 || !IsA(linitial(from), RangeTblRef))
+	if (list_length(from) > 1 || (from != NIL && !IsA(linitial(from), RangeTblRef)) ||
+		(query->commandType != CMD_INSERT && from == NIL))
 		return false;
-	return list_length(query->rtable) == 1 && query->resultRelation == 1 && query->cteList == NIL &&
-		   !query->hasSubLinks && !query->hasTargetSRFs && !query->hasAggs &&
-		   !query->hasWindowFuncs && !query->hasModifyingCTE && !query->hasRowSecurity &&
-		   query->withCheckOptions == NIL && query->rowMarks == NIL && query->canSetTag &&
-		   rte->securityQuals == NIL && rte->relkind == RELKIND_RELATION &&
+	if (query->commandType == CMD_INSERT)
+	{
+		if (from != NIL)
+		{
+			int values = linitial_node(RangeTblRef, from)->rtindex;
+
+			if (rt_fetch(values, query->rtable)->rtekind != RTE_VALUES ||
+				query->jointree->quals != NULL)
+				return false;
+			tables++;
+		}
+		if (query->onConflict != NULL && query->onConflict->action == ONCONFLICT_UPDATE)
+			tables++;
+	}
+	return list_length(query->rtable) == tables && query->resultRelation == 1 &&
+		   query->cteList == NIL && !query->hasSubLinks && !query->hasTargetSRFs &&
+		   !query->hasAggs && !query->hasWindowFuncs && !query->hasModifyingCTE &&
+		   !query->hasRowSecurity && query->withCheckOptions == NIL && query->rowMarks == NIL &&
+		   query->canSetTag && rte->securityQuals == NIL && rte->relkind == RELKIND_RELATION &&
 		   !has_subclass(rte->relid);
 }
 
@@ -399,12 +576,20 @@ replace_plan(PlannedStmt *plan, Form *form, Query *query, Relation rel)
 	}
 	scan->custom_scan_tlist = columns;
 	scan->methods = &scan_methods;
+	scan->custom_relids = bms_make_singleton(1); /* EXPLAIN names these */
+	if (form->excluded != 0)
+		scan->custom_relids = bms_add_member(scan->custom_relids, form->excluded);
 	fix_opfuncids((Node *) form->key);
-	fix_opfuncids((Node *) form->columns);
+	fix_opfuncids((Node *) form->row);
+	fix_opfuncids((Node *) form->rows);
+	fix_opfuncids((Node *) form->sets);
 	fix_opfuncids((Node *) form->conditions);
 	scan->custom_private =
-		list_make5(list_make2_int(form->verb, form->returning), list_make1_oid(form->relid),
-				   form->key, form->columns, form->conditions);
+		list_make2(list_make4_int(form->verb, form->returning, form->values, form->excluded),
+				   list_make1_oid(form->relid));
+	scan->custom_private =
+		list_concat(scan->custom_private,
+					list_make5(form->key, form->row, form->rows, form->sets, form->conditions));
 
 	plan->planTree = (Plan *) scan;
 	plan->resultRelations = NIL;
@@ -433,6 +618,21 @@ next_planner(Query *query, const char *text, int options, ParamListInfo params)
 	return plan;
 }
 
+/*
+ * A statement about a consensus table that is no keyed operation: the one place
+ * where that is decided.
+ */
+static PlannedStmt *
+not_keyed(PlannedStmt *plan, Query *query, Oid relid, const char *why)
+{
+	paxos_refuse_change(relid,
+						query->commandType == CMD_INSERT   ? "INSERT"
+						: query->commandType == CMD_UPDATE ? "UPDATE"
+														   : "DELETE",
+						why);
+	return plan;
+}
+
 static PlannedStmt *
 plan_statement(Query *query, const char *text, int options, ParamListInfo params)
 {
@@ -444,7 +644,8 @@ plan_statement(Query *query, const char *text, int options, ParamListInfo params
 
 	if ((query->commandType != CMD_INSERT && query->commandType != CMD_UPDATE &&
 		 query->commandType != CMD_DELETE) ||
-		query->resultRelation == 0 || paxos_applying || paxos_trying || IsBinaryUpgrade)
+		query->resultRelation == 0 || paxos_applying || paxos_trying || IsBinaryUpgrade ||
+		paxos_in_own_script())
 		return next_planner(query, text, options, params);
 	rte = rt_fetch(query->resultRelation, query->rtable);
 	if (!paxos_is_consensus_table(rte->relid) || !plain_enough(query, rte))
@@ -455,6 +656,8 @@ plan_statement(Query *query, const char *text, int options, ParamListInfo params
 	rel = table_open(rte->relid, NoLock); /* locked by the parser */
 	if (recognise(&form, copy, plan, rel))
 		replace_plan(plan, &form, copy, rel);
+	else
+		plan = not_keyed(plan, query, rte->relid, form.why);
 	table_close(rel, NoLock);
 	return plan;
 }
@@ -513,6 +716,7 @@ count_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 		utility_runs_plan = context == PROCESS_UTILITY_TOPLEVEL &&
 							(IsA(parse, ExecuteStmt) || IsA(parse, ExplainStmt));
 		utility_owner = CurrentResourceOwner;
+		utility_extended = ActivePortal != NULL && ActivePortal->visible;
 	}
 	utility_depth++;
 	PG_TRY();
@@ -532,6 +736,25 @@ count_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 }
 
 /*
+ * In the extended protocol the transaction ends with Sync.  A statement that
+ * follows in the pipeline and fails would seem to have undone this one, so we look
+ * what follows.  To wait for it takes nothing away from anybody: as long as the
+ * client sends nothing it can expect no answer either.
+ */
+static bool
+sync_follows(void)
+{
+	int next;
+
+	pq_startmsgread();
+	next = pq_peekbyte();
+	pq_endmsgread();
+	if (next == EOF)
+		ereport(FATAL, (errcode(ERRCODE_CONNECTION_FAILURE), errmsg("connection to client lost")));
+	return next == 'S';
+}
+
+/*
  * The statement the client sent, or EXECUTE or EXPLAIN of it: not one in a
  * function, trigger, procedure or DO block, which could fail and roll back after
  * it.  A portal of its own is not enough: a function's cursor has one.
@@ -539,12 +762,24 @@ count_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 static bool
 stands_alone(PlannedStmt *plan)
 {
+	bool extended;
+
 	if (IsTransactionBlock() || IsSubTransaction() || planner_depth > 0 || executor_depth != 1 ||
 		ActivePortal == NULL)
 		return false;
 	if (utility_depth == 0)
-		return list_member_ptr(ActivePortal->stmts, plan);
-	return utility_depth == 1 && utility_runs_plan;
+	{
+		if (!list_member_ptr(ActivePortal->stmts, plan))
+			return false;
+		extended = ActivePortal->visible;
+	}
+	else
+	{
+		if (utility_depth > 1 || !utility_runs_plan)
+			return false;
+		extended = utility_extended;
+	}
+	return !extended || sync_follows();
 }
 
 /* ------------------------------------------------------------------
@@ -555,12 +790,18 @@ stands_alone(PlannedStmt *plan)
 static void
 read_form(Form *form, List *private)
 {
-	form->verb = (PaxosVerb) linitial_int((List *) linitial(private));
-	form->returning = lsecond_int((List *) linitial(private)) != 0;
+	List *numbers = linitial(private);
+
+	form->verb = (PaxosVerb) linitial_int(numbers);
+	form->returning = lsecond_int(numbers) != 0;
+	form->values = lthird_int(numbers);
+	form->excluded = lfourth_int(numbers);
 	form->relid = linitial_oid((List *) lsecond(private));
 	form->key = lthird(private);
-	form->columns = lfourth(private);
-	form->conditions = list_nth(private, 4);
+	form->row = lfourth(private);
+	form->rows = list_nth(private, 4);
+	form->sets = list_nth(private, 5);
+	form->conditions = list_nth(private, 6);
 }
 
 static const char *
@@ -584,9 +825,19 @@ keyed_begin(CustomScanState *node, EState *estate, int eflags)
 {
 }
 
+/* Cancel requests are heard again. */
+static void
+hear(KeyedState *state)
+{
+	if (state->deaf)
+		RESUME_INTERRUPTS();
+	state->deaf = false;
+}
+
 static void
 keyed_end(CustomScanState *node)
 {
+	hear((KeyedState *) node);
 }
 
 static void
@@ -646,46 +897,78 @@ put_key(PaxosColumn *out, Form_pg_attribute att, Node *expr, PlanState *ps)
 		   pg_mbstrlen(out->text) <= att->atttypmod - (int32) VARHDRSZ;
 }
 
+/* An expression for the slot, with what does not depend on the row settled now. */
 static void
-put_columns(PaxosKeyedOp *op, Form *form, TupleDesc desc, PlanState *ps)
+put_expression(PaxosColumn *out, AttrNumber attnum, uint8 op, Expr *expr, PlanState *ps)
 {
-	PaxosColumn *list = palloc_array(PaxosColumn, list_length(form->columns) + 1);
-	bool update = form->verb == PAXOS_VERB_UPDATE;
-	int n = 0;
+	(void) ExecInitExpr(expr, ps); /* may the caller call what the learner will? */
+	memset(out, 0, sizeof(*out));
+	out->attnum = attnum;
+	out->op = op;
+	out->text = paxos_expr_encode((Node *) expr, evaluate_here, ps);
+}
+
+static void
+put_sets(PaxosKeyedOp *op, Form *form, TupleDesc desc, PlanState *ps)
+{
 	ListCell *lc;
 
-	foreach (lc, form->columns)
+	op->sets = palloc_array(PaxosColumn, list_length(form->sets) + 1);
+	foreach (lc, form->sets)
 	{
 		TargetEntry *tle = lfirst_node(TargetEntry, lc);
-		PaxosColumn *c = &list[n++];
+		PaxosColumn *c = &op->sets[op->n_sets++];
 
 		if (contain_var_clause((Node *) tle->expr))
-		{
-			/* May the caller call what the learner will? */
-			(void) ExecInitExpr(tle->expr, ps);
-			c->attnum = tle->resno;
-			c->isnull = false;
-			c->op = PAXOS_SET_EXPRESSION;
-			c->text = paxos_expr_encode((Node *) tle->expr, evaluate_here, ps);
-		}
+			put_expression(c, tle->resno, PAXOS_SET_EXPRESSION, tle->expr, ps);
 		else
 		{
 			bool isnull;
 			Datum value = evaluate_here(tle->expr, ps, &isnull);
 
 			put_value(c, tle->resno, TupleDescAttr(desc, tle->resno - 1)->atttypid, value, isnull);
-			c->op = update ? PAXOS_SET_ASSIGN : 0;
+			c->op = PAXOS_SET_ASSIGN;
 		}
 	}
-	if (update)
+}
+
+static void
+put_conditions(PaxosKeyedOp *op, Form *form, PlanState *ps)
+{
+	ListCell *lc;
+
+	op->conditions = palloc_array(PaxosColumn, list_length(form->conditions) + 1);
+	foreach (lc, form->conditions)
+		put_expression(&op->conditions[op->n_conditions++], 1, PAXOS_COND_EXPRESSION, lfirst(lc),
+					   ps);
+}
+
+/* An expression of the target list, of one row of VALUES. */
+static Node *
+over_values(Node *node, void *context)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var))
+		return copyObject(list_nth((List *) context, ((Var *) node)->varattno - 1));
+	return expression_tree_mutator(node, over_values, context);
+}
+
+static void
+put_row(PaxosKeyedOp *op, Form *form, List *values, TupleDesc desc, PlanState *ps)
+{
+	ListCell *lc;
+
+	op->row = palloc_array(PaxosColumn, list_length(form->row) + 1);
+	foreach (lc, form->row)
 	{
-		op->n_sets = n;
-		op->sets = list;
-	}
-	else
-	{
-		op->n_row = n;
-		op->row = list;
+		TargetEntry *tle = lfirst_node(TargetEntry, lc);
+		Expr *expr = values != NIL ? (Expr *) over_values((Node *) tle->expr, values) : tle->expr;
+		bool isnull;
+		Datum value = evaluate_here(expr, ps, &isnull);
+
+		put_value(&op->row[op->n_row++], tle->resno, TupleDescAttr(desc, tle->resno - 1)->atttypid,
+				  value, isnull);
 	}
 }
 
@@ -712,22 +995,21 @@ key_of_new_row(PaxosKeyedOp *op, Relation rel, AttrNumber attnum)
 
 /* False: no row can be meant. */
 static bool
-make_op(PaxosKeyedOp *op, Form *form, Relation rel, PlanState *ps)
+make_op(PaxosKeyedOp *op, Form *form, List *values, Relation rel, Relation pk, PlanState *ps)
 {
 	TupleDesc desc = RelationGetDescr(rel);
-	Relation pk;
+	int n_key = IndexRelationGetNumberOfKeyAttributes(pk);
 	bool possible = true;
-	ListCell *lc;
 
+	memset(op, 0, sizeof(*op));
 	op->table_id = paxos_table_id(form->relid);
 	op->verb = form->verb;
 	op->as_record = form->returning;
-	put_columns(op, form, desc, ps);
+	put_row(op, form, values, desc, ps);
+	put_sets(op, form, desc, ps);
 
-	list_free(RelationGetIndexList(rel)); /* sets rd_pkindex */
-	pk = index_open(rel->rd_pkindex, AccessShareLock);
-	op->key = palloc_array(PaxosColumn, IndexRelationGetNumberOfKeyAttributes(pk));
-	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(pk) && possible; i++)
+	op->key = palloc_array(PaxosColumn, n_key);
+	for (int i = 0; i < n_key && possible; i++)
 	{
 		AttrNumber attnum = pk->rd_index->indkey.values[i];
 
@@ -737,19 +1019,37 @@ make_op(PaxosKeyedOp *op, Form *form, Relation rel, PlanState *ps)
 			possible = put_key(&op->key[op->n_key++], TupleDescAttr(desc, attnum - 1),
 							   list_nth(form->key, i), ps);
 	}
-	index_close(pk, NoLock);
+	put_conditions(op, form, ps);
+	return possible;
+}
 
-	op->conditions = palloc_array(PaxosColumn, list_length(form->conditions) + 1);
-	foreach (lc, form->conditions)
+/* One command, an operation for each row.  False: no row can be meant. */
+static bool
+make_command(PaxosCommand *command, Form *form, Relation rel, PlanState *ps)
+{
+	Relation pk;
+	bool possible = true;
+
+	list_free(RelationGetIndexList(rel)); /* sets rd_pkindex */
+	pk = index_open(rel->rd_pkindex, AccessShareLock);
+	memset(command, 0, sizeof(*command));
+	if (list_length(form->rows) > 1)
 	{
-		PaxosColumn *c = &op->conditions[op->n_conditions++];
+		PaxosKeyedList *list = &command->u.list;
+		ListCell *lc;
 
-		(void) ExecInitExpr(lfirst(lc), ps);
-		c->attnum = 1;
-		c->isnull = false;
-		c->op = PAXOS_COND_EXPRESSION;
-		c->text = paxos_expr_encode(lfirst(lc), evaluate_here, ps);
+		command->kind = PAXOS_COMMAND_LIST;
+		list->ops = palloc_array(PaxosKeyedOp, list_length(form->rows));
+		foreach (lc, form->rows)
+			(void) make_op(&list->ops[list->n++], form, lfirst(lc), rel, pk, ps);
 	}
+	else
+	{
+		command->kind = PAXOS_COMMAND_KEYED;
+		possible = make_op(&command->u.keyed, form, form->rows != NIL ? linitial(form->rows) : NIL,
+						   rel, pk, ps);
+	}
+	index_close(pk, NoLock);
 	return possible;
 }
 
@@ -792,16 +1092,12 @@ give_up_locks(List *relations)
 
 /* Send it, wait, raise what it failed with.  Not to be rolled back from here on. */
 static void
-submit(PaxosKeyedOp *op, Oid relid, PaxosCommandResult *result)
+submit(const PaxosCommand *command, Oid relid, PaxosCommandResult *result)
 {
-	PaxosCommand command = {0};
 	px_slot decided_at;
-	char *bytes;
 	Size len;
+	char *bytes = paxos_command_encode(command, &len);
 
-	command.kind = PAXOS_COMMAND_KEYED;
-	command.u.keyed = *op;
-	bytes = paxos_command_encode(&command, &len);
 	bytes = paxos_submit(bytes, len, NULL, &len, &decided_at);
 	if (!paxos_result_decode(bytes, len, result))
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
@@ -812,6 +1108,19 @@ submit(PaxosKeyedOp *op, Oid relid, PaxosCommandResult *result)
 			result->detail = NULL;
 		paxos_result_raise(result);
 	}
+}
+
+/* Count what was done, and keep what RETURNING wants of it. */
+static void
+take(KeyedState *state, bool applied, char *previous, char *current)
+{
+	char *image = state->form.verb == PAXOS_VERB_DELETE ? previous : current;
+
+	if (!applied)
+		return;
+	state->css.ss.ps.state->es_processed++;
+	if (state->form.returning && image != NULL)
+		state->images = lappend(state->images, image);
 }
 
 /* The row, as the scan's tuple. */
@@ -829,24 +1138,17 @@ fill_tuple(TupleTableSlot *tuple, TupleDesc desc, const char *image)
 	ExecStoreVirtualTuple(tuple);
 }
 
-static TupleTableSlot *
-keyed_exec(CustomScanState *node)
+static void
+execute(KeyedState *state)
 {
-	KeyedState *state = (KeyedState *) node;
-	PlanState *ps = &node->ss.ps;
+	PlanState *ps = &state->css.ss.ps;
 	Form *form = &state->form;
-	PaxosKeyedOp op = {0};
+	PaxosCommand command;
 	PaxosCommandResult result;
 	const char *name = statement_name(form->verb);
 	List *locked;
 	Relation rel;
-	TupleDesc desc;
 	bool possible;
-	const char *image;
-
-	if (state->done)
-		return NULL;
-	state->done = true;
 
 	if (!stands_alone(ps->state->es_plannedstmt))
 		ereport(ERROR,
@@ -863,29 +1165,51 @@ keyed_exec(CustomScanState *node)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" is not known to the cluster", RelationGetRelationName(rel))));
-	possible = make_op(&op, form, rel, ps);
-	desc = CreateTupleDescCopy(RelationGetDescr(rel));
-	desc->tdtypeid = RECORDOID;
-	desc->tdtypmod = -1;
-	desc = BlessTupleDesc(desc);
+	possible = make_command(&command, form, rel, ps);
+	state->desc = CreateTupleDescCopy(RelationGetDescr(rel));
+	state->desc->tdtypeid = RECORDOID;
+	state->desc->tdtypmod = -1;
+	state->desc = BlessTupleDesc(state->desc);
 	locked = list_copy(RelationGetIndexList(rel));
 	locked = lappend_oid(locked, form->relid);
-	if (form->columns != NIL)
-		locked = list_concat(locked, getOwnedSequences(form->relid));
+	locked = list_concat(locked, getOwnedSequences(form->relid));
 	table_close(rel, NoLock);
 	if (!possible)
-		return NULL;
+		return;
 
 	give_up_locks(locked);
-	submit(&op, form->relid, &result);
-	if (!result.applied)
-		return NULL;
-	ps->state->es_processed++;
-	image = form->verb == PAXOS_VERB_DELETE ? result.previous : result.current;
-	if (!form->returning || image == NULL)
-		return NULL;
+	submit(&command, form->relid, &result);
 
-	fill_tuple(node->ss.ss_ScanTupleSlot, desc, image);
+	/* A cancel would be told as one that came before the answer: not done. */
+	HOLD_INTERRUPTS();
+	state->deaf = true;
+	if (command.kind == PAXOS_COMMAND_KEYED)
+		take(state, result.applied, result.previous, result.current);
+	for (int i = 0; i < result.n_parts; i++)
+		take(state, result.parts[i].applied, result.parts[i].previous, result.parts[i].current);
+}
+
+static TupleTableSlot *
+keyed_exec(CustomScanState *node)
+{
+	KeyedState *state = (KeyedState *) node;
+	PlanState *ps = &node->ss.ps;
+	MemoryContext old;
+
+	if (!state->sent)
+	{
+		state->sent = true;
+		execute(state);
+	}
+	if (state->returned == list_length(state->images))
+	{
+		hear(state);
+		return NULL;
+	}
+	ResetExprContext(ps->ps_ExprContext);
+	old = MemoryContextSwitchTo(ps->ps_ExprContext->ecxt_per_tuple_memory);
+	fill_tuple(node->ss.ss_ScanTupleSlot, state->desc, list_nth(state->images, state->returned++));
+	MemoryContextSwitchTo(old);
 	ps->ps_ExprContext->ecxt_scantuple = node->ss.ss_ScanTupleSlot;
 	return ps->ps_ProjInfo ? ExecProject(ps->ps_ProjInfo) : node->ss.ss_ScanTupleSlot;
 }
@@ -918,6 +1242,34 @@ append_part(StringInfo out, const char *between, const char *format, ...)
 	}
 }
 
+/* An expression as SQL; columns with their table's name where there is EXCLUDED. */
+static char *
+said(Form *form, Node *expr, List *context)
+{
+	expr = copyObject(expr);
+	ChangeVarNodes(expr, PAXOS_EXPR_PROPOSED, form->excluded, 0);
+	return deparse_expression(expr, context, form->excluded != 0, false);
+}
+
+static void
+explain_targets(const char *label, Form *form, List *list, List *context, ExplainState *es)
+{
+	StringInfoData text;
+	ListCell *lc;
+
+	initStringInfo(&text);
+	foreach (lc, list)
+	{
+		TargetEntry *tle = lfirst_node(TargetEntry, lc);
+
+		append_part(&text, ", ", "%s = %s",
+					quote_identifier(get_attname(form->relid, tle->resno, false)),
+					said(form, (Node *) tle->expr, context));
+	}
+	if (text.len > 0)
+		ExplainPropertyText(label, text.data, es);
+}
+
 static void
 keyed_explain(CustomScanState *node, List *ancestors, ExplainState *es)
 {
@@ -945,24 +1297,21 @@ keyed_explain(CustomScanState *node, List *ancestors, ExplainState *es)
 			append_part(
 				&text, " AND ", "(%s = %s)",
 				quote_identifier(get_attname(form->relid, pk->rd_index->indkey.values[i], false)),
-				deparse_expression(list_nth(form->key, i), context, false, false));
+				said(form, list_nth(form->key, i), context));
 		index_close(pk, AccessShareLock);
 		ExplainPropertyText("Key", text.data, es);
 	}
-	resetStringInfo(&text);
-	foreach (lc, form->columns)
-	{
-		TargetEntry *tle = lfirst_node(TargetEntry, lc);
-
-		append_part(&text, ", ", "%s = %s",
-					quote_identifier(get_attname(form->relid, tle->resno, false)),
-					deparse_expression((Node *) tle->expr, context, false, false));
-	}
-	if (text.len > 0)
-		ExplainPropertyText("Set", text.data, es);
+	if (form->rows == NIL)
+		explain_targets("Row", form, form->row, context, es);
+	else
+		ExplainPropertyInteger("Rows", NULL, list_length(form->rows), es);
+	if (form->verb == PAXOS_VERB_INSERT_NOTHING || form->verb == PAXOS_VERB_INSERT_UPDATE)
+		ExplainPropertyText("Conflict Resolution",
+							form->verb == PAXOS_VERB_INSERT_NOTHING ? "NOTHING" : "UPDATE", es);
+	explain_targets("Set", form, form->sets, context, es);
 	resetStringInfo(&text);
 	foreach (lc, form->conditions)
-		append_part(&text, " AND ", "%s", deparse_expression(lfirst(lc), context, false, false));
+		append_part(&text, " AND ", "%s", said(form, lfirst(lc), context));
 	if (text.len > 0)
 		ExplainPropertyText("Condition", text.data, es);
 	table_close(rel, AccessShareLock);

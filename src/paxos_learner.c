@@ -207,6 +207,7 @@ fold_result(uint64 digest, const PaxosCommand *command, const PaxosCommandResult
 	int kind = command == NULL                        ? 0
 			   : command->kind == PAXOS_COMMAND_KEYED ? (int) command->u.keyed.verb
 			   : command->kind == PAXOS_COMMAND_DDL   ? 0x10 + (int) command->u.ddl.kind
+			   : command->kind == PAXOS_COMMAND_LIST  ? 0x30
 													  : 0x20;
 
 	digest = paxos_digest_fold(digest, (uint64) kind | (uint64) r->failed << 8 |
@@ -219,6 +220,14 @@ fold_result(uint64 digest, const PaxosCommand *command, const PaxosCommandResult
 		return digest;
 	if (command->kind == PAXOS_COMMAND_DDL)
 		return paxos_digest_text(digest, command->u.ddl.sql);
+	for (int i = 0; i < r->n_parts; i++)
+	{
+		const PaxosResultPart *part = &r->parts[i];
+
+		digest =
+			paxos_digest_fold(digest, (uint64) part->applied << 9 | (uint64) part->existed << 10);
+		digest = paxos_digest_text(digest, part->current != NULL ? part->current : part->previous);
+	}
 	return paxos_digest_text(digest, r->current != NULL ? r->current : r->previous);
 }
 
@@ -316,16 +325,23 @@ close_apply(void)
 		paxos_apply_end(a);
 }
 
+static bool
+is_keyed(const PaxosCommand *command)
+{
+	return command->kind == PAXOS_COMMAND_KEYED || command->kind == PAXOS_COMMAND_LIST;
+}
+
 static void
 execute(const PaxosCommand *command, px_slot slot, uint32 index, bool want_previous,
 		PaxosCommandResult *result)
 {
 	decided = false;
-	in_keyed = command->kind == PAXOS_COMMAND_KEYED;
+	in_keyed = is_keyed(command);
 	in_verify = command->kind == PAXOS_COMMAND_VERIFY;
 	switch (command->kind)
 	{
 		case PAXOS_COMMAND_KEYED:
+		case PAXOS_COMMAND_LIST:
 			if (apply == NULL)
 			{
 				MemoryContext old = MemoryContextSwitchTo(batch_cxt);
@@ -333,7 +349,10 @@ execute(const PaxosCommand *command, px_slot slot, uint32 index, bool want_previ
 				apply = paxos_apply_begin();
 				MemoryContextSwitchTo(old);
 			}
-			paxos_apply_keyed(apply, &command->u.keyed, want_previous, result);
+			if (command->kind == PAXOS_COMMAND_KEYED)
+				paxos_apply_keyed(apply, &command->u.keyed, want_previous, result);
+			else
+				paxos_apply_list(apply, &command->u.list, want_previous, result);
 			break;
 		case PAXOS_COMMAND_DDL:
 			memset(result, 0, sizeof(*result));
@@ -389,7 +408,10 @@ execute_in_subtransaction(const PaxosCommand *command, px_slot slot, uint32 inde
 
 		if (!error_is_result(edata))
 			ReThrowError(edata);
-		result_of_error(edata, command->kind == PAXOS_COMMAND_KEYED ? command->u.keyed.table_id : 0,
+		result_of_error(edata,
+						command->kind == PAXOS_COMMAND_KEYED  ? command->u.keyed.table_id
+						: command->kind == PAXOS_COMMAND_LIST ? command->u.list.ops[0].table_id
+															  : 0,
 						result);
 	}
 	PG_END_TRY();
@@ -436,7 +458,7 @@ run_command(px_bytes bytes, px_slot slot, uint32 index, bool careful, bool wante
 								 &result))
 	{
 		/* an id seen again needs the row before as well: the result is kept */
-		if (careful || command.kind != PAXOS_COMMAND_KEYED)
+		if (careful || !is_keyed(&command))
 			execute_in_subtransaction(&command, slot, index, wanted || command.has_request_id,
 									  &result);
 		else

@@ -153,6 +153,10 @@ paxos_request_remember(const PaxosCommand *command, px_slot at_slot, uint32 inde
 	if (!result->failed)
 		images = (result->previous != NULL ? (int64) strlen(result->previous) : 0) +
 				 (result->current != NULL ? (int64) strlen(result->current) : 0);
+	for (int i = 0; i < result->n_parts; i++)
+		images +=
+			(result->parts[i].previous != NULL ? (int64) strlen(result->parts[i].previous) : 0) +
+			(result->parts[i].current != NULL ? (int64) strlen(result->parts[i].current) : 0);
 
 	/* the retention comes from another node's bytes: it may be absurd */
 	expires = Min(log_time_us, (uint64) PG_INT64_MAX);

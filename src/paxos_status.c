@@ -405,15 +405,35 @@ verb_name(PaxosVerb verb)
 	{
 		case PAXOS_VERB_INSERT:
 		case PAXOS_VERB_INSERT_NEW:
+		case PAXOS_VERB_INSERT_NOTHING:
 			return "insert";
 		case PAXOS_VERB_UPDATE:
 			return "update";
 		case PAXOS_VERB_DELETE:
 			return "delete";
 		case PAXOS_VERB_UPSERT:
+		case PAXOS_VERB_INSERT_UPDATE:
 			return "upsert";
 	}
 	return "?";
+}
+
+static void
+describe_keyed(StringInfo out, const PaxosKeyedOp *op)
+{
+	appendStringInfo(out, "%s ", verb_name(op->verb));
+	append_table(out, op->table_id);
+	appendStringInfoString(out, " (");
+	for (int i = 0; i < op->n_key; i++)
+	{
+		if (i > 0)
+			appendStringInfoString(out, ", ");
+		append_short(out, op->key[i].text);
+	}
+	appendStringInfoChar(out, ')');
+	if (op->n_conditions > 0)
+		appendStringInfo(out, " if %d condition%s", op->n_conditions,
+						 op->n_conditions == 1 ? "" : "s");
 }
 
 static void
@@ -429,19 +449,12 @@ describe_command(StringInfo out, px_bytes bytes)
 	switch (c.kind)
 	{
 		case PAXOS_COMMAND_KEYED:
-			appendStringInfo(out, "%s ", verb_name(c.u.keyed.verb));
-			append_table(out, c.u.keyed.table_id);
-			appendStringInfoString(out, " (");
-			for (int i = 0; i < c.u.keyed.n_key; i++)
-			{
-				if (i > 0)
-					appendStringInfoString(out, ", ");
-				append_short(out, c.u.keyed.key[i].text);
-			}
-			appendStringInfoChar(out, ')');
-			if (c.u.keyed.n_conditions > 0)
-				appendStringInfo(out, " if %d condition%s", c.u.keyed.n_conditions,
-								 c.u.keyed.n_conditions == 1 ? "" : "s");
+			describe_keyed(out, &c.u.keyed);
+			break;
+		case PAXOS_COMMAND_LIST:
+			describe_keyed(out, &c.u.list.ops[0]);
+			if (c.u.list.n > 1)
+				appendStringInfo(out, " and %d more", c.u.list.n - 1);
 			break;
 		case PAXOS_COMMAND_DDL:
 			append_short(out, c.u.ddl.sql);

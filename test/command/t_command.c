@@ -93,6 +93,24 @@ keyed_command(void)
 }
 
 static PaxosCommand
+list_command(void)
+{
+	static PaxosKeyedOp ops[2];
+	PaxosCommand c = keyed_command();
+
+	ops[0] = c.u.keyed;
+	ops[1] = c.u.keyed;
+	ops[0].n_conditions = 0;
+	ops[0].as_record = true;
+	ops[1].table_id = 65537;
+	ops[1].verb = PAXOS_VERB_INSERT_UPDATE;
+	c.kind = PAXOS_COMMAND_LIST;
+	c.u.list.n = 2;
+	c.u.list.ops = ops;
+	return c;
+}
+
+static PaxosCommand
 ddl_command(void)
 {
 	static int64 ids[2] = {1, PG_INT64_MAX};
@@ -278,6 +296,18 @@ test_commands(void)
 	   "a keyed operation is decoded to what it was");
 	torment(bytes, len, command_is_canonical, "keyed operation");
 
+	c = list_command();
+	bytes = paxos_command_encode(&c, &len);
+	ok(paxos_command_decode(bytes, len, &back) && back.kind == PAXOS_COMMAND_LIST &&
+		   back.u.list.n == 2 && back.u.list.ops[0].as_record && !back.u.list.ops[1].as_record &&
+		   back.u.list.ops[1].table_id == 65537 &&
+		   back.u.list.ops[1].verb == PAXOS_VERB_INSERT_UPDATE &&
+		   same_columns(3, c.u.list.ops[1].row, back.u.list.ops[1].n_row, back.u.list.ops[1].row),
+	   "several keyed operations are decoded to what they were");
+	torment(bytes, len, command_is_canonical, "several keyed operations");
+	c.u.list.n = 0;
+	ok(refuses(&c), "no operation at all is refused");
+
 	c = ddl_command();
 	bytes = paxos_command_encode(&c, &len);
 	ok(paxos_command_decode(bytes, len, &back) && back.kind == c.kind && !back.has_request_id &&
@@ -328,6 +358,26 @@ test_commands(void)
 }
 
 static void
+test_parts(void)
+{
+	PaxosResultPart parts[2] = {{true, false, NULL, "(1,a)"}, {false, true, "(2,b)", NULL}};
+	PaxosCommandResult r = good_result();
+	PaxosCommandResult back;
+	Size len;
+	char *bytes;
+
+	r.n_parts = 2;
+	r.parts = parts;
+	bytes = paxos_result_encode(&r, &len);
+	ok(paxos_result_decode(bytes, len, &back) && back.n_parts == 2 && back.parts[0].applied &&
+		   !back.parts[0].existed && same_text(back.parts[0].current, "(1,a)") &&
+		   back.parts[0].previous == NULL && !back.parts[1].applied && back.parts[1].existed &&
+		   same_text(back.parts[1].previous, "(2,b)"),
+	   "the parts of a result are decoded to what they were");
+	torment(bytes, len, result_is_canonical, "result in parts");
+}
+
+static void
 test_results(void)
 {
 	PaxosCommandResult r = good_result();
@@ -373,6 +423,7 @@ main(void)
 {
 	test_commands();
 	test_results();
+	test_parts();
 	printf("1..%d\n", tests);
 	return failures == 0 ? 0 : 1;
 }
