@@ -15,10 +15,17 @@ The catalogue (%KINDS): each kind of fault has
   for     least and most seconds it lasts; [0, 0]: happens and is over
   whom    targets it may be drawn for
   draw    code (random) that returns its numbers
-  begin   code (nemesis, fault, nodes) that lets it happen; false: it could not and did
-          nothing, $fault->{why}
+  begin   code (nemesis, fault, nodes) that lets it happen; false: it would have no
+          effect now and did nothing, $fault->{why}
   end     code (nemesis, fault, nodes) that takes it back
-  down    true if nodes it hits are without a server meanwhile
+  leads   true if it is about the leader and nobody else
+
+A fault that would hit nobody (its victims are down or stand still already, the
+process it wants is just being started, both ends of its links are not alive) is tried
+on the other nodes, and if that is of no use either, it waits until it has an effect,
+and the rest of the schedule with it: so what was to happen does happen, in
+its order, and no run is milder than it looks.  Only after WAIT seconds is it
+given up, and counted as without effect.
 
 Faults overlap, on one node too.  What is taken back is only what the fault itself
 did: holds and stops are counted, links are rules with an owner.
@@ -36,6 +43,8 @@ use warnings;
 
 use POSIX qw(:sys_wait_h);
 use Time::HiRes qw(usleep);
+
+use constant WAIT => 40;			# longer than any fault lasts
 
 # ---- random numbers ------------------------------------------------------
 
@@ -70,7 +79,25 @@ sub between { my ($a, $b, $what) = @_; return map { my $x = $_; map { [ $x, $_, 
 sub both { return (between($_[0], $_[1], $_[2]), between($_[1], $_[0], $_[2])); }
 sub numbers { return map { $_->{number} } @_; }
 sub others { my ($self, @nodes) = @_; my %in = map { $_->{number} => 1 } @nodes; return grep { !$in{$_} } map { $_->{number} } $self->{cluster}->nodes; }
-sub links { my ($self, $fault, @rules) = @_; $fault->{links} = scalar @rules; $self->{ground}->add($fault->{n}, @rules); return 1; }
+sub links
+{
+	my ($self, $fault, @rules) = @_;
+	return 0 unless felt($self, $fault, @rules);
+	$self->{ground}->add($fault->{n}, @rules);
+	return 1;
+}
+
+# Is somebody at both ends of a link?
+sub felt
+{
+	my ($self, $fault, @rules) = @_;
+	my %alive = map { $_->{number} => 1 } grep { alive($_) } $self->{cluster}->nodes;
+	$fault->{why} = 'nobody alive at both ends of a link';
+	return grep { $alive{ $_->[0] } && ($_->[1] == 0 || ($_->[1] != $_->[0] && $alive{ $_->[1] })) } @rules;
+}
+
+# A server that would notice something.
+sub alive { my ($n) = @_; return $n->{running} && !$n->{stopped} && !$n->{ending}; }
 sub unlink_ { my ($self, $fault) = @_; $self->{ground}->remove($fault->{n}); }
 
 my @SOME = qw(leader leader follower one one minority majority all);
@@ -78,8 +105,8 @@ my @ONE = qw(leader follower one);
 my @FEW = qw(leader follower one minority);
 
 our %KINDS = (
-	kill_server => { for => [ 0, 12 ], whom => \@SOME, down => 1, begin => \&begin_kill, end => \&end_hold },
-	kill_leader => { for => [ 0, 8 ], whom => ['leader'], down => 1, begin => \&begin_kill, end => \&end_hold },
+	kill_server => { for => [ 0, 12 ], whom => \@SOME, begin => \&begin_kill, end => \&end_hold },
+	kill_leader => { for => [ 0, 8 ], whom => ['leader'], leads => 1, begin => \&begin_kill, end => \&end_hold },
 	kill_worker => {
 		for => [ 0, 0 ], whom => \@FEW, draw => sub { { which => $_[0]->one('proposer', 'learner') } },
 		begin => sub { signal_process(@_, 'KILL') }
@@ -102,7 +129,7 @@ our %KINDS = (
 		begin => sub { my ($self, $f, @n) = @_; links($self, $f, both([ numbers(@n) ], [ others($self, @n) ], { cut => 1 })) }, end => \&unlink_
 	},
 	isolate_leader => {
-		needs => 'partition', for => [ 0.5, 15 ], whom => ['leader'],
+		needs => 'partition', for => [ 0.5, 15 ], whom => ['leader'], leads => 1,
 		begin => sub { my ($self, $f, @n) = @_; links($self, $f, both([ numbers(@n) ], [ others($self, @n) ], { cut => 1 })) }, end => \&unlink_
 	},
 	one_way_out => {
@@ -146,14 +173,13 @@ our %KINDS = (
 			my ($self, $f, @n) = @_;
 			$f->{rules} = [ both([ numbers(@n) ], [ others($self, @n) ], { cut => 1 }) ];
 			$f->{next} = 0;
-			return 1;
+			return felt($self, $f, @{ $f->{rules} });
 		},
 		while => sub {
 			my ($self, $f, $now) = @_;
 			return if $now < $f->{next};
 			$f->{is_cut} = !$f->{is_cut};
-			$f->{flaps}++;
-			if ($f->{is_cut}) { links($self, $f, @{ $f->{rules} }); } else { unlink_($self, $f); }
+			if ($f->{is_cut}) { $self->{ground}->add($f->{n}, @{ $f->{rules} }); } else { unlink_($self, $f); }
 			$f->{next} = $now + ($f->{is_cut} ? $f->{args}{on} : $f->{args}{off});
 		},
 		end => \&unlink_
@@ -182,18 +208,20 @@ our %KINDS = (
 		needs => 'disk_full', for => [ 2, 15 ], whom => [qw(leader follower one minority majority)], draw => sub { { leave_kb => $_[0]->one(0, 0, 64, 1024, 4096) } },
 		begin => sub {
 			my ($self, $f, @n) = @_;
+			return 0 unless hits($f, @n);
 			for my $n (@n) { $n->{full}++; $self->{ground}->fill_disk($n, $f->{args}{leave_kb}); }
 			return 1;
 		},
 		end => sub { my ($self, $f, @n) = @_; for my $n (@n) { $self->{ground}->free_disk($n) if --$n->{full} == 0; } }
 	},
 	power_cut => {
-		needs => 'power_cut', for => [ 0, 10 ], whom => \@SOME, down => 1,
+		needs => 'power_cut', for => [ 0, 10 ], whom => \@SOME,
 		begin => sub {
 			my ($self, $f, @n) = @_;
+			return 0 unless hits($f, @n);
 			$self->forget_stops($_) for @n;
 			# Nobody hears of it: a machine without power closes no connection.
-			links($self, $f, both([ numbers(@n) ], [ map { $_->{number} } $self->{cluster}->nodes ], { cut => 1 }));
+			$self->{ground}->add($f->{n}, both([ numbers(@n) ], [ map { $_->{number} } $self->{cluster}->nodes ], { cut => 1 }));
 			$self->{ground}->power_cut(@n);
 			$_->{hold}++ for @n;
 			return 1;
@@ -202,22 +230,26 @@ our %KINDS = (
 	},
 	slow_disk => {
 		needs => 'slow_disk', for => [ 2, 20 ], whom => \@SOME, draw => sub { { ms => $_[0]->one(20, 100, 400, 1200, 3000) } },
-		begin => sub { my ($self, $f, @n) = @_; for my $n (@n) { $n->{slow}{ $f->{n} } = $f->{args}{ms}; $self->set_flush_delay($n); } return 1; },
+		begin => sub { my ($self, $f, @n) = @_; return 0 unless hits($f, @n); for my $n (@n) { $n->{slow}{ $f->{n} } = $f->{args}{ms}; $self->set_flush_delay($n); } return 1; },
 		end => sub { my ($self, $f, @n) = @_; for my $n (@n) { delete $n->{slow}{ $f->{n} }; $self->set_flush_delay($n); } }
 	},
 	clock => {
 		needs => 'clock', for => [ 3, 20 ], whom => \@SOME,
 		draw => sub { { spec => $_[0]->one('+3600', '-3600', '+864000', '-864000', '+31536000', '+5', '-5', '+0 x3', '+0 x0.2') } },
-		begin => sub { my ($self, $f, @n) = @_; for my $n (@n) { $n->{clocks}{ $f->{n} } = $f->{args}{spec}; $self->set_clock($n); } return 1; },
+		begin => sub { my ($self, $f, @n) = @_; return 0 unless hits($f, @n); for my $n (@n) { $n->{clocks}{ $f->{n} } = $f->{args}{spec}; $self->set_clock($n); } return 1; },
 		end => sub { my ($self, $f, @n) = @_; for my $n (@n) { delete $n->{clocks}{ $f->{n} }; $self->set_clock($n); } }
 	},
 );
 
 # ---- servers and processes ---------------------------------------------------
 
+# Is one of them alive?
+sub hits { my ($fault, @nodes) = @_; $fault->{why} = 'not alive'; return grep { alive($_) } @nodes; }
+
 sub begin_kill
 {
 	my ($self, $fault, @nodes) = @_;
+	return 0 unless grep { $_->{running} } @nodes;
 	for my $n (@nodes)
 	{
 		$n->{hold}++;
@@ -234,23 +266,21 @@ sub signal_server
 {
 	my ($self, $fault, @nodes) = @_;
 	my $signal = pop @nodes;
-	my @running = grep { $_->{running} } @nodes;
-	for my $n (@running)
+	my @alive = hits($fault, @nodes);
+	for my $n (@alive)
 	{
 		kill $signal, $n->{pid};
-		$n->{ending} = $fault->{now} if !$n->{ending};
+		$n->{ending} = $fault->{now};
 	}
-	$fault->{why} = 'not running';
-	return @running > 0;
+	return @alive > 0;
 }
 
 sub begin_stop
 {
 	my ($self, $fault, @nodes) = @_;
-	my @running = grep { $_->{running} } @nodes;
-	for my $n (@running) { $n->{stops}{ $fault->{n} } = 1; $n->sigstop; }
-	$fault->{why} = 'not running';
-	return @running > 0;
+	return 0 unless hits($fault, @nodes);
+	for my $n (grep { $_->{running} } @nodes) { $n->{stops}{ $fault->{n} } = 1; $n->sigstop; }
+	return 1;
 }
 
 sub end_stop
@@ -287,7 +317,7 @@ sub signal_process
 	my ($self, $fault, @nodes) = @_;
 	my $signal = pop @nodes;
 	my $hit = 0;
-	for my $n (grep { $_->{running} && !$_->{stopped} } @nodes)
+	for my $n (hits($fault, @nodes))
 	{
 		my @p = $self->processes($n, $fault->{args}{which});
 		next unless @p;
@@ -296,7 +326,7 @@ sub signal_process
 		$hit += kill $signal, $pid;
 		push @{ $fault->{stopped} }, [ $n, $pid ] if $signal eq 'STOP';
 	}
-	$fault->{why} = 'no such process';
+	$fault->{why} = 'no such process' if !$hit;
 	return $hit > 0;
 }
 
@@ -339,7 +369,7 @@ kinds limits the catalogue, brisk makes faults and pauses short.
 sub new
 {
 	my ($class, %o) = @_;
-	my $self = bless { %o, plan => [], done => [], active => [] }, $class;
+	my $self = bless { %o, plan => [], done => [], active => [], late => 0 }, $class;
 	my @want = @{ $o{kinds} && @{ $o{kinds} } ? $o{kinds} : [ sort keys %KINDS ] };
 	for (@want) { die "no fault is called $_; there are: " . join(' ', sort keys %KINDS) . "\n" unless $KINDS{$_}; }
 	$self->{kinds} = [ grep { !$KINDS{$_}{needs} || $o{ground}->can($KINDS{$_}{needs}) } @want ];
@@ -412,8 +442,36 @@ sub targets
 	return @order[ 0 .. int($voters / 2) ] if $f->{whom} eq 'majority';
 	my $leader = $self->{leader}->();
 	$f->{led} = $leader ? $leader->{number} : 0;
-	return $leader // $order[0] if $f->{whom} eq 'leader';
+	return $leader // ($KINDS{ $f->{kind} }{leads} ? () : $order[0]) if $f->{whom} eq 'leader';
 	return (grep { !$leader || $_ != $leader } @order)[0];
+}
+
+# Lets a fault begin, on those it was drawn for or, if it has no effect there, on
+# another node.  False: on nobody, for now.
+sub begin
+{
+	my ($self, $f, $now) = @_;
+	my $k = $KINDS{ $f->{kind} };
+	$f->{now} = $f->{began} = $now;
+	$f->{began_at} = PaxosCluster::now();
+	my @drawn = $self->targets($f);
+	if (!@drawn) { $f->{why} = 'nobody leads'; return 0; }
+	my @tries = ([@drawn]);
+	if (!$k->{leads})
+	{
+		my %drawn = map { $_ => 1 } @drawn;
+		# What is drawn from the order of nodes (ring, bridge) is drawn from another one.
+		push @tries, map { [$_] } grep { alive($_) && (!$drawn{$_} || @drawn > 1) } @{ $f->{shuffled} };
+	}
+	for my $nodes (@tries)
+	{
+		@{ $f->{shuffled} } = (@$nodes, sort { alive($b) <=> alive($a) } grep { my $n = $_; !grep { $_ == $n } @$nodes } @{ $f->{shuffled} }) if $nodes != $tries[0];
+		next unless $k->{begin}->($self, $f, @$nodes);
+		$f->{nodes} = $nodes;
+		$f->{redirected} = $nodes != $tries[0];
+		return 1;
+	}
+	return 0;
 }
 
 # ---- the run -----------------------------------------------------------------
@@ -425,24 +483,30 @@ sub step
 	for my $f (@{ $self->{active} }) { $KINDS{ $f->{kind} }{while}->($self, $f, $now) if $KINDS{ $f->{kind} }{while}; }
 	my @over = grep { $now >= $_->{began} + $_->{for} } @{ $self->{active} };
 	$self->finish($_) for @over;
-	while (@{ $self->{plan} } && $self->{plan}[0]{at} <= $now)
+	while (@{ $self->{plan} } && $self->{plan}[0]{at} + $self->{late} <= $now)
 	{
-		my $f = shift @{ $self->{plan} };
-		$f->{now} = $f->{began} = $now;
-		$f->{began_at} = PaxosCluster::now();
-		my @nodes = $self->targets($f);
-		$f->{nodes} = \@nodes;
-		my $ok = $KINDS{ $f->{kind} }{begin}->($self, $f, @nodes);
-		my $on = join(',', numbers(@nodes));
+		my $f = $self->{plan}[0];
+		last if $now < ($f->{again} // 0);
+		my $begins = $self->begin($f, $now);
 		my $led = defined $f->{led} ? $f->{led} ? " (leader $f->{led})" : ' (no leader)' : '';
-		if (!$ok)
+		my $waited = $now - ($f->{at} + $self->{late});
+		if (!$begins && $waited < WAIT)
+		{
+			$self->{log}->("wait  $f->{n} " . describe($f) . "$led: $f->{why}") if !$f->{again};
+			$f->{again} = $now + 0.2;
+			last;
+		}
+		shift @{ $self->{plan} };
+		$self->{late} += $waited if $f->{again};
+		if (!$begins)
 		{
 			$f->{skipped} = 1;
-			$self->{log}->("     $f->{n} " . describe($f) . " on $on$led: no effect, $f->{why}");
+			$self->{log}->("     $f->{n} " . describe($f) . "$led: no effect, $f->{why}");
 			push @{ $self->{done} }, $f;
 			next;
 		}
-		$self->{log}->("begin $f->{n} " . describe($f) . " on $on$led" . ($f->{for} ? sprintf(', for %.1f s', $f->{for}) : ''));
+		$self->{log}->("begin $f->{n} " . describe($f) . ' on ' . join(',', numbers(@{ $f->{nodes} })) . ($f->{redirected} ? ' instead' : '') . $led
+			  . ($f->{for} ? sprintf(', for %.1f s', $f->{for}) : ''));
 		push @{ $self->{active} }, $f;
 		$self->finish($f) if $f->{for} == 0;
 	}
