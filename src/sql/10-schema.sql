@@ -48,12 +48,12 @@ COMMENT ON COLUMN paxos.node.doubt IS 'found to have forgotten something: it doe
 COMMENT ON COLUMN paxos.node.overruled_promised IS 'members may remember promises up to this ballot that this node does not: paxos_trust_node() was called';
 COMMENT ON COLUMN paxos.node.overruled_accepted IS 'the same of accepted slots';
 
--- One row, always.
+-- One row, always.  A vacuum must not lock acceptors out to make it a page shorter.
 CREATE TABLE paxos.acceptor (
     promised         bigint NOT NULL,
     truncated        bigint NOT NULL,
     longest_lease_us bigint NOT NULL
-);
+) WITH (vacuum_truncate = off);
 REVOKE ALL ON paxos.acceptor FROM PUBLIC;
 INSERT INTO paxos.acceptor VALUES (0, 0, 0);
 COMMENT ON TABLE paxos.acceptor IS 'what this node''s acceptor must not forget; one row';

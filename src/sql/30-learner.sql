@@ -3,7 +3,9 @@
 --    here is replicated state, changed only by applying the log, in the same
 --    transaction as the tables it speaks of (protocol.md section 6).
 
--- One row.  It has no index, so that every update of it can stay on its page.
+-- One row.  It has no index, so that every update of it can stay on its page.  A
+-- vacuum that gave back pages at its end would lock the learner out meanwhile,
+-- for as long as a flush takes, and win nothing.
 CREATE TABLE paxos.replicated (
     applied       bigint NOT NULL,
     digest        bigint NOT NULL,
@@ -12,7 +14,7 @@ CREATE TABLE paxos.replicated (
     requests      bigint NOT NULL,
     request_bytes bigint NOT NULL,
     configuration bigint NOT NULL
-);
+) WITH (vacuum_truncate = off);
 REVOKE ALL ON paxos.replicated FROM PUBLIC;
 COMMENT ON TABLE paxos.replicated IS 'how far this node has applied the log, and what follows from that; one row, written by the learner only';
 COMMENT ON COLUMN paxos.replicated.applied IS 'every slot up to this one has changed the tables of this node';

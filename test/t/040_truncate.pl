@@ -86,6 +86,23 @@ $c->await_followers;
 $c->same_everywhere('SELECT * FROM paxos.kv ORDER BY key', 'killed while it cut, and equal');
 await_kept($slow, 300);
 
+# No vacuum locks the learner out to shorten the table of one row: an old snapshot
+# makes it long, a second one moves the row away from its end.
+my $pages = "SELECT pg_relation_size('paxos.replicated') / 8192";
+for (1, 2)
+{
+	my $old = $leader->session;
+	$old->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM paxos.kv');
+	write_slots($_ == 1 ? 600 : 200, $leader);
+	$old->close;
+	PaxosCluster::poll('the snapshot is gone', sub { $leader->sql("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'") == 0 });
+	$leader->sql('VACUUM paxos.replicated') if $_ == 1;
+}
+my $long = $leader->sql($pages);
+cmp_ok($leader->sql("SELECT (ctid::text::point)[0] FROM paxos.replicated") + 2, '<', $long, "the row is far from the end of $long pages");
+$leader->sql('VACUUM paxos.replicated');
+is($leader->sql($pages), $long, 'a vacuum leaves the pages at the end');
+
 # By hand.
 my $keep = $leader->sql("SELECT paxos_truncate_log(10) - durable FROM paxos.status");
 cmp_ok($keep, '>=', -10, 'cut by hand to ten slots');

@@ -55,6 +55,7 @@ sub verify
 }
 my ($status, $said) = verify(60, "$dir/history");
 is($status, 0, 'a cluster that is right passes') or diag($said);
+is(scalar(() = $said =~ /^ok - node \d: no process has more than/mg), 3, 'what processes have open was looked at');
 
 # ---- what is wrong -------------------------------------------------------------
 
@@ -77,6 +78,12 @@ $other->sql("BEGIN; CREATE TABLE left_behind (); PREPARE TRANSACTION 'left'");
 my $session = $other->session;
 $session->query("SET application_name = 'torture'; SELECT pg_advisory_lock(7)");
 my $number = $other->{number};
+my $idle = $other->session;
+$idle->query("BEGIN; SELECT count(*) FROM torture_seat");
+my $base = $other->datadir . '/base/' . $other->sql("SELECT oid FROM pg_database WHERE datname = current_database()");
+my @files = ($other->datadir . '/paxos_ext.node.new', "$base/99999999", $other->datadir . '/base/pgsql_tmp/pgsql_tmp1.0');
+mkdir $other->datadir . '/base/pgsql_tmp';
+for (@files) { open $f, '>', $_ or die "$_: $!"; close $f; }
 ($status, $said) = verify(3, "$dir/history.wrong");
 isnt($status, 0, 'one that is not right does not pass');
 for my $found (
@@ -87,8 +94,9 @@ for my $found (
 {
 	like($said, qr/^not ok - $found/m, "found: $found");
 }
-is(scalar(() = $said =~ /^not ok/mg), 8, 'and nothing else') or diag($said);
-$session->close;
+is(scalar(() = $said =~ /^not ok/mg), 10, 'and nothing else') or diag($said);
+$_->close for $session, $idle;
+unlink @files;
 $other->sql("ROLLBACK PREPARED 'left'");
 
 # A node that does not come after; a session waits on it for ever.

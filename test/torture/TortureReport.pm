@@ -131,14 +131,14 @@ sub machine_line
 {
 	my ($self, $wrong) = @_;
 	my $t = $self->{work}->totals;
-	my %count;
-	for (@{ $self->{nemesis}{done} }) { $count{ $_->{kind} }++ unless $_->{skipped}; }
+	my (%count, %without);
+	for (@{ $self->{nemesis}{done} }) { ($_->{skipped} ? \%without : \%count)->{ $_->{kind} }++; }
 	my $worst = 0;
 	for (values %{ $self->{by_kind} }) { $worst = $_->{gap} if $_->{gap} > $worst; }
 	return join ' ', 'TORTURE', "seed=$self->{seed}", "nodes=$self->{nodes}", "seconds=$self->{seconds}", 'result=' . ($wrong ? 'failed' : 'ok'),
 	  (map { "$_=$t->{$_}" } qw(operations acknowledged refused unknown)), 'elections=' . $self->elections, 'starts=' . $self->starts,
 	  sprintf('longest_gap_ms=%d', 1000 * $worst), sprintf('recovery_ms=%d', 1000 * $self->{recovered}),
-	  (map { "fault_$_=$count{$_}" } sort keys %count), (map { sprintf('gap_ms_%s=%d', $_ =~ s/ /_/gr, 1000 * $self->{by_kind}{$_}{gap}) } sort keys %{ $self->{by_kind} });
+	  (map { "fault_$_=$count{$_}" } sort keys %count), (map { "without_effect_$_=$without{$_}" } sort keys %without), (map { sprintf('gap_ms_%s=%d', $_ =~ s/ /_/gr, 1000 * $self->{by_kind}{$_}{gap}) } sort keys %{ $self->{by_kind} });
 }
 
 1;
