@@ -146,7 +146,7 @@ px_see_ballot(px_proposer *p, px_ballot ballot)
 		p->highest_seen = px_max64(p->highest_seen, ballot);
 }
 
-/* A stamp that some leader gave, or this one gives. */
+/* A stamp that is known to be chosen, or that this leader gives. */
 void
 px_see_log_time(px_proposer *p, uint64_t log_time_us)
 {

@@ -115,6 +115,7 @@ typedef struct px_window_entry
 								 * ballot once proposed */
 	bool chosen;      /* reported as known chosen */
 	uint32_t len;
+	uint64_t log_time_us; /* stamp of a recovered value: seen when it is chosen */
 	px_usec proposed_at;
 	uint32_t origins; /* members whose batches it holds, a bit for each index in
 								 * config.members; all of them for a recovered value */
@@ -152,7 +153,7 @@ struct px_proposer
 								 * counted.  Never local.chosen: that may come from
 								 * another ballot, see px_stream.c */
 	px_slot proposed;     /* last slot proposed, or w; as CANDIDATE or above */
-	uint64_t log_time_us; /* highest stamp seen or given */
+	uint64_t log_time_us; /* highest stamp known chosen, or given in this ballot */
 	px_usec log_time_at;  /* when, on this node's own clock */
 
 	/* election */

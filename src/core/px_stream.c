@@ -190,9 +190,8 @@ merge_entry(px_proposer *p, const px_entry *e)
 	w->ballot = e->ballot;
 	w->chosen = e->chosen;
 	w->len = e->value.len;
+	w->log_time_us = px_value_open(e->value, &view) ? view.log_time_us : 0;
 	memcpy(window_buffer(p, e->slot), e->value.data, e->value.len);
-	if (px_value_open(e->value, &view))
-		px_see_log_time(p, view.log_time_us);
 }
 
 /*
@@ -257,16 +256,23 @@ px_proposer_gathers_until(const px_proposer *p)
  * clock is set a year ahead: a request id sent again would be executed twice.
  * Lagging behind, after all nodes have been down, only keeps it longer.
  *
- * A leader that has applied nothing and recovered no value, though some are
- * chosen, knows no stamp to count from: it gives none (learners take the running
- * maximum) until its learner has applied a slot.
+ * Only a stamp that is chosen is one to count from (or this ballot's own, counted
+ * from such a one).  Slot 1 is stamped with a wall clock: two leaders die with
+ * one value for it each, stamped a year apart; a third recovers both, proposes
+ * that of the higher ballot, and counted from the other's stamp its own no-op at
+ * slot 2 would take log time a year ahead.  Nor from that of the value it
+ * proposes: another may be chosen yet, and the no-op above it be recovered.
+ *
+ * Who knows no such stamp, at any slot but the first, gives none (learners take
+ * the running maximum) until it has counted a recovered value chosen or its
+ * learner has applied a slot.
  */
 static uint64_t
 next_log_time(px_proposer *p)
 {
 	uint64_t stamp = p->wall_us;
 
-	if (p->log_time_us == 0 && p->chosen > 0)
+	if (p->log_time_us == 0 && p->proposed > 0)
 		return 0;
 	if (p->log_time_us != 0)
 		stamp = px_min64(stamp, p->log_time_us + 2 * (p->now - p->log_time_at));
@@ -561,6 +567,7 @@ count_chosen(px_proposer *p)
 		if (px_quorum_tally(&p->config, yes, no) != PX_TALLY_WON)
 			break;
 		p->chosen++;
+		px_see_log_time(p, window_entry(p, p->chosen)->log_time_us);
 		for (int i = 0; i < p->config.n_members; i++)
 		{
 			if (window_entry(p, p->chosen)->origins >> i & 1)

@@ -1074,6 +1074,7 @@ extern void check_applied(sim_node *n, px_slot slot, sim_blob *value, const sim_
 extern void check_tables(sim_node *n, const sim_tables *t);
 extern void check_prepare(sim_node *n, px_ballot ballot, px_node to);
 extern void check_leads(sim_node *n, px_ballot ballot);
+extern void check_lease(sim_node *n, const px_proposer_view *v);
 extern void check_promise(sim_node *n, const px_promise *r, const sim_msg *question);
 extern void check_answer(sim_node *n, const px_accepted *r, const sim_msg *question);
 extern void check_acceptor(sim_node *n, const px_acceptor *before);

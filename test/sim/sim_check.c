@@ -511,6 +511,18 @@ usable(px_usec lease_us)
 	return lease_us - lease_us * 26 / 1000;
 }
 
+/*
+ * Has this acceptor promised the holder of the lease a higher ballot?  Then
+ * nobody uses the lease any more (§ 3.3): who stands does not lead, and neither a
+ * later ballot nor another life of the proposer counts grants of this one, as
+ * check_lease() sees to.  What the holder asks for now may be shorter.
+ */
+static bool
+stood_again(const sim_node *n, px_ballot lease)
+{
+	return n->max_promised > lease && px_ballot_node(n->max_promised) == px_ballot_node(lease);
+}
+
 /* An answer leaves node n: is all that it says durable? */
 void
 check_promise(sim_node *n, const px_promise *r, const sim_msg *question)
@@ -535,6 +547,8 @@ check_promise(sim_node *n, const px_promise *r, const sim_msg *question)
 		px_ballot_node(r->ballot) != px_ballot_node(n->lease_ballot))
 		sim_fail("node %u promises %s while the readable lease it granted to %s stands (§ 9)",
 				 n->id, bal(r->ballot), bal(n->lease_ballot));
+	if (r->refusal == PX_REFUSED_NOT && stood_again(n, n->lease_ballot))
+		n->lease_until = 0;
 }
 
 void
@@ -550,7 +564,7 @@ check_answer(sim_node *n, const px_accepted *r, const sim_msg *question)
 		return;
 	if (r->lease_us == 0)
 		n->lease_until = 0; /* withdrawn */
-	else if (r->lease_readable && r->ballot > n->lease_given_up)
+	else if (r->lease_readable && r->ballot > n->lease_given_up && !stood_again(n, r->ballot))
 	{
 		n->lease_ballot = r->ballot;
 		n->lease_until = px_max64(n->lease_until, question->received_at + usable(r->lease_us));
@@ -567,6 +581,26 @@ check_answer(sim_node *n, const px_accepted *r, const sim_msg *question)
 				"node %u answers that slot %llu is accepted in ballot %s, but it is not durable (§ 11.2)",
 				n->id, (unsigned long long) s, bal(r->ballot));
 	}
+}
+
+/*
+ * The proposer would now answer reads without a round: then a majority of the
+ * voters must have granted a lease, in this very ballot, that still stands.
+ */
+void
+check_lease(sim_node *n, const px_proposer_view *v)
+{
+	const px_config *voters = config_at(v->config);
+	uint32_t good = 0;
+
+	if (!W->leases_hold || v->lease_until <= sim_clock(n))
+		return;
+	for (int i = 1; i <= W->n_nodes; i++)
+		if (W->nodes[i].lease_ballot == v->ballot && W->nodes[i].lease_until > W->now)
+			good |= 1u << i;
+	if (v->role != PX_LEADER || voters == NULL || !config_majority(voters, good))
+		sim_fail("node %u reads under a lease in ballot %s that no majority has granted (§ 9)",
+				 n->id, bal(v->ballot));
 }
 
 /* The shared acceptor changed from *before to what it is now. */

@@ -996,6 +996,7 @@ prop_event(sim_node *n, px_event *ev)
 	px_proposer_look(n->proposer, v2);
 	n->view = 1 - n->view; /* what it was stays as it is until the next event */
 	n->view_config = v2->config;
+	check_lease(n, v2);
 	if ((fact = px_check_proposer(n->proposer)) != NULL)
 		sim_fail("node %u: proposer: %s", n->id, fact);
 	if ((fact = px_check_proposer_step(v1, v2)) != NULL)

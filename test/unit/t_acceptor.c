@@ -368,6 +368,16 @@ test_lease_exact(void)
 	now += 150 * MS;
 	accept(B(5, 1), 1, 1, 0, 0);
 	ok(!a.lease_readable && a.lease_until == now + 100 * MS, "what has run out does not linger");
+
+	/* "A lease is over when its holder stands again": nobody counts it any more. */
+	next_accept.lease_us = 300 * MS;
+	next_accept.lease_readable = true;
+	accept(B(5, 1), 1, 1, 0, 0);
+	is(prepare(B(6, 1), 1, 0), PX_REFUSED_NOT, "the holder stands again");
+	is(prevote(2, 9), PX_REFUSED_LEASE, "its lease keeps others out until it asks for the next");
+	next_accept.lease_us = 100 * MS;
+	accept(B(6, 1), 1, 1, 0, 0);
+	is(a.lease_until, now + 100 * MS, "which may be shorter");
 }
 
 /*

@@ -388,24 +388,69 @@ test_log_time(void)
 	solo_promise(s, 1, NULL, 0, 0);
 	solo_promise(s, 2, &e, 1, 1);
 	px_value_open(px_proposer_value(s->p, 2), &v);
-	is(v.log_time_us, 5000000, "a slow clock does not take log time back");
+	is(v.log_time_us, 0, "a recovered value that is not chosen yet: no stamp to count from");
 	solo_accepted(s, 1, 3);
 	solo_accepted(s, 2, 3);
+	solo_batch(s, "w");
+	px_value_open(px_proposer_value(s->p, 3), &v);
+	is(v.log_time_us, 5000000, "a slow clock does not take log time back");
 	s->wall_us = 5000100;
 	s->now += 1000;
 	solo_batch(s, "x");
-	px_value_open(px_proposer_value(s->p, 3), &v);
+	px_value_open(px_proposer_value(s->p, 4), &v);
 	is(v.log_time_us, 5000100, "it goes on with the clock");
 	s->wall_us = 900000000;
 	s->now += 300;
 	solo_batch(s, "z");
-	px_value_open(px_proposer_value(s->p, 4), &v);
+	px_value_open(px_proposer_value(s->p, 5), &v);
 	is(v.log_time_us, 5000700, "but a clock that leaps ahead takes it only twice the time passed");
 	s->local.log_time_us = 9000000;
 	solo_local(s);
 	solo_batch(s, "y");
-	px_value_open(px_proposer_value(s->p, 5), &v);
+	px_value_open(px_proposer_value(s->p, 6), &v);
 	is(v.log_time_us, 9000000, "and with what was applied");
+	solo_free(s);
+
+	/*
+	 * Two leaders have died with slot 1, each stamped with its wall clock, one of
+	 * which was a year ahead.  Both are reported, in either order.
+	 */
+	for (int order = 0; order < 2; order++)
+	{
+		px_entry ahead, good;
+
+		s = solo_new(3);
+		s->wall_us = 6000000;
+		ahead = entry(1, B(2, 3), solo_noop(s, 900000000));
+		good = entry(1, B(3, 2), solo_noop(s, 5000000));
+		s->local.promised = B(3, 2);
+		solo_start(s);
+		solo_stand(s);
+		solo_promise(s, 1, order == 0 ? &ahead : &good, 1, 1);
+		solo_promise(s, 2, order == 0 ? &good : &ahead, 1, 1);
+		ok(px_value_open(px_proposer_value(s->p, 2), &v) && v.log_time_us < 900000000,
+		   "what another leader stamped in vain is nothing to count from (order %d)", order);
+		solo_accepted(s, 1, 3);
+		solo_accepted(s, 2, 3);
+		s->wall_us = 900000000;
+		s->now += 300;
+		solo_batch(s, "x");
+		ok(px_value_open(px_proposer_value(s->p, 3), &v) && v.log_time_us >= 5000000 &&
+			   v.log_time_us < 900000000,
+		   "what was chosen is (order %d)", order);
+		solo_free(s);
+	}
+
+	/* the one ahead is proposed, not chosen; a third leader may choose the other */
+	s = solo_new(3);
+	e = entry(1, B(2, 3), solo_noop(s, 900000000));
+	s->wall_us = 6000000;
+	solo_start(s);
+	solo_stand(s);
+	solo_promise(s, 1, NULL, 0, 0);
+	solo_promise(s, 3, &e, 1, 1);
+	ok(px_value_open(px_proposer_value(s->p, 2), &v) && v.log_time_us == 0,
+	   "nor is a stamp that is only proposed again");
 	solo_free(s);
 
 	/* slots are chosen, but this node's learner has applied none of them */
