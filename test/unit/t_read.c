@@ -362,7 +362,7 @@ test_lease(void)
 	solo_free(s);
 }
 
-/* "never uses one again in that ballot ⚠", nor in another. */
+/* "never uses one again in that ballot ⚠" */
 static void
 test_lease_withdrawn(void)
 {
@@ -385,10 +385,41 @@ test_lease_withdrawn(void)
 	s->local.promised = B(9, 2);
 	solo_local(s);
 	is(s->view.role, PX_FOLLOWER, "deposed");
-	solo_stand(s);
-	solo_promise(s, 1, NULL, 0, next - 1);
-	solo_promise(s, 2, NULL, 0, next - 1);
-	is(s->view.lease_until, 0, "what was granted in a former ballot does not count in the next");
+	solo_free(s);
+}
+
+/*
+ * "the next ballot counts only its own grants": it is deposed, gets the
+ * leadership back at once, while its former lease would stand, and now asks for
+ * a shorter one, which is all that the acceptors grant.
+ */
+static void
+test_lease_of_former_ballot(void)
+{
+	solo *s = lease_leader(3);
+	px_slot next = s->view.proposed + 1;
+	px_usec sent;
+
+	solo_tick(s, s->params.heartbeat_us + 1000);
+	solo_accepted(s, 1, next);
+	solo_accepted(s, 2, next);
+	ok(s->view.lease_until > s->now + 400000, "leases hold");
+	px_proposer_retime(s->p, s->params.heartbeat_us, s->params.election_timeout_us, 100000,
+					   s->params.pipeline_depth);
+	s->local.promised = B(9, 2);
+	solo_local(s);
+	is(s->view.role, PX_FOLLOWER, "deposed");
+	s->local.handover = B(9, 2);
+	solo_local(s);
+	is(s->view.role, PX_CANDIDATE, "leadership is handed back");
+	sent = s->now;
+	solo_promise(s, 1, NULL, 0, 0);
+	solo_promise(s, 2, NULL, 0, 0);
+	solo_accepted(s, 1, s->view.proposed + 1);
+	solo_accepted(s, 2, s->view.proposed + 1);
+	ok(s->view.role == PX_LEADER && s->view.lease_until > sent &&
+		   s->view.lease_until < sent + 100000,
+	   "what was granted in a former ballot does not count in the next");
 	solo_free(s);
 }
 
@@ -449,6 +480,7 @@ run_tests(void)
 {
 	test_lease();
 	test_lease_withdrawn();
+	test_lease_of_former_ballot();
 	test_lease_and_configuration();
 	test_at_leader();
 	test_sharing();
