@@ -881,7 +881,7 @@ release_sequences(ApiTable *t)
 
 		SET_LOCKTAG_RELATION(tag, MyDatabaseId, lfirst_oid(lc));
 		CurrentResourceOwner = TopTransactionResourceOwner;
-		while (LockHeldByMe(&tag, RowExclusiveLock))
+		while (PaxosLockHeldByMe(&tag, RowExclusiveLock))
 			UnlockRelationOid(lfirst_oid(lc), RowExclusiveLock);
 		CurrentResourceOwner = old;
 	}

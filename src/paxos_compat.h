@@ -8,6 +8,7 @@
 
 #include "postgres.h"
 
+#include "catalog/pg_collation_d.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/memutils.h"
@@ -167,6 +168,17 @@ paxos_have_free_procs(int n)
 #define PaxosLockHeldByMe(tag, mode) LockHeldByMe((tag), (mode), false)
 #else
 #define PaxosLockHeldByMe(tag, mode) LockHeldByMe((tag), (mode))
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define PaxosPrimaryKeyIndex(rel) RelationGetPrimaryKeyIndex((rel), false)
+#else
+#define PaxosPrimaryKeyIndex(rel) RelationGetPrimaryKeyIndex(rel)
+#endif
+
+/* The collation "POSIX": 18 has it still, but not the name. */
+#ifndef POSIX_COLLATION_OID
+#define POSIX_COLLATION_OID 951
 #endif
 
 /* PostgreSQL 18 has another spelling, which goes elsewhere. */

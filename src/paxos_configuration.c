@@ -76,7 +76,7 @@ bool
 paxos_configuration_read(PaxosConfiguration *c)
 {
 	Relation rel = open_configuration(AccessShareLock);
-	Relation index = index_open(RelationGetPrimaryKeyIndex(rel), AccessShareLock);
+	Relation index = index_open(PaxosPrimaryKeyIndex(rel), AccessShareLock);
 	SysScanDesc scan = systable_beginscan_ordered(rel, index, GetActiveSnapshot(), 0, NULL);
 	HeapTuple tuple;
 	bool found = false;
@@ -121,7 +121,7 @@ find_row(Relation rel, px_slot position, SysScanDesc *scan)
 
 	ScanKeyInit(&key, CONFIG_SLOT, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum((int64) position));
-	*scan = systable_beginscan(rel, RelationGetPrimaryKeyIndex(rel), true, GetActiveSnapshot(), 1,
+	*scan = systable_beginscan(rel, PaxosPrimaryKeyIndex(rel), true, GetActiveSnapshot(), 1,
 							   &key);
 	return systable_getnext(*scan);
 }
@@ -166,7 +166,7 @@ paxos_configuration_forget(px_slot from)
 
 	ScanKeyInit(&key, CONFIG_SLOT, BTGreaterEqualStrategyNumber, F_INT8GE,
 				Int64GetDatum((int64) from));
-	scan = systable_beginscan(rel, RelationGetPrimaryKeyIndex(rel), true, GetActiveSnapshot(), 1,
+	scan = systable_beginscan(rel, PaxosPrimaryKeyIndex(rel), true, GetActiveSnapshot(), 1,
 							  &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		CatalogTupleDelete(rel, &tuple->t_self);
@@ -210,7 +210,7 @@ bool
 paxos_configuration_settle(px_slot chosen, PaxosConfiguration *c)
 {
 	Relation rel = open_configuration(RowExclusiveLock);
-	Relation index = index_open(RelationGetPrimaryKeyIndex(rel), AccessShareLock);
+	Relation index = index_open(PaxosPrimaryKeyIndex(rel), AccessShareLock);
 	SysScanDesc scan = systable_beginscan_ordered(rel, index, GetActiveSnapshot(), 0, NULL);
 	HeapTuple tuple;
 	bool found = false;

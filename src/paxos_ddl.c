@@ -985,7 +985,7 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 		char *head;
 		char *clone_name = quote_qualified_identifier(schema, clone);
 		StringInfoData out;
-		Relation rel;
+		Relation index_rel;
 
 		run_text(psprintf("CREATE TABLE %s (LIKE %s) USING heap", clone_name,
 						  quote_qualified_identifier(schema, table_name)));
@@ -995,10 +995,10 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 		if (!OidIsValid(index))
 			elog(ERROR, "index \"%s\" was not created", index_name);
 
-		rel = index_open(index, NoLock);
-		for (int i = 0; i < rel->rd_index->indnkeyatts; i++)
-			check_collation(index_name, rel->rd_indcollation[i]);
-		index_close(rel, NoLock);
+		index_rel = index_open(index, NoLock);
+		for (int i = 0; i < index_rel->rd_index->indnkeyatts; i++)
+			check_collation(index_name, index_rel->rd_indcollation[i]);
+		index_close(index_rel, NoLock);
 		check_dependencies(get_relname_relid(clone, nsp));
 
 		nest_level = begin_writing_down();

@@ -339,7 +339,7 @@ void
 paxos_log_put_many(const px_entry *entries, int n)
 {
 	Relation log = open_table("log_entry", RowExclusiveLock);
-	Oid index_relid = RelationGetPrimaryKeyIndex(log);
+	Oid index_relid = PaxosPrimaryKeyIndex(log);
 	CatalogIndexState indexes = CatalogOpenIndexes(log);
 
 	for (int i = 0; i < n; i++)
@@ -367,7 +367,7 @@ paxos_log_get(px_slot position, px_entry *entry)
 	bool found;
 
 	ScanKeyInit(&key, LOG_SLOT, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum((int64) position));
-	scan = systable_beginscan(log, RelationGetPrimaryKeyIndex(log), true, GetActiveSnapshot(), 1,
+	scan = systable_beginscan(log, PaxosPrimaryKeyIndex(log), true, GetActiveSnapshot(), 1,
 							  &key);
 	tuple = systable_getnext(scan);
 	found = HeapTupleIsValid(tuple);
@@ -382,7 +382,7 @@ int
 paxos_log_above(px_slot w, int max, px_entry *entries, px_slot *last)
 {
 	Relation log = open_table("log_entry", AccessShareLock);
-	Relation index = index_open(RelationGetPrimaryKeyIndex(log), AccessShareLock);
+	Relation index = index_open(PaxosPrimaryKeyIndex(log), AccessShareLock);
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple tuple;
@@ -417,7 +417,7 @@ uint64
 paxos_log_bytes(px_slot from, px_slot to)
 {
 	Relation log = open_table("log_entry", AccessShareLock);
-	Relation index = index_open(RelationGetPrimaryKeyIndex(log), AccessShareLock);
+	Relation index = index_open(PaxosPrimaryKeyIndex(log), AccessShareLock);
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple tuple;
@@ -442,7 +442,7 @@ px_slot
 paxos_log_delete(px_slot from, px_slot to)
 {
 	Relation log = open_table("log_entry", RowExclusiveLock);
-	Relation index = index_open(RelationGetPrimaryKeyIndex(log), AccessShareLock);
+	Relation index = index_open(PaxosPrimaryKeyIndex(log), AccessShareLock);
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple tuple;
@@ -599,7 +599,7 @@ paxos_sql_fetch(PG_FUNCTION_ARGS)
 		refuse_truncated(from);
 	PushActiveSnapshot(GetLatestSnapshot());
 	log = open_table("log_entry", AccessShareLock);
-	index = index_open(RelationGetPrimaryKeyIndex(log), AccessShareLock);
+	index = index_open(PaxosPrimaryKeyIndex(log), AccessShareLock);
 	scan = systable_beginscan_ordered(log, index, GetActiveSnapshot(), range_keys(keys, from, to),
 									  keys);
 	expected = from;

@@ -13,6 +13,8 @@
  */
 #include "postgres.h"
 
+#include <inttypes.h>
+
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
@@ -237,7 +239,7 @@ paxos_status(PG_FUNCTION_ARGS)
 	put_int64(&r, durable);
 	put_int64(&r, acceptor.truncated);
 	put_int64(&r, acceptor.chosen > applied ? acceptor.chosen - applied : 0);
-	put_string(&r, psprintf("%016" INT64_MODIFIER "x", digest));
+	put_string(&r, psprintf("%016" PRIx64, digest));
 	if (log_time_us == 0)
 		put_nothing(&r);
 	else

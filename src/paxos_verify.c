@@ -29,6 +29,8 @@
  */
 #include "postgres.h"
 
+#include <inttypes.h>
+
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -157,7 +159,7 @@ paxos_verify_apply(const PaxosVerifyOp *op, PaxosCommandResult *result)
 
 	result->applied = true;
 	result->current = psprintf(
-		"{\"rows\": " UINT64_FORMAT ", \"digest\": \"%016" INT64_MODIFIER "x\"}", rows, sum);
+		"{\"rows\": " UINT64_FORMAT ", \"digest\": \"%016" PRIx64 "\"}", rows, sum);
 }
 
 /*
