@@ -9,6 +9,8 @@ CREATE TABLE kinds (
     ia  int[], ta text[], ja jsonb[],
     r   int4range, ip inet, p point, bits bit varying(8)
 ) USING paxos;
+-- (The detail is another in PostgreSQL 17.)
+\set VERBOSITY terse
 SELECT applied FROM paxos_insert_if_not_exists('kinds', '{
     "id": 1, "b": true, "i2": -5, "i8": 9007199254740993, "f4": 0.1, "f8": 0.30000000000000004, "n": 1.500,
     "c": "ab", "vc": "abc", "t": "it''s \"q\" \\ \t", "tc": "z",
@@ -16,6 +18,7 @@ SELECT applied FROM paxos_insert_if_not_exists('kinds', '{
     "iv": "1 mon -2 days 03:00", "u": "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "by": "\\x00ff",
     "j": {"b": 1, "a": [1, "x"]}, "jb": [null, 1.0, "s"], "x": "<a/>",
     "ia": [1, null, [2]], "ta": [], "ja": [{"k": 1}, "s", null], "r": "[1,5)", "ip": "10.0.0.1/8", "p": "(1,2)", "bits": "101"}');
+\set VERBOSITY default
 SELECT applied FROM paxos_insert_if_not_exists('kinds', '{
     "id": 1, "b": true, "i2": -5, "i8": 9007199254740993, "f4": 0.1, "f8": 0.30000000000000004, "n": 1.500,
     "c": "ab", "vc": "abc", "t": "it''s \"q\" \\ \t", "tc": "z",
