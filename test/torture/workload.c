@@ -12,7 +12,7 @@
  *	unknown	 40003; a server that ended the session (FATAL: it says nothing about
  *			 the command); no answer, because the connection is gone or patience is
  *
- * Half of the writes carry a request id.  When the outcome of such a one is unknown
+ * Half of the writes by function carry a request id.  When the outcome of such a one is unknown
  * its client tries again, at any node, often after asking paxos_outcome(): all
  * these attempts are one operation of the history.
  *
@@ -22,8 +22,10 @@
  *	kv/l...		list in paxos.kv, appended to by cas
  *	kv/k...		lock with a fencing token, {"owner", "token"}: acquired, released and
  *				stolen by cas; the history has token * 100000 + owner
- *	note/...	register in a table: upsert, cas, delete_if, barrier and SELECT
- *	acct/...	account: insert, deposit, withdrawal that must not overdraw
+ *	note/...	register in a table: upsert, cas, delete_if, barrier and SELECT; INSERT ... ON
+ *				CONFLICT DO UPDATE, UPDATE and DELETE with a condition
+ *	acct/...	account: insert, deposit, withdrawal that must not overdraw; the same as plain
+ *				INSERT and UPDATE
  *	seat/...	reservation of an e-mail address, unique by an index: a number
  *
  * Keys are named by the time (CLOCK_MONOTONIC) in which they are used, so that no key's history
@@ -79,18 +81,24 @@ typedef enum Kind
 	SEAT_RESERVE,
 	SEAT_RELEASE,
 	SEAT_READ,
+	NOTE_PLAIN_UPSERT,
+	NOTE_PLAIN_UPDATE,
+	NOTE_PLAIN_DELETE,
+	ACCOUNT_PLAIN_INSERT,
+	ACCOUNT_PLAIN_DEPOSIT,
+	ACCOUNT_PLAIN_WITHDRAW,
 	RETRY,
 	OUTCOME,
 	N_KINDS
 } Kind;
 
 static const char *const kind_names[N_KINDS] = {
-	"kv put",       "kv get",       "kv cas",          "kv delete",
-	"list append",  "list get",     "lock get",        "lock acquire",
-	"lock release", "note upsert",  "note cas",        "note delete",
-	"note read",    "account open", "account deposit", "account withdraw",
-	"account read", "seat reserve", "seat release",    "seat read",
-	"retry",        "outcome",
+	"kv put",           "kv get",       "kv cas",       "kv delete",      "list append",
+	"list get",         "lock get",     "lock acquire", "lock release",   "note upsert",
+	"note cas",         "note delete",  "note read",    "account open",   "account deposit",
+	"account withdraw", "account read", "seat reserve", "seat release",   "seat read",
+	"INSERT note",      "UPDATE note",  "DELETE note",  "INSERT account", "UPDATE + account",
+	"UPDATE - account", "retry",        "outcome",
 };
 
 /* From the image of a row, or from a value, to what the history calls its value. */
@@ -145,6 +153,17 @@ static const char *const statements[N_KINDS] = {
 		RESULT(SEAT) "paxos_delete_if('torture_seat', jsonb_build_object('id', $3::bigint), "
 					 "jsonb_build_object('email', $1::text), $2::uuid)",
 	[SEAT_READ] = "SELECT id FROM torture_seat WHERE email = $1",
+	[NOTE_PLAIN_UPSERT] = "INSERT INTO torture_note VALUES ($1, $4::bigint) "
+						  "ON CONFLICT (id) DO UPDATE SET n = EXCLUDED.n RETURNING n",
+	[NOTE_PLAIN_UPDATE] = "UPDATE torture_note SET n = $4::bigint "
+						  "WHERE id = $1 AND n = $3::bigint RETURNING n",
+	[NOTE_PLAIN_DELETE] = "DELETE FROM torture_note WHERE id = $1 AND n = $3::bigint RETURNING n",
+	[ACCOUNT_PLAIN_INSERT] = "INSERT INTO torture_account VALUES ($1, 20) "
+							 "ON CONFLICT (id) DO NOTHING RETURNING balance",
+	[ACCOUNT_PLAIN_DEPOSIT] =
+		"UPDATE torture_account SET balance = balance + 5 WHERE id = $1 RETURNING balance",
+	[ACCOUNT_PLAIN_WITHDRAW] = "UPDATE torture_account SET balance = balance - 3 "
+							   "WHERE id = $1 AND balance >= 3 RETURNING balance",
 };
 
 static const char *const set_up[] = {
@@ -183,6 +202,13 @@ is_read(Kind kind)
 {
 	return kind == KV_GET || kind == LIST_GET || kind == LOCK_GET || kind == NOTE_READ ||
 		   kind == ACCOUNT_READ || kind == SEAT_READ;
+}
+
+/* A statement about one row: it returns what it left or took away, and no slot; no request id. */
+static bool
+is_plain(Kind kind)
+{
+	return kind >= NOTE_PLAIN_UPSERT && kind <= ACCOUNT_PLAIN_WITHDRAW;
 }
 
 /* A plain SELECT, linearizable because of the barrier before it. */
@@ -569,6 +595,21 @@ tell_result(long number, Kind counted, const Operation *o, const PGresult *r)
 		note_seen(o, "");
 }
 
+/* What a plain statement returned: the row, if it was one for which it does something. */
+static void
+tell_returned(long number, const Operation *o, const PGresult *r)
+{
+	char value[VALUE_BYTES];
+
+	copy_value(value, sizeof(value), r, 0);
+	if (PQntuples(r) == 0)
+		finished(number, o->kind, TOLD_OK, " applied=f");
+	else
+		finished(number, o->kind, TOLD_OK, " applied=t %s=%s",
+				 o->kind == NOTE_PLAIN_DELETE ? "prev" : "cur", value);
+	note_seen(o, PQntuples(r) == 0 ? "" : o->kind == NOTE_PLAIN_DELETE ? "-" : value);
+}
+
 static Told
 write_once(Client *c, PGconn **conn, int node, const Operation *o, Kind counted)
 {
@@ -578,7 +619,9 @@ write_once(Client *c, PGconn **conn, int node, const Operation *o, Kind counted)
 	const char *why;
 	Told told = judge(r, &why);
 
-	if (told == TOLD_OK)
+	if (told == TOLD_OK && is_plain(o->kind))
+		tell_returned(number, o, r);
+	else if (told == TOLD_OK)
 		tell_result(number, counted, o, r);
 	else if (told == TOLD_FAILED && o->kind == SEAT_RESERVE && strcmp(why, "23505") == 0)
 	{
@@ -799,7 +842,7 @@ choose_account(Client *c, Operation *o, const char *seen)
 
 	if (*seen == '\0' || dice < 20)
 		o->kind = ACCOUNT_READ;
-	else if (*seen == '-' || dice < 23)
+	else if (*seen == '-' || dice < 26)
 	{
 		o->kind = ACCOUNT_OPEN;
 		SAY(o->verb, "insert 20");
@@ -834,6 +877,31 @@ choose_seat(Client *c, Operation *o, const char *seen)
 		o->kind = SEAT_RELEASE;
 		SAY(o->expected, "%s", seen);
 		SAY(o->verb, "delete %s", seen);
+	}
+}
+
+/* Half of what can be said in plain SQL is. */
+static Kind
+plainly(Client *c, const Operation *o)
+{
+	if (!chance(c, 50))
+		return o->kind;
+	switch (o->kind)
+	{
+		case NOTE_UPSERT:
+			return NOTE_PLAIN_UPSERT;
+		case NOTE_CAS:
+			return o->expected[0] && o->new[0] ? NOTE_PLAIN_UPDATE : o->kind;
+		case NOTE_DELETE:
+			return NOTE_PLAIN_DELETE;
+		case ACCOUNT_OPEN:
+			return ACCOUNT_PLAIN_INSERT;
+		case ACCOUNT_DEPOSIT:
+			return ACCOUNT_PLAIN_DEPOSIT;
+		case ACCOUNT_WITHDRAW:
+			return ACCOUNT_PLAIN_WITHDRAW;
+		default:
+			return o->kind;
 	}
 }
 
@@ -882,7 +950,8 @@ choose(Client *c, Operation *o)
 			choose_seat(c, o, o->seen);
 			break;
 	}
-	if (!is_read(o->kind) && chance(c, 50))
+	o->kind = plainly(c, o);
+	if (!is_read(o->kind) && !is_plain(o->kind) && chance(c, 50))
 		make_request_id(c, o);
 }
 
