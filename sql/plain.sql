@@ -142,6 +142,31 @@ CREATE FUNCTION own(numeric) RETURNS numeric LANGUAGE plpgsql IMMUTABLE AS 'BEGI
 UPDATE bill SET balance = own(balance) WHERE id = 1;
 UPDATE bill SET balance = own(3) WHERE id = 1 RETURNING balance;
 
+-- why not
+\set VERBOSITY default
+UPDATE bill SET made = made + interval '1 day' WHERE id = 1;
+UPDATE bill SET note = to_jsonb(made) WHERE id = 1;
+UPDATE bill SET owner = made::text WHERE id = 1;
+UPDATE bill SET owner = own(id) WHERE id = 1;
+UPDATE bill SET owner = repeat(owner, id) WHERE id = 1;
+UPDATE bill SET balance = pg_backend_pid() * setseed(0.5)::text::int WHERE id = 1;
+UPDATE bill SET balance = CASE WHEN balance > 0 THEN nextval('bill_id_seq') ELSE 0 END WHERE id = 1;
+UPDATE bill SET owner = coalesce(owner, current_setting('no.such')) WHERE id = 1;
+UPDATE bill SET balance = 1 WHERE id = 1 AND tableoid = 'bill'::regclass;
+INSERT INTO bill VALUES (15, 'x') RETURNING id + 1;
+CREATE FUNCTION writing() RETURNS int LANGUAGE plpgsql AS 'BEGIN INSERT INTO ordinary VALUES (1); RETURN 1; END';
+INSERT INTO bill VALUES (writing(), 'x');
+INSERT INTO bill VALUES (15, 'x'), (writing(), 'x');
+INSERT INTO bill VALUES (15, 'x') ON CONFLICT (id) DO UPDATE SET balance = writing();
+\set VERBOSITY terse
+DROP FUNCTION writing;
+-- settled where they are issued
+UPDATE bill SET made = coalesce(made, now()), owner = CASE owner WHEN upper(owner) THEN current_user ELSE owner END, note = to_jsonb(current_setting('work_mem') IS NULL)
+    WHERE id = 77 AND current_setting('work_mem') IS NOT NULL AND random() >= 0;
+SELECT owner, note FROM bill WHERE id = 77;
+UPDATE bill SET balance = 1 WHERE id = 1 AND false;
+UPDATE bill SET balance = nextval('bill_id_seq') * 0 + 5.5 WHERE id = 77 RETURNING balance;
+
 -- not a statement of its own
 \set VERBOSITY default
 BEGIN;

@@ -89,14 +89,14 @@ static bool utility_extended = false; /* it came by the extended protocol */
 
 /*
  * What the planner found, kept in custom_private: a list of integers (verb,
- * returning, values, excluded), one of the table, and the lists in this order.
+ * returning, excluded, never), one of the table, and the lists in this order.
  */
 typedef struct Form
 {
 	PaxosVerb verb;
 	bool returning;
-	int values;   /* range table entry of VALUES of several rows, or 0 */
-	int excluded; /* the same of EXCLUDED, whose Vars become PAXOS_EXPR_PROPOSED */
+	int excluded; /* range table entry of EXCLUDED, whose Vars become PAXOS_EXPR_PROPOSED */
+	bool never;   /* no row can be meant: WHERE is false whatever the row */
 	Oid relid;
 	List *key;        /* UPDATE, DELETE: expressions, in the primary key's order */
 	List *row;        /* INSERT: TargetEntry, resno is the attribute number */
@@ -205,7 +205,8 @@ is_not(Form *form, const char *why)
 static bool
 find_key(Form *form, Relation rel, Relation index, List *clauses)
 {
-	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
+	form->never = list_length(clauses) == 1 && IsA(linitial(clauses), Const);
+	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index) && !form->never; i++)
 	{
 		Form_pg_attribute att =
 			TupleDescAttr(RelationGetDescr(rel), index->rd_index->indkey.values[i] - 1);
@@ -319,15 +320,14 @@ sets_fit(Form *form, List *list, Relation rel, Relation pk)
 
 /* The expressions of VALUES, for columns of which the target list has Vars. */
 static bool
-values_fit(Form *form, Query *query)
+values_fit(Form *form, Query *query, int values)
 {
 	RangeTblEntry *rte;
 	ListCell *lc;
 
-	if (query->jointree->fromlist == NIL)
+	if (values == 0)
 		return true;
-	form->values = linitial_node(RangeTblRef, query->jointree->fromlist)->rtindex;
-	rte = rt_fetch(form->values, query->rtable);
+	rte = rt_fetch(values, query->rtable);
 	foreach (lc, rte->values_lists)
 	{
 		List *row = (List *) eval_const_expressions(NULL, lfirst(lc));
@@ -357,9 +357,11 @@ static bool
 row_fits(Form *form, Query *query, Relation rel, Relation pk)
 {
 	TupleDesc desc = RelationGetDescr(rel);
+	List *from = query->jointree->fromlist;
+	int values = from != NIL ? linitial_node(RangeTblRef, from)->rtindex : 0;
 	ListCell *lc;
 
-	if (!values_fit(form, query))
+	if (!values_fit(form, query, values))
 		return false;
 	foreach (lc, query->targetList)
 	{
@@ -367,7 +369,7 @@ row_fits(Form *form, Query *query, Relation rel, Relation pk)
 
 		if (tle->resjunk)
 			continue;
-		if (!assignable(tle, rel) || is_other_var((Node *) tle->expr, &form->values) ||
+		if (!assignable(tle, rel) || is_other_var((Node *) tle->expr, &values) ||
 			!paxos_expr_evaluable((Node *) tle->expr, &form->why))
 			return false;
 		form->row = lappend(form->row, tle);
@@ -585,7 +587,7 @@ replace_plan(PlannedStmt *plan, Form *form, Query *query, Relation rel)
 	fix_opfuncids((Node *) form->sets);
 	fix_opfuncids((Node *) form->conditions);
 	scan->custom_private =
-		list_make2(list_make4_int(form->verb, form->returning, form->values, form->excluded),
+		list_make2(list_make4_int(form->verb, form->returning, form->excluded, form->never),
 				   list_make1_oid(form->relid));
 	scan->custom_private =
 		list_concat(scan->custom_private,
@@ -794,8 +796,8 @@ read_form(Form *form, List *private)
 
 	form->verb = (PaxosVerb) linitial_int(numbers);
 	form->returning = lsecond_int(numbers) != 0;
-	form->values = lthird_int(numbers);
-	form->excluded = lfourth_int(numbers);
+	form->excluded = lthird_int(numbers);
+	form->never = lfourth_int(numbers) != 0;
 	form->relid = linitial_oid((List *) lsecond(private));
 	form->key = lthird(private);
 	form->row = lfourth(private);
@@ -972,25 +974,21 @@ put_row(PaxosKeyedOp *op, Form *form, List *values, TupleDesc desc, PlanState *p
 	}
 }
 
-/* The new row's own key. */
+/*
+ * The new row's own key.  A null in it is an error, but not one of ours: at the
+ * slot it is found in its turn, and said with the whole row.
+ */
 static void
-key_of_new_row(PaxosKeyedOp *op, Relation rel, AttrNumber attnum)
+key_of_new_row(PaxosKeyedOp *op, AttrNumber attnum)
 {
+	PaxosColumn *key = &op->key[op->n_key++];
+
+	put_value(key, attnum, InvalidOid, (Datum) 0, true);
 	for (int i = 0; i < op->n_row; i++)
 	{
-		if (op->row[i].attnum == attnum && !op->row[i].isnull)
-		{
-			op->key[op->n_key] = op->row[i];
-			op->n_key++;
-			return;
-		}
+		if (op->row[i].attnum == attnum)
+			*key = op->row[i];
 	}
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_NOT_NULL_VIOLATION),
-		 errmsg("null value in column \"%s\" of relation \"%s\" violates not-null constraint",
-				get_attname(RelationGetRelid(rel), attnum, false), RelationGetRelationName(rel)),
-		 errtablecol(rel, attnum)));
 }
 
 /* False: no row can be meant. */
@@ -1014,7 +1012,7 @@ make_op(PaxosKeyedOp *op, Form *form, List *values, Relation rel, Relation pk, P
 		AttrNumber attnum = pk->rd_index->indkey.values[i];
 
 		if (form->key == NIL)
-			key_of_new_row(op, rel, attnum);
+			key_of_new_row(op, attnum);
 		else
 			possible = put_key(&op->key[op->n_key++], TupleDescAttr(desc, attnum - 1),
 							   list_nth(form->key, i), ps);
@@ -1150,6 +1148,8 @@ execute(KeyedState *state)
 	Relation rel;
 	bool possible;
 
+	if (form->never)
+		return;
 	if (!stands_alone(ps->state->es_plannedstmt))
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
@@ -1288,6 +1288,12 @@ keyed_explain(CustomScanState *node, List *ancestors, ExplainState *es)
 					: quote_identifier(RelationGetRelationName(rel)),
 		es);
 
+	if (form->never)
+	{
+		ExplainPropertyText("Condition", "false", es);
+		table_close(rel, AccessShareLock);
+		return;
+	}
 	initStringInfo(&text);
 	if (form->key != NIL)
 	{
