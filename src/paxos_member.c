@@ -598,13 +598,18 @@ propose(const Members *wanted, bool force)
 			case PX_CHANGE_BUSY:
 			case PX_CHANGE_BASE:
 			case PX_CHANGE_UNKNOWN:
+			case PX_CHANGE_BEHIND:
 				break;
 		}
 
 		/* See what governs now, and go on from there. */
-		why = error != NULL ? error
-							: psprintf("The leader, node %u, said: %s", leader,
-									   px_change_result_name(result));
+		if (error != NULL)
+			why = error;
+		else if (result == PX_CHANGE_BEHIND)
+			why = "Too few of the voters there would be know the present members, which they are "
+				  "still catching up on";
+		else
+			why = psprintf("The leader, node %u, said: %s", leader, px_change_result_name(result));
 		if (paxos_now_us() < deadline)
 		{
 			Members newest;

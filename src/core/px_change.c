@@ -30,6 +30,14 @@
  * cannot follow the same configuration.  The same rule makes two callers
  * take turns.
  *
+ * Why a majority of the new voters must have recorded the configuration that
+ * governs: should this leader die before it has told them of theirs, they find
+ * who knows it among the members of that one.  A voter left behind at a
+ * configuration whose members are all gone knows no address but theirs.  Made
+ * the only voter, it would wait for ever, and with it the cluster; the former
+ * leader knows all, but is removed, and nobody that could ask it knows of it.
+ * (The simulator's seed 225108.)
+ *
  * Why node ids ascend: px_config_removed() can then tell who was removed from
  * who is not heard of yet, without any list of the dead.
  *
@@ -61,6 +69,8 @@ px_change_result_name(px_change_result r)
 			return "no majority";
 		case PX_CHANGE_UNKNOWN:
 			return "unknown";
+		case PX_CHANGE_BEHIND:
+			return "behind";
 	}
 	return "?";
 }
@@ -126,6 +136,29 @@ can_work(const px_proposer *p, const px_config *config)
 	return px_quorum_tally(config, with_us, no) == PX_TALLY_WON;
 }
 
+/*
+ * Would enough of its voters know where to ask, if nobody told them?  With
+ * 'force' a single one is enough: it finds out, stands, and tells the others.
+ * Who is new to the cluster was given its present members when it joined, which
+ * is worth as much, but is not there yet.
+ */
+static bool
+can_learn(const px_proposer *p, const px_config *config, bool force)
+{
+	bool knows[PX_MAX_MEMBERS] = {false};
+	bool no[PX_MAX_MEMBERS] = {false};
+	bool any = false;
+
+	for (int i = 0; i < config->n_members; i++)
+	{
+		int j = px_config_find(&p->config, config->members[i].node);
+
+		knows[i] = j >= 0 && p->peers[j].config >= p->config.slot;
+		any |= config->members[i].voter && (j < 0 || knows[i]);
+	}
+	return force ? any : px_quorum_tally(config, knows, no) == PX_TALLY_WON;
+}
+
 static bool
 new_ids_are_new(const px_proposer *p, const px_config *config)
 {
@@ -165,6 +198,8 @@ px_change_asked(px_proposer *p, const px_configure *m)
 		answer(p, m->request, PX_CHANGE_NODE_ID, 0);
 	else if (!m->force && !can_work(p, &config))
 		answer(p, m->request, PX_CHANGE_NO_MAJORITY, 0);
+	else if (!can_learn(p, &config, m->force))
+		answer(p, m->request, PX_CHANGE_BEHIND, 0);
 	else
 	{
 		memcpy(p->change_bytes, m->value.data, m->value.len);

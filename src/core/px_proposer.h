@@ -202,6 +202,10 @@ typedef struct px_forward_reply
  *	PX_CHANGE_NO_MAJORITY	of its voters fewer than a majority are with this leader
  *							now (streams open, answering): commands could not go on.
  *							Not done; 'force' overrides it.
+ *	PX_CHANGE_BEHIND		of its voters fewer than a majority are known to have
+ *							recorded the configuration that governs now: they might
+ *							not find those who know of the new one.  They are
+ *							catching up.  Not done; with 'force' one is enough.
  *	PX_CHANGE_UNKNOWN		leadership ended in between; if 'slot' is not 0 it was
  *							proposed there and may be chosen, now or later.
  *
@@ -214,9 +218,9 @@ typedef struct px_forward_reply
  *	   *empty* value and base = slot, which changes nothing and is answered
  *	   PX_CHANGE_DONE when a majority of it has recorded it; else ask for the
  *	   change, built on it;
- *	3. DONE: return.  BUSY, NOT_LEADER, BASE, UNKNOWN: wait until a newer
- *	   configuration or leader is known here, or a moment, and go to 1.  The
- *	   others are errors.
+ *	3. DONE: return.  BUSY, BEHIND, NOT_LEADER, BASE, UNKNOWN: wait until a
+ *	   newer configuration or leader is known here, or a moment, and go to 1.
+ *	   The others are errors.
  *
  * At every node: when px_acceptor.config has changed, connect to members that
  * are new, give PX_EV_CONFIG, and disconnect from who is no member any more (with
@@ -260,7 +264,8 @@ typedef enum px_change_result
 	PX_CHANGE_INVALID,
 	PX_CHANGE_NODE_ID,
 	PX_CHANGE_NO_MAJORITY,
-	PX_CHANGE_UNKNOWN
+	PX_CHANGE_UNKNOWN,
+	PX_CHANGE_BEHIND
 } px_change_result;
 
 extern const char *px_change_result_name(px_change_result r);

@@ -146,6 +146,7 @@ typedef struct sim_blob
 	X(cov_change_busy, "change refused: another is in progress")                 \
 	X(cov_change_base, "change refused: built on another configuration")         \
 	X(cov_change_no_majority, "change refused: no majority could go on")         \
+	X(cov_change_behind, "change refused: its voters know too little")           \
 	X(cov_change_unknown, "change: outcome unknown")                             \
 	X(cov_change_unknown_done, "change: outcome unknown, and it was chosen")     \
 	X(cov_barrier_late, "promise from before the barrier came after it")         \

@@ -197,12 +197,19 @@ recorded_by(px_slot slot)
 	return nodes;
 }
 
-/* Is no change under way, as far as anybody can see? */
+/*
+ * Is no change under way, as far as anybody can see?  One that was asked for
+ * and not answered may be proposed any moment.
+ */
 bool
 config_settled(void)
 {
 	const px_config *c = config_last();
 	uint32_t recorded = recorded_by(c->slot);
+
+	for (uint64_t i = 1; i <= W->n_attempts; i++)
+		if (W->attempts[i].base == c->slot && !W->attempts[i].confirm && !W->attempts[i].told)
+			return false;
 
 	for (int i = 0; i < c->n_members; i++)
 		if ((recorded >> c->members[i].node & 1) == 0)
@@ -453,6 +460,9 @@ config_answered(sim_node *n, uint64_t id, px_change_result result, px_slot slot)
 			cover(cov_change_unknown);
 			if (a->chosen_at != 0)
 				cover(cov_change_unknown_done);
+			break;
+		case PX_CHANGE_BEHIND:
+			cover(cov_change_behind);
 			break;
 		case PX_CHANGE_NOT_LEADER:
 		case PX_CHANGE_NODE_ID:

@@ -225,6 +225,47 @@ test_refused(void)
 	solo_free(s);
 }
 
+/*
+ * "Refused too ... a configuration of whose voters no majority has recorded the
+ * one that governs ◆": the only voter would be one that knows no member but such
+ * as are gone.
+ */
+static void
+test_behind(void)
+{
+	for (int force = 0; force < 2; force++)
+	{
+		solo *s = leader(3);
+
+		solo_configure(s, 1, 0, false, "1 2 3l");
+		solo_accepted(s, 1, 3);
+		solo_accepted(s, 2, 3);
+		solo_recorded(1, 2);
+		solo_recorded(2, 2);
+		for (px_node n = 1; n <= 3; n++)
+			solo_promise(s, n, NULL, 0, 2);
+		ok(s->view.config == 2 && s->view.peers[2].open && s->view.peers[2].config == 0,
+		   "a member that has not recorded what governs, with a stream in order");
+		solo_configure(s, 2, 2, force, "3");
+		is(result(s, NULL), PX_CHANGE_BEHIND,
+		   force ? "nor is it with force the only voter" : "is not made the only voter");
+		solo_configure(s, 3, 2, force, "1 3");
+		is(result(s, NULL), force ? 99 : PX_CHANGE_BEHIND,
+		   force ? "with force one that knows is enough" : "nor needed for a majority");
+		ok((s->view.change != PX_CHANGE_NONE) == force,
+		   force ? "and the change begins" : "nothing was begun");
+		if (!force)
+		{
+			solo_recorded(3, 2);
+			solo_promise(s, 3, NULL, 0, 2);
+			solo_configure(s, 4, 2, false, "3");
+			ok(result(s, NULL) == 99 && s->view.change != PX_CHANGE_NONE,
+			   "when it has recorded it, it may be");
+		}
+		solo_free(s);
+	}
+}
+
 /* Leadership ends at each stage: what the caller is told. */
 static void
 test_interrupted(void)
@@ -689,6 +730,7 @@ run_tests(void)
 	test_alone();
 	test_barrier();
 	test_refused();
+	test_behind();
 	test_interrupted();
 	test_leader_leaves();
 	test_own_acceptor_behind();
