@@ -131,6 +131,13 @@ typedef struct sim_blob
 	X(cov_note_in_flush, "acceptor changed by others during a flush")            \
 	X(cov_light_waits, "heartbeat that waited for a Prepare being made durable") \
 	X(cov_retimed, "timing settings changed within a life")                      \
+	X(cov_of_one, "cluster of one node")                                         \
+	X(cov_of_two, "cluster of two nodes")                                        \
+	X(cov_of_three, "cluster of three nodes")                                    \
+	X(cov_of_four, "cluster of four nodes")                                      \
+	X(cov_of_five, "cluster of five nodes")                                      \
+	X(cov_of_six, "cluster of six nodes")                                        \
+	X(cov_of_seven, "cluster of seven nodes")                                    \
 	X(cov_learner_member, "cluster with a non-voting learner")                   \
 	X(cov_all_crashed, "all servers crashed at once")                            \
 	X(cov_duel, "elections provoked on all nodes at once")                       \

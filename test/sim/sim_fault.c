@@ -913,6 +913,7 @@ fault_setup(const sim_options *options)
 	else
 		rnd();
 	W->n_nodes = nodes;
+	cover((sim_coverage) (cov_of_one + nodes - 1));
 	n_voters = nodes;
 	if (nodes >= 4 && chance(250))
 	{

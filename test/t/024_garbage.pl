@@ -1,5 +1,5 @@
-# Garbage to everything that other nodes may call: every function that role
-# paxos_peer may execute is found in the catalog, and this test fails when it
+# Garbage to everything that other nodes may call: every function in schema paxos that role
+# paxos_peer may execute, granted to it or to everybody, is found in the catalog, and this test fails when it
 # meets one, or an argument, that it has not been told of.  Each argument in turn
 # is made wrong; then many at once, at random from a seed.  Guarded: an error
 # each, with an SQLSTATE that says what is wrong and never XX000; no backend ends;
@@ -75,7 +75,9 @@ my %known = (
 	form_contents => { good => [] },
 	form_reach => { good => [ "'$cluster'", "'{host=nowhere}'" ], fails => '55000' },
 	form_record => { good => [ "'$cluster'", $node, $value ], fails => '55000' },
-	form_begin => { good => [ "'$cluster'" ], fails => '55000' });
+	form_begin => { good => [ "'$cluster'" ], fails => '55000' },
+	# What everybody may ask, as views do.
+	map { $_ => { good => [] } } qw(member_status node_alarms node_stats node_status snapshot_status));
 
 # name, kind, strict, then each input argument as name:type (not those a procedure answers with)
 my @found = split /\n/, $n->sql(<<'SQL');
@@ -85,8 +87,7 @@ SELECT p.proname, p.prokind, p.proisstrict,
 	 WHERE coalesce(p.proargmodes[i], 'i') = 'i'),
 	(SELECT count(*) FROM unnest(p.proargmodes) m WHERE m = 'b')
 FROM pg_proc p
-WHERE p.pronamespace = 'paxos'::regnamespace AND EXISTS (
-	SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 'paxos_peer'::regrole AND a.privilege_type = 'EXECUTE')
+WHERE p.pronamespace = 'paxos'::regnamespace AND has_function_privilege('paxos_peer', p.oid, 'EXECUTE')
 ORDER BY 1
 SQL
 my %call;

@@ -80,6 +80,21 @@ PaxosCluster::poll('repaired', sub { $leader->sql(sound($slot)) eq 't' && $leade
 pass('and the damaged log is whole again');
 logged($leader, qr/alarm "corrupt value".*slot $slot /, 'it was noticed there');
 
+# --- Known chosen, about to be applied. ----------------------------------------------
+
+my ($late) = grep { $_ != $leader } $c->nodes;
+my $learner = $late->worker_pid('learner');
+kill 'STOP', $learner;
+add($leader) for 1 .. 3;
+$slot = $leader->sql("SELECT max(slot) - 1 FROM paxos.log WHERE kind = 'commands'");
+PaxosCluster::poll('it has accepted all', sub { $late->sql("SELECT count(*) FROM paxos.log_entry WHERE slot > $slot") });
+flip($late, $slot);
+kill 'CONT', $learner;
+$c->same_everywhere("SELECT * FROM t ORDER BY id", 'a learner does not apply a damaged value, but another member\'s');
+$late->poll_sql("SELECT count(*) FROM paxos.alarms", 0);
+is($late->sql(sound($slot)), 't', 'which stands in its log now');
+logged($late, qr/alarm "corrupt value".*slot $slot /, 'it raised an alarm');
+
 # --- Damaged on all: waits, with an alarm, and applies nothing. ---------------------
 
 $away->stop;

@@ -251,24 +251,17 @@ sub new
 	TortureGround::must('ip', 'link', 'add', 'switch', 'type', 'bridge');
 	TortureGround::must('ip', 'link', 'set', 'switch', 'up');
 
-	# Latency: netem if the kernel has it.
 	TortureGround::must('ip', 'link', 'add', 'probe', 'type', 'veth', 'peer', 'name', 'probe2');
-	$self->{netem} = TortureGround::run_quietly('tc', 'qdisc', 'add', 'dev', 'probe', 'root', 'netem', 'delay', '1ms') && !$self->{no_netem};
-	TortureGround::run_quietly('tc', 'qdisc', 'del', 'dev', 'probe', 'root');
 	if (TortureGround::run_quietly('tc', 'qdisc', 'add', 'dev', 'probe', 'root', 'tbf', 'rate', '1mbit', 'burst', '16kb', 'latency', '1s'))
 	{
 		$self->{features}{rate} = 'tc tbf';
 	}
 	else { $self->{missing}{rate} = 'this kernel has no tc tbf'; }
 	TortureGround::must('ip', 'link', 'del', 'probe');
-	# The delaying device serves single links, which netem on an interface does not.
-	if ($o{delay} && -c '/dev/net/tun')
-	{
-		$self->{features}{latency} = 'packets for slow links take the way through a tun device that holds them back'
-		  . ($self->{netem} ? '' : ' (this kernel has no tc netem)');
-	}
-	elsif ($self->{netem}) { $self->{features}{latency} = 'tc netem'; }
-	else { $self->{missing}{latency} = 'neither /dev/net/tun nor tc netem'; }
+	# A device of our own rather than netem: it serves single links, which netem on an
+	# interface does not, and needs nothing of the kernel but tun.
+	if ($o{delay} && -c '/dev/net/tun') { $self->{features}{latency} = 'packets for slow links take the way through a tun device that holds them back'; }
+	else { $self->{missing}{latency} = 'there is no /dev/net/tun'; }
 	return $self;
 }
 

@@ -1,6 +1,6 @@
 /*
  * delay.c
- *	  A slow network for the torture runs, where the kernel has no netem.
+ *	  Slow links for the torture runs.
  *
  * usage: delay INTERFACE		(as root, in the network namespace of a node)
  *
