@@ -93,13 +93,15 @@ sub switches
 }
 
 # CLOCK_BOOTTIME and CLOCK_MONOTONIC stay true: the extension measures time by
-# the first, and the protocol asks that it runs evenly (protocol.md).
+# the first, and the protocol asks that it runs evenly (protocol.md).  So do the times
+# of files, as on a machine whose clock jumps: libfaketime would move those, too, and
+# with them the one by which a node knows its data directory (paxos_identity.c).
 sub environment
 {
 	my ($self, $node, $program) = @_;
 	return () unless $program =~ m{/(pg_ctl|postgres)$} && $self->{preload};
 	return ("LD_PRELOAD=$self->{preload}", "TORTURE_DISK=$node->{dir}/disk_delay", "FAKETIME_TIMESTAMP_FILE=$node->{dir}/clock",
-		'FAKETIME_CACHE_DURATION=1', 'FAKETIME_DONT_FAKE_MONOTONIC=1');
+		'FAKETIME_CACHE_DURATION=1', 'FAKETIME_DONT_FAKE_MONOTONIC=1', 'NO_FAKE_STAT=1');
 }
 
 sub flush_delay
