@@ -121,8 +121,7 @@ find_row(Relation rel, px_slot position, SysScanDesc *scan)
 
 	ScanKeyInit(&key, CONFIG_SLOT, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum((int64) position));
-	*scan = systable_beginscan(rel, PaxosPrimaryKeyIndex(rel), true, GetActiveSnapshot(), 1,
-							   &key);
+	*scan = systable_beginscan(rel, PaxosPrimaryKeyIndex(rel), true, GetActiveSnapshot(), 1, &key);
 	return systable_getnext(*scan);
 }
 
@@ -166,8 +165,7 @@ paxos_configuration_forget(px_slot from)
 
 	ScanKeyInit(&key, CONFIG_SLOT, BTGreaterEqualStrategyNumber, F_INT8GE,
 				Int64GetDatum((int64) from));
-	scan = systable_beginscan(rel, PaxosPrimaryKeyIndex(rel), true, GetActiveSnapshot(), 1,
-							  &key);
+	scan = systable_beginscan(rel, PaxosPrimaryKeyIndex(rel), true, GetActiveSnapshot(), 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		CatalogTupleDelete(rel, &tuple->t_self);
 	systable_endscan(scan);

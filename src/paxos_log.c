@@ -367,8 +367,7 @@ paxos_log_get(px_slot position, px_entry *entry)
 	bool found;
 
 	ScanKeyInit(&key, LOG_SLOT, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum((int64) position));
-	scan = systable_beginscan(log, PaxosPrimaryKeyIndex(log), true, GetActiveSnapshot(), 1,
-							  &key);
+	scan = systable_beginscan(log, PaxosPrimaryKeyIndex(log), true, GetActiveSnapshot(), 1, &key);
 	tuple = systable_getnext(scan);
 	found = HeapTupleIsValid(tuple);
 	if (found)

@@ -158,8 +158,8 @@ paxos_verify_apply(const PaxosVerifyOp *op, PaxosCommandResult *result)
 	SetUserIdAndSecContext(save_user, save_context);
 
 	result->applied = true;
-	result->current = psprintf(
-		"{\"rows\": " UINT64_FORMAT ", \"digest\": \"%016" PRIx64 "\"}", rows, sum);
+	result->current =
+		psprintf("{\"rows\": " UINT64_FORMAT ", \"digest\": \"%016" PRIx64 "\"}", rows, sum);
 }
 
 /*
