@@ -108,6 +108,7 @@
 #define STUCK_AFTER 3
 
 #define IDLE_LOOK_MS 1000   /* no cluster: look again */
+#define NEWCOMER_LOOK_MS 50 /* has the leader come? */
 #define DURABLE_LOOK_MS 100 /* a commit record waits for its flush */
 #define STATS_LOOK_MS 1000
 #define QUIET_LOOK_MS 10000 /* nothing at all happened */
@@ -1276,9 +1277,10 @@ fetch_missing(const px_acceptor *a)
  * reached, or this is a new member, or somebody wants it.  True if one was loaded.
  */
 static bool
-load_snapshot(void)
+load_snapshot(const px_acceptor *a)
 {
 	volatile px_slot at = 0;
+	px_slot at_least = committed.applied + 1;
 	bool ordered;
 
 	LWLockAcquire(paxos_learner_lock, LW_SHARED);
@@ -1286,13 +1288,33 @@ load_snapshot(void)
 	LWLockRelease(paxos_learner_lock);
 	if (!newcomer && !ordered && !paxos_catchup_cut())
 		return false;
+
+	/*
+	 * Nobody has spoken to this newcomer yet: the call that adds it may have been
+	 * broken off before the leader heard of it, and when it is made again it must
+	 * find empty tables, perhaps for another number.
+	 */
+	if (newcomer && a->promised == 0)
+		return false;
+	if (ordered)
+		at_least = committed.applied;
+	else if (newcomer)
+	{
+		/*
+		 * Not of before its number was given: a former member whose sequences
+		 * left the same remainder has added no row above that.
+		 */
+		LWLockAcquire(paxos_identity_lock, LW_SHARED);
+		at_least = Max(at_least, paxos_shared->config.slot);
+		LWLockRelease(paxos_identity_lock);
+	}
 	if (retry_at > paxos_now_us())
 		return false;
 
 	pgstat_report_activity(STATE_RUNNING, "loading a snapshot");
 	PG_TRY();
 	{
-		at = paxos_snapshot_load(ordered ? committed.applied : committed.applied + 1);
+		at = paxos_snapshot_load(at_least);
 		if (at == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -1423,6 +1445,8 @@ time_to_wait_ms(const px_acceptor *a)
 		return IDLE_LOOK_MS;
 	if (n_unflushed > 0)
 		ms = DURABLE_LOOK_MS;
+	if (newcomer && a->promised == 0)
+		ms = NEWCOMER_LOOK_MS;
 	if (a->chosen > committed.applied && retry_at > now)
 		ms = Min(ms, (long) ((retry_at - now) / 1000) + 1);
 	at = Max(paxos_catchup_retry_at(), retry_at);
@@ -1492,7 +1516,7 @@ paxos_learner_main(Datum arg)
 		{
 			a = paxos_acceptor_look();
 			gather = may_gather_us(a.chosen);
-			busy = load_snapshot();
+			busy = load_snapshot(&a);
 			if (busy)
 				continue;
 			busy = !newcomer && gather == 0 && apply_available(a.chosen);

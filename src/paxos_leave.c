@@ -151,7 +151,8 @@ own_membership(void)
 	LWLockRelease(paxos_identity_lock);
 	if (membership < PAXOS_FORMING)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("this node is in no cluster")));
+						errmsg("this node is in no cluster"),
+						errhint("Call paxos_add_member() on a member to add it to one.")));
 	return membership;
 }
 

@@ -784,7 +784,10 @@ add(const char *conninfo, const char *name, bool voter, px_node replaces, bool f
 		if (strcmp(m->conninfo, conninfo) != 0 || m->node == replaces)
 			continue;
 		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
-						errmsg("member \"%s\" has this connection string already", m->name)));
+						errmsg("member \"%s\" has this connection string already", m->name),
+						errhint("If that server has left the cluster, call "
+								"paxos_remove_member('%u') first.",
+								m->node)));
 	}
 	if (members.n >= PX_MAX_MEMBERS)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
