@@ -143,34 +143,32 @@ $r = $via->try(add($n4));
 like($r->{ok} ? 'done now' : $r->{err}, qr/done now|42710.*has this connection string already/s, 'the newcomer can be added again, or is there');
 await_members('1 2 3 4 6', 'and it is there, once', $c->nodes);
 
-# ---- the caller dies while the leader is busy with its request -----------------------------
+# ---- the caller dies with its change in flight ----------------------------------------------
 let_lead($n3);
-my $proposer = $n3->worker_pid('proposer');
-kill 'STOP', $proposer;
+$c->await_equal;
+my @held = map { hold($_, 'paxos.log_entry') } grep { $_ != $n3 } $c->nodes;
 $h = $n1->start_sql("SELECT paxos_demote_member('6')");
-$n3->poll_sql("SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE '%paxos.configure%' AND wait_event = 'PaxosConfigure'");
+await_held($n2, 'paxos.accept');
 $n1->kill9;
 $n1->finish_sql($h);
-kill 'CONT', $proposer;
+$_->close for @held;
 $n1->start;
 settle();
 $n2->sql("SELECT paxos_demote_member('6')");
-await_members('1 2 3 4 6?', 'the caller is killed before the change: it is carried out once, when asked for again', $c->nodes);
+await_members('1 2 3 4 6?', 'the caller is killed with its change in flight: it is carried out, or is when asked for again', $c->nodes);
 
 # ---- the leader dies before it has given the newcomer its vote --------------------------------
 $n1->sql("SELECT paxos_remove_member('6')");
 $n4->poll_sql("SELECT state = 'removed' FROM paxos.status");
 $n4->sql("SELECT paxos_leave_cluster()");
 let_lead($n2);
-# Its learner is held by a lock, in the middle of the snapshot.
-$held = $n4->session;
-$held->query("BEGIN; LOCK TABLE paxos.kv IN ACCESS EXCLUSIVE MODE");
+my $learner = PaxosCluster::poll('its learner is there again', sub { $n4->worker_pid('learner') });
+kill 'STOP', $learner;
 is($n1->sql(add($n4)), 7, 'a newcomer that does not get on');
-$n4->poll_sql("SELECT state = 'copying' FROM paxos.snapshot_progress");
 is(members($n1), '1 2 3 4 7?', 'has no vote');
 $n2->kill9;
 $c->await_leader(except => $n2);
-$held->close;
+kill 'CONT', $learner;
 $n1->poll_sql("SELECT voter FROM paxos.members WHERE node_id = 7");
 pass('the leader is killed: the next one gives the vote');
 $n2->start;
