@@ -101,6 +101,8 @@
 
 /* More than any node id, which is at most PX_MAX_VOTERS now. */
 
+PG_FUNCTION_INFO_V1(paxos_table_statement);
+
 /* A transaction that makes a relation of a name we need is let be for so long. */
 #define NAME_PATIENCE_MS 200
 
@@ -1744,6 +1746,24 @@ paxos_ddl_describe_table(Oid relid)
 
 	AtEOXact_GUC(true, nest_level);
 	return sql;
+}
+
+/* paxos.table_statement(regclass): the same, for whoever writes a backup's script. */
+Datum
+paxos_table_statement(PG_FUNCTION_ARGS)
+{
+	Oid relid = PG_GETARG_OID(0);
+	char *sql;
+
+	LockRelationOid(relid, AccessShareLock);
+	if (get_rel_relkind(relid) != RELKIND_RELATION || paxos_table_id(relid) == 0)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("%s is not a consensus-backed table",
+							   get_rel_name(relid) != NULL
+								   ? quote_identifier(get_rel_name(relid))
+								   : psprintf("the relation with OID %u", relid))));
+	sql = paxos_ddl_describe_table(relid);
+	PG_RETURN_TEXT_P(cstring_to_text(sql));
 }
 
 Oid

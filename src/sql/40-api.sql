@@ -123,3 +123,20 @@ CREATE FUNCTION @extschema@.paxos_outcome(
     LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'paxos_outcome';
 COMMENT ON FUNCTION @extschema@.paxos_outcome(uuid) IS
     'what became of a request id: applied, not applied, failed (with sqlstate and message), or unknown to the cluster: not decided so far, or forgotten';
+
+-- Backups ---------------------------------------------------------------------
+
+CREATE FUNCTION paxos.table_statement(tbl regclass) RETURNS text
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'paxos_table_statement';
+COMMENT ON FUNCTION paxos.table_statement(regclass) IS 'the CREATE TABLE of a consensus-backed table';
+
+CREATE FUNCTION @extschema@.paxos_table_definition(tbl regclass) RETURNS text
+    LANGUAGE sql STABLE STRICT AS $$
+SELECT paxos.table_statement($1) || ';' || coalesce(
+    (SELECT pg_catalog.string_agg(E'\n' || pg_catalog.pg_get_indexdef(i.indexrelid) || ';', '' ORDER BY i.indexrelid)
+     FROM pg_catalog.pg_index i
+     WHERE i.indrelid = $1
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint c WHERE c.conindid = i.indexrelid AND c.conrelid = $1)), '')
+$$;
+COMMENT ON FUNCTION @extschema@.paxos_table_definition(regclass) IS
+    'the statements that make a consensus-backed table and its indexes: pg_dump writes the primary key behind the rows, and such a table must have it from the start';
