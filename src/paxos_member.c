@@ -28,8 +28,9 @@
  * nothing and does not stand.  Then the configuration with it as a learner is
  * chosen.  The leader streams to it, its learner loads a snapshot; and when it
  * has caught up the leader's proposer asks for the configuration in which it
- * votes.  If the call ends in between, the newcomer waits, harmless, and the same
- * call finishes it.
+ * votes.  If the call ends before that was proposed, the newcomer waits with empty
+ * tables (its learner loads nothing before the leader has come to it), and the same
+ * call finishes it, under another number if this one was given to somebody else.
  *
  * Volatile: one request in shared memory of the leader's server, written by the
  * session that holds the heavyweight lock for it.  A crash of anything loses a

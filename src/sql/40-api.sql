@@ -128,6 +128,7 @@ COMMENT ON FUNCTION @extschema@.paxos_outcome(uuid) IS
 
 CREATE FUNCTION paxos.table_statement(tbl regclass) RETURNS text
     LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'paxos_table_statement';
+REVOKE ALL ON FUNCTION paxos.table_statement(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION paxos.table_statement(regclass) IS 'the CREATE TABLE of a consensus-backed table';
 
 CREATE FUNCTION @extschema@.paxos_table_definition(tbl regclass) RETURNS text
@@ -138,5 +139,6 @@ SELECT paxos.table_statement($1) || ';' || coalesce(
      WHERE i.indrelid = $1
        AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint c WHERE c.conindid = i.indexrelid AND c.conrelid = $1)), '')
 $$;
+REVOKE ALL ON FUNCTION @extschema@.paxos_table_definition(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.paxos_table_definition(regclass) IS
     'the statements that make a consensus-backed table and its indexes: pg_dump writes the primary key behind the rows, and such a table must have it from the start';

@@ -12,6 +12,8 @@ $c->load_table;
 $n1->sql("CREATE TABLE big (id int PRIMARY KEY, v text) USING paxos");
 $n1->sql("SELECT count(*) FROM generate_series(1, 200) i, LATERAL paxos_insert_if_not_exists('big',
 	jsonb_build_object('id', i, 'v', (SELECT string_agg(md5(random()::text || i || j), '') FROM generate_series(1, 3200) j))) r WHERE r.applied");
+$_->sql("CREATE SCHEMA shop") for $n1, $n2, $n3;
+$n1->sql("CREATE TABLE shop.item (id int PRIMARY KEY) USING paxos");
 my $leader = $c->await_followers;
 $n1->poll_sql('SELECT truncated > 100 FROM paxos.status');
 $_->sql('SELECT paxos_truncate_log(0)') for $c->nodes;
@@ -52,6 +54,9 @@ is($n4->sql("SELECT state FROM paxos.snapshot_progress"), 'loaded', 'it has load
 is($n1->sql("SELECT voters FROM paxos.status"), 4, 'four voters');
 $c->check_inserts($records, 'joined under load', $c->nodes);
 $c->same_everywhere("SELECT count(*), sum(hashtextextended(v, 0)) FROM big", 'the large table');
+
+is($n4->sql("SELECT to_regclass('shop.item') IS NOT NULL"), 't', 'a schema that it did not have was made');
+$c->same_everywhere("SELECT slot, value FROM paxos.configuration ORDER BY slot DESC LIMIT 1", 'the members as they are now');
 
 # ---- behind on the log, and voting -----------------------------------------------------------
 # Its learner waits for a lock that outlives a restart, and so fetches and applies
