@@ -186,10 +186,11 @@ sub await_followers
 	my $leader;
 	poll('all nodes follow one leader', sub {
 		$leader = $self->leader or return 0;
+		my $id = $leader->sql("SELECT node_id FROM paxos.status");	# another than of old, if it has rejoined
 		for my $n ($self->alive)
 		{
 			my $l = $n->sql("SELECT leader FROM paxos.status");
-			return 0 unless $l eq $leader->id;
+			return 0 unless $l eq $id;
 		}
 		return 1;
 	});
