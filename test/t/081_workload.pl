@@ -89,6 +89,8 @@ isnt($status, 0, 'one that is not right does not pass');
 for my $found (
 	qr/the history is linearizable, final values included, in some order/, qr/the history is linearizable, final values included, in the order of slots/,
 	qr/rows of torture_account\n(#.*\n)*#   only on node $number: \(nobody,77\)/, qr/node $number has no row that nobody wrote\n#   acct\/nobody/,
+	qr/node $number: no transaction and no lock is kept\n(#.*\n)*?#   \S+ \(client backend/,
+	qr/node $number: no file is left over\n#   paxos_ext.node.new\n(#.*\n)*?#   base\/\d+\/99999999\n#   base\/pgsql_tmp\/pgsql_tmp1.0\n/,
 	qr/node $number has no prepared transaction/, qr/node $number: sessions of clients are gone/, qr/node $number: no advisory lock is kept/,
 	qr/node $number: every ERROR, FATAL and PANIC in the log is explained\n#   \d times: ERROR:  .*division by zero/)
 {
