@@ -107,7 +107,7 @@
  * a reason to hand over leadership.  Before it may be a lock that was in the way. */
 #define STUCK_AFTER 3
 
-#define IDLE_LOOK_MS 1000   /* no cluster: look again */
+#define IDLE_LOOK_MS 1000   /* no cluster, or newly come: look again */
 #define NEWCOMER_LOOK_MS 50 /* has the leader come? */
 #define DURABLE_LOOK_MS 100 /* a commit record waits for its flush */
 #define STATS_LOOK_MS 1000
@@ -1355,6 +1355,42 @@ load_snapshot(const px_acceptor *a)
 	return true;
 }
 
+/*
+ * A newcomer that was removed before it knew that it had come: it does not stand, so
+ * no voter's answer tells it, and gets neither slots nor snapshots.  It asks, now
+ * and then, as long as it knows no configuration that it is a member of.
+ */
+static void
+ask_whether_removed(void)
+{
+	static px_usec ask_at = 0;
+	px_usec now = paxos_now_us();
+
+	if (now < ask_at)
+		return;
+	ask_at = now + (px_usec) IDLE_LOOK_MS * 1000;
+	PG_TRY();
+	{
+		if (paxos_snapshot_told_removed())
+			identity_seen = 0;
+	}
+	PG_CATCH();
+	{
+		ErrorData *edata;
+
+		MemoryContextSwitchTo(TopMemoryContext);
+		edata = CopyErrorData();
+		FlushErrorState();
+		clean_up_after_error();
+		paxos_snapshot_failed(edata->message);
+		ereport(LOG, (errmsg("paxos learner: could not ask the members about this node: %s",
+							 edata->message)));
+		FreeErrorData(edata);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(TopMemoryContext);
+}
+
 /* What this node remembers of others (paxos_memory.c), now and then. */
 static void
 save_memory(void)
@@ -1445,8 +1481,8 @@ time_to_wait_ms(const px_acceptor *a)
 		return IDLE_LOOK_MS;
 	if (n_unflushed > 0)
 		ms = DURABLE_LOOK_MS;
-	if (newcomer && a->promised == 0)
-		ms = NEWCOMER_LOOK_MS;
+	if (membership == PAXOS_JOINING)
+		ms = a->promised == 0 ? NEWCOMER_LOOK_MS : Min(ms, IDLE_LOOK_MS);
 	if (a->chosen > committed.applied && retry_at > now)
 		ms = Min(ms, (long) ((retry_at - now) / 1000) + 1);
 	at = Max(paxos_catchup_retry_at(), retry_at);
@@ -1516,6 +1552,12 @@ paxos_learner_main(Datum arg)
 		{
 			a = paxos_acceptor_look();
 			gather = may_gather_us(a.chosen);
+			if (membership == PAXOS_JOINING && a.promised != 0)
+			{
+				ask_whether_removed();
+				if (identity_seen == 0)
+					continue;
+			}
 			busy = load_snapshot(&a);
 			if (busy)
 				continue;

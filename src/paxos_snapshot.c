@@ -909,6 +909,49 @@ members_to_ask(MemoryContext where)
 	return result;
 }
 
+bool
+paxos_snapshot_told_removed(void)
+{
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext cxt =
+		AllocSetContextCreate(TopMemoryContext, "paxos newcomer asks", ALLOCSET_SMALL_SIZES);
+	List *members = members_to_ask(cxt);
+	ListCell *lc;
+	bool removed = false;
+
+	foreach (lc, members)
+	{
+		PaxosMember *m = lfirst(lc);
+		const char *params[3];
+		char *error = NULL;
+		PGresult *res;
+
+		CHECK_FOR_INTERRUPTS();
+		conn = paxos_conn_open(m->conninfo, paxos_connect_timeout_ms, true, &error);
+		if (conn == NULL)
+			continue;
+		params[0] = DatumGetCString(
+			DirectFunctionCall1(uuid_out, UUIDPGetDatum(&paxos_shared->cluster_id)));
+		params[1] = psprintf("%d", paxos_version_with(m->node));
+		params[2] = psprintf("%u", paxos_shared->node_id);
+		res = paxos_conn_exec(conn,
+							  "SELECT refusal FROM paxos.pre_vote($1::uuid, $2::int, $3::int, 0)",
+							  3, params, 0, OPEN_TIMEOUT_MS, &error);
+		removed = res != NULL && PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1 &&
+				  atoi(PQgetvalue(res, 0, 0)) == PX_REFUSED_REMOVED;
+		PQclear(res);
+		paxos_conn_close(conn);
+		conn = NULL;
+		if (removed)
+			break;
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+	if (removed)
+		paxos_node_mark_removed();
+	return removed;
+}
+
 px_slot
 paxos_snapshot_load(px_slot at_least)
 {

@@ -7,7 +7,7 @@
  * 'member', and in paxos.configuration the configuration it is a member of, at a
  * slot above 0 - and nothing else loads one by itself: its learner sees that it has
  * applied nothing and does not know the configuration the cluster was formed with
- * (paxos_snapshot_needed).  It needs no call.  The log alone would not do: rows that
+ * (paxos_snapshot_needed), and that the leader has come to it.  It needs no call.  The log alone would not do: rows that
  * were there before the cluster was formed are in no slot.  Any member of that
  * configuration that can be reached may be the source, and the source must know
  * this node as a member (paxos_peer_check), so its configuration comes first.
@@ -26,6 +26,12 @@
  */
 extern px_slot paxos_snapshot_load(px_slot at_least);
 extern void paxos_snapshot_failed(const char *why);
+
+/*
+ * Learner only, outside a transaction: ask the members whether this node has been
+ * removed; if one says so, that is recorded.
+ */
+extern bool paxos_snapshot_told_removed(void);
 
 /* Learner only, in a transaction: is this a new member without any state? */
 extern bool paxos_snapshot_needed(void);

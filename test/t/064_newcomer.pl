@@ -41,6 +41,18 @@ my $then = PaxosCluster::now();
 $c->await_acknowledged($h, 20, $then);
 cmp_ok($leader->sql("SELECT chosen - coalesce(m.applied, 0) FROM paxos.status, paxos.members m WHERE m.name = 'four'"), '>', 100, 'the leader shows how many slots it is behind');
 
+# Removed meanwhile, before it knew that it had come.
+$n3->sql("SELECT paxos_remove_member('four')");
+kill 'CONT', $learner;
+$n4->poll_sql("SELECT state = 'removed' FROM paxos.status");
+pass('removed while it loads: it is told so when it asks');
+$n4->fails("SELECT paxos_kv_put('k', '1')", '55000', qr/removed/, 'and says so');
+$n4->sql("SELECT paxos_leave_cluster()");
+is($n4->sql("SELECT state, (SELECT count(*) FROM pg_class WHERE relname = 'big') FROM paxos.status"), 'no cluster|0', 'it can be cleaned');
+is($n2->sql("SELECT paxos_add_member('" . $n4->member_conninfo . "', 'four')"), 5, 'and added again');
+$n4->poll_sql("SELECT state = 'copying' AND bytes > 2000000 FROM paxos.snapshot_progress");
+$source = $n4->sql("SELECT source FROM paxos.snapshot_progress");
+
 # Killed, and its source too: both start again.
 $n4->kill9;
 my $giver = $c->node($source);
