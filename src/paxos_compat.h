@@ -157,6 +157,14 @@ paxos_have_free_procs(int n)
 #define PaxosVarIsOfRow(var) true
 #endif
 
+/* Columns that the planner, not the table, computes. */
+#if PG_VERSION_NUM >= 180000
+#define PaxosHasVirtualColumns(desc) \
+	((desc)->constr != NULL && (desc)->constr->has_generated_virtual)
+#else
+#define PaxosHasVirtualColumns(desc) false
+#endif
+
 /* random() without arguments: it got namesakes. */
 #if PG_VERSION_NUM >= 170000
 #define PAXOS_F_RANDOM F_RANDOM_

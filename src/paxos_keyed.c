@@ -461,6 +461,7 @@ recognise(Form *form, Query *query, PlannedStmt *plan, Relation rel)
 	bool good;
 
 	if (!OidIsValid(rel->rd_pkindex) || has_triggers(rel) ||
+		PaxosHasVirtualColumns(RelationGetDescr(rel)) ||
 		!conflict_fits(form, query, plan, rel, indexes))
 		return false;
 
@@ -669,9 +670,31 @@ plan_statement(Query *query, const char *text, int options, ParamListInfo params
  * ------------------------------------------------------------------
  */
 
+/*
+ * "Canceled" means that nothing was done: of a command still in the queue.  In a
+ * statement that goes on after a command of its own was decided - SELECT of a writing
+ * function and something slow - it would be a lie.
+ */
+static void
+tell_cancel(MemoryContext context)
+{
+	if (executor_depth > 0 || utility_depth > 0 || !paxos_command_decided ||
+		geterrcode() != ERRCODE_QUERY_CANCELED)
+		return;
+	MemoryContextSwitchTo(context);
+	FlushErrorState();
+	ereport(ERROR, (errcode(ERRCODE_T_R_STATEMENT_COMPLETION_UNKNOWN),
+					errmsg("the statement was canceled after a command of it had been decided"),
+					errdetail("The command is not undone.  Its result is lost.")));
+}
+
 static void
 count_run(PAXOS_RUN_ARGUMENTS)
 {
+	MemoryContext context = CurrentMemoryContext;
+
+	if (executor_depth == 0 && utility_depth == 0)
+		paxos_command_decided = false;
 	executor_depth++;
 	PG_TRY();
 	{
@@ -680,11 +703,14 @@ count_run(PAXOS_RUN_ARGUMENTS)
 		else
 			standard_ExecutorRun(PAXOS_RUN_PASSED);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		executor_depth--;
+		tell_cancel(context);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	executor_depth--;
 }
 
 /* AFTER triggers fire here. */
@@ -711,6 +737,10 @@ count_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 			  ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *query_env,
 			  DestReceiver *dest, QueryCompletion *qc)
 {
+	MemoryContext cxt = CurrentMemoryContext;
+
+	if (executor_depth == 0 && utility_depth == 0)
+		paxos_command_decided = false;
 	if (utility_depth == 0)
 	{
 		Node *parse = pstmt->utilityStmt;
@@ -730,11 +760,14 @@ count_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 			standard_ProcessUtility(pstmt, query_string, read_only_tree, context, params, query_env,
 									dest, qc);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		utility_depth--;
+		tell_cancel(cxt);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	utility_depth--;
 }
 
 /*

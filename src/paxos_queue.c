@@ -156,6 +156,8 @@ typedef struct Queue
 	Cell cells[FLEXIBLE_ARRAY_MEMBER];
 } Queue;
 
+bool paxos_command_decided = false;
+
 static Queue *queue = NULL;
 static dsa_area *area = NULL;
 static uint32 command_event = 0;
@@ -693,6 +695,7 @@ paxos_submit(const char *command, Size len, const pg_uuid_t *request_id, Size *r
 	reply = cell->reply;
 	if (reply == PAXOS_REPLY_RESULT)
 	{
+		paxos_command_decided = true;
 		/* for want of memory here it has not failed either */
 		result = palloc_extended(cell->len + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
 		if (result != NULL)

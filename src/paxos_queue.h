@@ -46,6 +46,10 @@ typedef enum PaxosReplyKind
 extern char *paxos_submit(const char *command, Size len, const pg_uuid_t *request_id,
 						  Size *result_len, px_slot *decided_at);
 
+/* A command of this session's statement has been decided; whoever looks at it
+ * clears it (paxos_keyed.c). */
+extern bool paxos_command_decided;
+
 /*
  * Wait until this node has applied every write acknowledged anywhere before
  * the call; returns the slot.  The caller takes its snapshot afterwards.

@@ -130,6 +130,25 @@ for (
 	$s->query("RESET statement_timeout; RESET paxos.statement_timeout") if $before;
 }
 
+# A statement that goes on when its function's command has been decided.
+$s = $n->session;
+for (
+	["SELECT applied, pg_sleep(100) FROM paxos_upsert('acc', '{\"id\": 30, \"v\": 3}')", 'SELECT'],
+	["DO \$\$BEGIN PERFORM paxos_upsert('acc', '{\"id\": 31, \"v\": 3}'); PERFORM pg_sleep(100); END\$\$", 'DO'],
+	["EXPLAIN ANALYZE SELECT applied, pg_sleep(100) FROM paxos_upsert('acc', '{\"id\": 32, \"v\": 3}')", 'EXPLAIN'])
+{
+	my ($sql, $name) = @$_;
+	$s->ask($sql);
+	$n->poll_sql("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $s->{pid}");
+	kill 'INT', $s->{pid};
+	like($s->answer, qr/ERROR:  40003.*decided/, "$name, cancelled after its command was decided");
+}
+is($n->sql("SELECT count(*) FROM acc WHERE id IN (30, 31, 32)"), 3, 'they were done');
+$s->ask("SELECT pg_sleep(100)");
+$n->poll_sql("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $s->{pid}");
+kill 'INT', $s->{pid};
+like($s->answer, qr/ERROR:  57014/, 'any other statement is canceled as ever');
+
 # At any moment: "canceled" is only said of what was not done.
 $s = $n->session;
 my $rows = 3000;
