@@ -301,6 +301,7 @@ $place{'/archive'} = $archive;
 mkdir $place{$_} for '/backup', '/standby', '/new';
 done($n2, 'psql -XAtc', 'a dump: definitions');
 done($n2, 'pg_dump --data-only --inserts -f rows.sql', 'and rows');
+$n2->fails("SELECT paxos_table_definition('pg_class')", '42809', qr/pg_class is not a consensus-backed table/, 'of other tables there is none');
 
 # A server beside the members.
 sub beside
