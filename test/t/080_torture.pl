@@ -13,6 +13,7 @@ my $work = $ENV{PAXOS_WORK};
 my $bin = dirname($ENV{PAXOS_LOAD});
 my $user = $ENV{PAXOS_USER} // getpwuid $>;
 
+my @all;
 sub torture
 {
 	my ($name, @args) = @_;
@@ -35,6 +36,7 @@ sub torture
 	is("@never", '', "$name: every kind of fault took effect");
 	is(join(', ', map { "$_ $f{$_}" } grep { /^without_effect_/ } sort keys %f), '', "$name: and each time that it was to happen");
 	note('left out: ', join ' ', sort keys %left_out);
+	push @all, $figures // '';
 	return \%f;
 }
 
@@ -44,4 +46,15 @@ SKIP:
 	torture('namespaces', '--time', 100, '--seed', 1);
 }
 torture('loopback', '--loopback', '--time', 60, '--seed', 2);
+
+# The tables that docs/testing.md has of longer runs.
+open my $f, '>', "$work/figures" or die $!;
+print $f @all;
+close $f;
+my $tables = qx{'$^X' '$here/../torture/summary' '$work/figures'};
+my %told = map { /^\| `(\w+)` \| (\d+) \| / ? ($1 => $2) : () } split /\n/, $tables;
+my %happened;
+for (@all) { $happened{$1} += $2 while / fault_(\w+)=(\d+)/g; }
+is_deeply(\%told, \%happened, 'the table has every kind of fault');
+like($tables, qr/^\| all \|.* ${\ scalar @all} of ${\ scalar @all} ok /m, 'and all runs') or diag($tables);
 done_testing;

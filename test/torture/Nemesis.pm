@@ -551,6 +551,12 @@ sub supervise
 			# Processes of a postmaster that died alone see that and end; until then a
 			# new one refuses to start, and is tried again.
 		}
+		if ($n->{running} && $n->{ending} && !$n->{stopped} && $now - $n->{ending} > 10 && !$n->{asked_why}++ && asked_while_reinitializing($n))
+		{
+			$self->{log}->("      server $n->{number} does not shut down, for it was asked in the middle of a restart after a crash");
+			$n->kill9;
+			delete $n->{ending};
+		}
 		if ($n->{running} && $n->{ending} && !$n->{stopped} && $now - $n->{ending} > 60)
 		{
 			$self->{log}->("      server $n->{number} did not shut down within 60 s");
@@ -563,6 +569,23 @@ sub supervise
 		$self->{starts}{ $n->{number} }++;
 		$self->launch($n);
 	}
+}
+
+# When a process was killed, and the postmaster is starting all of them again, and
+# is asked then to shut down fast, it waits for its checkpointer and tells it
+# nothing (PostgreSQL 15, PM_WAIT_BACKENDS with FatalError): that never ends.
+sub asked_while_reinitializing
+{
+	my ($n) = @_;
+	my ($reinitializing, $asked) = (0, 0);
+	open my $f, '<', $n->logfile or return 0;
+	while (<$f>)
+	{
+		if (/LOG:  all server processes terminated; reinitializing/) { $reinitializing = 1; }
+		elsif (/LOG:  database system is ready to accept connections/) { $reinitializing = 0; }
+		elsif (/LOG:  received fast shutdown request/) { $asked = $reinitializing; }
+	}
+	return $asked;
 }
 
 # The postmaster is our own child: its end is noticed at once, and its process id
@@ -580,6 +603,7 @@ sub launch
 		exec $n->command("$PaxosCluster::BINDIR/postgres", '-D', $n->datadir) or POSIX::_exit(127);
 	}
 	$n->{pid} = $pid;
+	delete $n->{asked_why};
 	delete $n->{ending};		# of a life that was killed before it had ended
 	$n->{running} = 1;
 	$n->{stopped} = 0;

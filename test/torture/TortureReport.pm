@@ -88,6 +88,9 @@ sub gaps
 		$r->{gap} = $gap if $gap > ($r->{gap} // -1);
 		$r->{recovery} = $recovery if $recovery > ($r->{recovery} // -1);
 		$r->{acts}++;
+		my ($began, $lost) = $self->{work}->between($from, $to);
+		$r->{operations} += $began;
+		$r->{unknown} += $lost;
 	}
 }
 
@@ -138,7 +141,12 @@ sub machine_line
 	return join ' ', 'TORTURE', "seed=$self->{seed}", "nodes=$self->{nodes}", "seconds=$self->{seconds}", 'result=' . ($wrong ? 'failed' : 'ok'),
 	  (map { "$_=$t->{$_}" } qw(operations acknowledged refused unknown)), 'elections=' . $self->elections, 'starts=' . $self->starts,
 	  sprintf('longest_gap_ms=%d', 1000 * $worst), sprintf('recovery_ms=%d', 1000 * $self->{recovered}),
-	  (map { "fault_$_=$count{$_}" } sort keys %count), (map { "without_effect_$_=$without{$_}" } sort keys %without), (map { sprintf('gap_ms_%s=%d', $_ =~ s/ /_/gr, 1000 * $self->{by_kind}{$_}{gap}) } sort keys %{ $self->{by_kind} });
+	  (map { "fault_$_=$count{$_}" } sort keys %count), (map { "without_effect_$_=$without{$_}" } sort keys %without), (map { 
+	# of acts of one fault alone
+	my $r = $self->{by_kind}{$_};
+	my $k = s/ /_/gr;
+	(sprintf('gap_ms_%s=%d', $k, 1000 * $r->{gap}), sprintf('after_ms_%s=%d', $k, 1000 * $r->{recovery}), map { "${_}_$k=$r->{$_}" } qw(acts operations unknown))
+	} sort keys %{ $self->{by_kind} });
 }
 
 1;

@@ -111,18 +111,19 @@ sub read_all
 	my ($self) = @_;
 	return if $self->{totals};
 	my %t = (operations => 0, acknowledged => 0, refused => 0, unknown => 0);
-	my @ends;
+	my (@ends, @starts, @unknown);
 	for my $file ($self->files)
 	{
 		open my $f, '<', $file or next;
 		while (<$f>)
 		{
 			my ($what, $time, undef, $then) = split ' ';
-			if ($what eq 's') { $t{operations}++; }
+			if ($what eq 's') { $t{operations}++; push @starts, $time / 1e6; }
 			elsif ($what eq 'f')
 			{
 				if ($then eq 'ok') { $t{acknowledged}++; push @ends, $time / 1e6; }
 				elsif ($then eq 'failed') { $t{refused}++; }
+				else { push @unknown, $time / 1e6; }
 			}
 		}
 		close $f;
@@ -130,10 +131,20 @@ sub read_all
 	$t{unknown} = $t{operations} - $t{acknowledged} - $t{refused};
 	$self->{totals} = \%t;
 	$self->{ends} = [ sort { $a <=> $b } @ends ];
+	$self->{starts} = \@starts;
+	$self->{lost} = \@unknown;
 }
 
 sub totals { my ($self) = @_; $self->read_all; return $self->{totals}; }
 sub acknowledged { my ($self) = @_; $self->read_all; return $self->{ends}; }
+
+# How many began between two moments, and how many ended there as unknown.
+sub between
+{
+	my ($self, $from, $to) = @_;
+	$self->read_all;
+	return map { scalar grep { $_ >= $from && $_ < $to } @$_ } @$self{qw(starts lost)};
+}
 
 # All that test/torture/verify says; what is not ok is returned.
 sub check
