@@ -220,6 +220,21 @@ UPDATE bill SET balance = abs(balance) WHERE id = 1;
 RESET ROLE;
 GRANT EXECUTE ON FUNCTION abs(numeric) TO PUBLIC;
 
+-- settings of the session do not change what comes back
+CREATE TABLE shaped (id int PRIMARY KEY, a text[], t timestamptz, i interval, b bytea, d double precision) USING paxos;
+SET array_nulls = off;
+SET xmloption = document;
+SET DateStyle = 'SQL, DMY';
+SET IntervalStyle = 'sql_standard';
+SET bytea_output = 'escape';
+SET extra_float_digits = -5;
+SET TimeZone = 'Asia/Kolkata';
+INSERT INTO shaped VALUES (1, ARRAY['a', NULL, 'NULL'], '2020-02-03 04:05:06+00', '-1 day -2 hours', '\\x00ff', 0.1::float8 + 0.2) RETURNING *, 1;
+UPDATE shaped SET a = array_append(a, NULL), i = i * 2, d = d + 0 WHERE id = 1 AND t = '03/02/2020 09:35:06' RETURNING *;
+RESET ALL;
+SELECT a, i, t AT TIME ZONE 'UTC', b, d = 0.1::float8 + 0.2 FROM shaped;
+DROP TABLE shaped;
+
 -- a text that doubles does not stop the learner
 CREATE TABLE growing (id int PRIMARY KEY, v text) USING paxos;
 INSERT INTO growing VALUES (1, repeat('x', 900000));

@@ -59,12 +59,14 @@
 #include "tcop/pquery.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/ruleutils.h"
+#include "utils/xml.h"
 
 #include "paxos_api.h"
 #include "paxos_apply.h"
@@ -1154,14 +1156,33 @@ take(KeyedState *state, bool applied, char *previous, char *current)
 		state->images = lappend(state->images, image);
 }
 
-/* The row, as the scan's tuple. */
+/*
+ * The row, as the scan's tuple.  Its text was written under the learner's settings;
+ * of this session's own, these two could make input refuse it or take it for another,
+ * when it is too late for an error.
+ */
 static void
 fill_tuple(TupleTableSlot *tuple, TupleDesc desc, const char *image)
 {
-	Datum record = OidInputFunctionCall(F_RECORD_IN, pstrdup(image), RECORDOID, desc->tdtypmod);
-	HeapTupleHeader header = DatumGetHeapTupleHeader(record);
+	bool array_nulls = Array_nulls;
+	int xml_option = xmloption;
+	Datum record;
+	HeapTupleHeader header;
 	HeapTupleData row = {0};
 
+	PG_TRY();
+	{
+		Array_nulls = true;
+		xmloption = XMLOPTION_CONTENT;
+		record = OidInputFunctionCall(F_RECORD_IN, pstrdup(image), RECORDOID, desc->tdtypmod);
+	}
+	PG_FINALLY();
+	{
+		Array_nulls = array_nulls;
+		xmloption = xml_option;
+	}
+	PG_END_TRY();
+	header = DatumGetHeapTupleHeader(record);
 	row.t_len = HeapTupleHeaderGetDatumLength(header);
 	row.t_data = header;
 	ExecClearTuple(tuple);
