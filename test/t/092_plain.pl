@@ -39,6 +39,31 @@ for my $out (@running)
 $_->sql("SELECT paxos_barrier()") for @n;
 is($_->sql("SELECT balance, moves FROM account"), '0|100', "exactly what was there is taken, on node $_->{number}") for @n;
 
+# Several rows at once, from everywhere: together or not at all, and none is lost.
+$n[0]->sql("CREATE TABLE tally (id int PRIMARY KEY, n int NOT NULL CHECK (n <= 100)) USING paxos");
+$c->await_equal;
+open $f, '>', $file or die "$file: $!";
+print $f "INSERT INTO tally AS t VALUES (1, 1), (2, 1), (3, 1) ON CONFLICT (id) DO UPDATE SET n = t.n + EXCLUDED.n WHERE t.n < 90;\n";
+close $f;
+@running = ();
+for my $n (@n)
+{
+	open my $out, '-|',
+	  "exec $PaxosCluster::BINDIR/pgbench -h 127.0.0.1 -p $n->{port} -U postgres -n -f $file -c 2 -t 20 -M prepared postgres 2>&1" or die "pgbench: $!";
+	push @running, $out;
+}
+for my $out (@running)
+{
+	my $said = join '', <$out>;
+	close $out;
+	like($said, qr/number of transactions actually processed: 40\/40/, 'every INSERT of several rows ended well');
+}
+$_->sql("SELECT paxos_barrier()") for @n;
+is($_->sql("SELECT string_agg(n::text, ' ' ORDER BY id) FROM tally"), '90 90 90', "all of them counted, on node $_->{number}") for @n;
+$n[1]->fails("INSERT INTO tally AS t VALUES (3, 1), (4, 1), (1, 11) ON CONFLICT (id) DO UPDATE SET n = t.n + EXCLUDED.n", '23514', qr/tally_n_check/, 'one row that fails');
+is($n[1]->sql("SELECT string_agg(n::text, ' ' ORDER BY id) FROM tally"), '90 90 90', 'and nothing of its statement was done');
+$c->await_equal;
+
 # What one node inserts another finds taken.
 $n[1]->sql("INSERT INTO account VALUES (2, 5)");
 $n[2]->fails("INSERT INTO account VALUES (2, 6)", '23505', qr/account_pkey/, 'the key is taken, on another node too');
