@@ -178,12 +178,31 @@ px_intake_forward(px_proposer *p, px_peer *peer, const px_forward *m)
 	}
 }
 
+static void
+drop_first(px_proposer *p)
+{
+	p->intake_first = (p->intake_first + 1) % PX_MAX_INTAKE;
+	p->intake_n--;
+}
+
 /*
- * Move batches from the queue into the value being written, oldest first, as
- * long as they fit, and say whose they are.  False if nothing was left but
- * superseded ones.
+ * Does anything wait?  What was superseded does not, even if nothing took its
+ * place for want of room.  To be asked before a value is begun: the buffer it is
+ * written into still holds one that is chosen, and may be sent again.
  */
 bool
+px_intake_waits(px_proposer *p)
+{
+	while (p->intake_n > 0 && entry_at(p, 0)->dropped)
+		drop_first(p);
+	return p->intake_n > 0;
+}
+
+/*
+ * Move batches from the queue, where something waits, into the value being
+ * written, oldest first, as long as they fit, and say whose they are.
+ */
+void
 px_intake_pack(px_proposer *p, px_value_writer *w, uint32_t *origins)
 {
 	*origins = 0;
@@ -201,9 +220,7 @@ px_intake_pack(px_proposer *p, px_value_writer *w, uint32_t *origins)
 			if (i >= 0)
 				*origins |= UINT32_C(1) << i;
 		}
-		p->intake_first = (p->intake_first + 1) % PX_MAX_INTAKE;
-		p->intake_n--;
+		drop_first(p);
 	}
-	PX_ASSERT(w->count > 0 || p->intake_n == 0);
-	return w->count > 0;
+	PX_ASSERT(w->count > 0);
 }

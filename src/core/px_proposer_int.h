@@ -330,7 +330,8 @@ extern void px_intake_clear(px_proposer *p);
 extern void px_intake_resend(px_proposer *p, px_peer *peer, uint64_t incarnation, uint64_t first);
 extern bool px_intake_take(px_proposer *p, px_peer *peer, uint64_t incarnation, px_bytes batch);
 extern void px_intake_forward(px_proposer *p, px_peer *peer, const px_forward *m);
-extern bool px_intake_pack(px_proposer *p, px_value_writer *w, uint32_t *origins);
+extern bool px_intake_waits(px_proposer *p);
+extern void px_intake_pack(px_proposer *p, px_value_writer *w, uint32_t *origins);
 
 /* px_outbox.c */
 extern void px_outbox_complete(px_proposer *p);

@@ -230,12 +230,12 @@ propose(px_proposer *p, uint32_t len, uint32_t origins)
  * a far one several slots are still on their way.
  */
 static bool
-may_begin_slot(const px_proposer *p)
+may_begin_slot(px_proposer *p)
 {
 	px_slot in_flight = p->proposed - p->chosen;
 
-	if (p->role != PX_LEADER || p->intake_n == 0 || in_flight >= p->params.pipeline_depth ||
-		px_change_holds(p))
+	if (p->role != PX_LEADER || in_flight >= p->params.pipeline_depth || px_change_holds(p) ||
+		!px_intake_waits(p))
 		return false;
 	return in_flight == 0 || p->now >= p->proposed_at + p->params.pipeline_gap_us;
 }
@@ -300,8 +300,8 @@ propose_batches(px_proposer *p)
 
 	px_value_begin(&w, window_buffer(p, slot), p->params.max_value_bytes, PX_VALUE_BATCHES,
 				   next_log_time(p));
-	if (px_intake_pack(p, &w, &origins))
-		propose(p, px_value_end(&w).len, origins);
+	px_intake_pack(p, &w, &origins);
+	propose(p, px_value_end(&w).len, origins);
 }
 
 /*

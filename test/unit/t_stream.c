@@ -270,6 +270,57 @@ test_opening(void)
 }
 
 /*
+ * Nothing waits but what its origin has superseded, and nothing took its place,
+ * for want of room: no value is begun, for its buffer holds one that is chosen
+ * and must go to a late peer as it was.
+ */
+static void
+test_superseded_only(void)
+{
+	solo *s = solo_new(3);
+	px_slot slot;
+	px_bytes was;
+	uint8_t copy[1024];
+	const px_accept *m;
+
+	s->params.pipeline_depth = 1;
+	s->params.max_batch_bytes = 512;
+	s->params.max_value_bytes = 512 + PX_VALUE_HEADER_BYTES;
+	s->params.intake_bytes = 512;
+	solo_start(s);
+	solo_lead(s);
+	for (int i = 1; i <= PX_MAX_WINDOW; i++)
+	{
+		solo_accepted(s, 1, s->view.proposed + 1);
+		solo_accepted(s, 2, s->view.proposed + 1);
+		solo_forward(s, 3, 1, i == 1, (uint64_t) i, 1);
+	}
+	slot = s->view.proposed + 1 - PX_MAX_WINDOW;
+	was = px_proposer_value(s->p, slot);
+	memcpy(copy, was.data, was.len);
+	was.data = copy;
+	for (int i = 1; i <= 100; i++)
+		solo_forward(s, 2, 1, i == 1, (uint64_t) i, 1);
+	ok(s->view.intake > 5, "the intake is full");
+	solo_forward(s, 2, 1, true, 1, 1);
+	solo_tick(s, 1000); /* another stamp */
+	solo_accepted(s, 1, s->view.proposed + 1);
+	solo_accepted(s, 2, s->view.proposed + 1);
+	is(s->view.proposed, slot + PX_MAX_WINDOW - 1, "only what was superseded waits: no value");
+	is(s->view.intake, 0, "and then nothing does");
+	solo_peer(s, 3, false);
+	solo_peer(s, 3, true);
+	is(solo_must(s, PX_DO_SEND_PREPARE, 3, 0)->u.prepare.w, slot - 1, "the whole window is kept");
+	solo_promise(s, 3, NULL, 0, 0);
+	m = sent(s, 3, 0);
+	ok(m != NULL && m->first == slot && m->n_values > 0 &&
+		   px_proposer_value(s->p, slot).len == was.len &&
+		   memcmp(px_proposer_value(s->p, slot).data, was.data, was.len) == 0,
+	   "and the oldest value goes to a late peer as it was");
+	solo_free(s);
+}
+
+/*
  * All have lost what they knew to be chosen (servers crashed before they had
  * applied it) and the values are no longer kept: nobody could fill anybody's
  * gap, so this ballot ends and the next one recovers from what the logs know.
@@ -652,6 +703,7 @@ run_tests(void)
 	test_old_answers();
 	test_refusals();
 	test_opening();
+	test_superseded_only();
 	test_blind();
 	test_nonsense();
 	test_silence();
