@@ -765,7 +765,8 @@ fault_end(void)
 	const px_config *last = config_last();
 	int spare = (px_config_voters(last) - 1) / 2;
 	bool minority_down = chance(250) && config_settled();
-	px_usec slowest; /* an election timeout by the slowest clock allowed */
+	px_usec slowest;
+	uint64_t backlog = 0; /* an election timeout by the slowest clock allowed */
 
 	W->phase = PHASE_END;
 	W->fault_gen++;
@@ -803,6 +804,7 @@ fault_end(void)
 
 		if (!n->up)
 			continue;
+		backlog = px_max64(backlog, n->params.outbox_depth);
 		n->read_signal = true;
 		node_wake(n);
 		node_wake_learner(n);
@@ -824,9 +826,10 @@ fault_end(void)
 
 	/*
 	 * A leader's queue may hold as little as one batch here, and what it does
-	 * not take is sent again after a time-out: so one more for each session.
+	 * not take is sent again after a time-out: so one more for each session, and for
+	 * each batch that may wait for sessions that gave up long ago.
 	 */
-	W->end_deadline = W->now + (60 + (px_usec) W->n_sessions) * slowest;
+	W->end_deadline = W->now + (60 + (px_usec) W->n_sessions + backlog) * slowest;
 }
 
 /* Is everything that waited finished, and everybody at the same point? */
