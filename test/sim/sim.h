@@ -426,14 +426,13 @@ typedef struct sim_conn
 	bool far_open;  /* a backend serves it */
 	bool cut;       /* nothing more gets through */
 	px_usec cut_at;
-	sim_fifo out;      /* under way to far */
-	sim_fifo back;     /* under way to near */
-	sim_fifo inbox;    /* arrived, the backend has not read it */
-	bool busy;         /* the backend works on a message */
-	bool doomed;       /* the backend ends when its transaction is over */
-	bool closing;      /* the far end has seen the end, after inbox */
-	sim_msg *question; /* what the backend works on */
-	sim_msg *answer;   /* to be sent when the backend is done */
+	sim_fifo out;    /* under way to far */
+	sim_fifo back;   /* under way to near */
+	sim_fifo inbox;  /* arrived, the backend has not read it */
+	bool busy;       /* the backend works on a message */
+	bool doomed;     /* the backend ends when its transaction is over */
+	bool closing;    /* the far end has seen the end, after inbox */
+	sim_msg *answer; /* to be sent when the backend is done */
 } sim_conn;
 
 /* ---- one node ---- */
@@ -516,8 +515,7 @@ typedef struct sim_node
 	sim_wal *wal_tail;
 	uint64_t wal_lsn;
 	px_ballot max_promised;        /* ever durable */
-	px_ballot lease_ballot;        /* readable lease it answered for: of this ballot */
-	px_ballot lease_given_up;      /* by a hand-over: of this ballot and lower ones */
+	px_ballot lease_ballot;        /* readable lease it granted last: of this ballot */
 	px_usec lease_until;           /* world time, with the drift bound taken off */
 	px_slot max_config;            /* newest configuration ever durable */
 	uint64_t max_incarnation;      /* ever used by a proposer life */
@@ -1083,8 +1081,10 @@ extern void check_tables(sim_node *n, const sim_tables *t);
 extern void check_prepare(sim_node *n, px_ballot ballot, px_node to);
 extern void check_leads(sim_node *n, px_ballot ballot);
 extern void check_lease(sim_node *n, const px_proposer_view *v);
-extern void check_promise(sim_node *n, const px_promise *r, const sim_msg *question);
-extern void check_answer(sim_node *n, const px_accepted *r, const sim_msg *question);
+extern void check_promised(sim_node *n, const sim_msg *m);
+extern void note_lease(sim_node *n, const sim_msg *m);
+extern void check_promise(sim_node *n, const px_promise *r);
+extern void check_answer(sim_node *n, const px_accepted *r);
 extern void check_acceptor(sim_node *n, const px_acceptor *before);
 extern sim_command *check_command(uint64_t id);
 

@@ -512,20 +512,51 @@ usable(px_usec lease_us)
 }
 
 /*
- * Has this acceptor promised the holder of the lease a higher ballot?  Then
- * nobody uses the lease any more (§ 3.3): who stands does not lead, and neither a
- * later ballot nor another life of the proposer counts grants of this one, as
- * check_lease() sees to.  What the holder asks for now may be shorter.
+ * Node n's acceptor has promised: m is the Prepare.  No other node's while a
+ * readable lease stands that was not handed over.  And whatever lease was
+ * granted before is over: it had run out, was handed over, or is the holder's
+ * own of a former ballot, which nobody uses any more (§ 3.3): who stands does not
+ * lead, and neither a later ballot nor another life of the proposer counts
+ * grants of this one, as check_lease() sees to.
+ *
+ * Leases are followed in the order in which the acceptor takes messages, not in
+ * that of its answers.  Of two Prepares that waited for the lock the later may
+ * be promised first, when the lease has run out, and then the earlier one; and
+ * a backend may be held up between its grant and its answer until another
+ * leader has a lease.
  */
-static bool
-stood_again(const sim_node *n, px_ballot lease)
+void
+check_promised(sim_node *n, const sim_msg *m)
 {
-	return n->max_promised > lease && px_ballot_node(n->max_promised) == px_ballot_node(lease);
+	const px_prepare *q = &m->u.prepare;
+
+	if (W->leases_hold && n->lease_until > m->received_at &&
+		px_ballot_node(q->ballot) != px_ballot_node(n->lease_ballot) &&
+		q->handover != n->lease_ballot)
+		sim_fail("node %u promises %s while the readable lease it granted to %s stands (§ 9)",
+				 n->id, bal(q->ballot), bal(n->lease_ballot));
+	if (q->ballot > n->lease_ballot)
+		n->lease_until = 0;
+}
+
+/* Node n's acceptor has taken an Accept, with the lease that it asks for. */
+void
+note_lease(sim_node *n, const sim_msg *m)
+{
+	const px_accept *q = &m->u.accept;
+
+	if (q->lease_us == 0)
+		n->lease_until = 0; /* withdrawn */
+	else if (q->lease_readable)
+	{
+		n->lease_ballot = q->ballot;
+		n->lease_until = px_max64(n->lease_until, m->received_at + usable(q->lease_us));
+	}
 }
 
 /* An answer leaves node n: is all that it says durable? */
 void
-check_promise(sim_node *n, const px_promise *r, const sim_msg *question)
+check_promise(sim_node *n, const px_promise *r)
 {
 	if (r->promised > n->durable.promised)
 		sim_fail("node %u answers promised %s before it is durable (§ 11.2)", n->id,
@@ -536,23 +567,10 @@ check_promise(sim_node *n, const px_promise *r, const sim_msg *question)
 	if (r->refusal == PX_REFUSED_NOT && r->promised != r->ballot)
 		sim_fail("node %u promises %s but says promised %s", n->id, bal(r->ballot),
 				 bal(r->promised));
-	if (r->refusal == PX_REFUSED_NOT && question->u.prepare.handover != 0)
-	{
-		/* its holder has given it up, also what is still to be answered for */
-		n->lease_given_up = px_max64(n->lease_given_up, question->u.prepare.handover);
-		if (n->lease_ballot <= n->lease_given_up)
-			n->lease_until = 0;
-	}
-	if (W->leases_hold && r->refusal == PX_REFUSED_NOT && n->lease_until > question->received_at &&
-		px_ballot_node(r->ballot) != px_ballot_node(n->lease_ballot))
-		sim_fail("node %u promises %s while the readable lease it granted to %s stands (§ 9)",
-				 n->id, bal(r->ballot), bal(n->lease_ballot));
-	if (r->refusal == PX_REFUSED_NOT && stood_again(n, n->lease_ballot))
-		n->lease_until = 0;
 }
 
 void
-check_answer(sim_node *n, const px_accepted *r, const sim_msg *question)
+check_answer(sim_node *n, const px_accepted *r)
 {
 	if (r->promised > n->durable.promised)
 		sim_fail("node %u answers promised %s before it is durable (§ 11.2)", n->id,
@@ -562,13 +580,6 @@ check_answer(sim_node *n, const px_accepted *r, const sim_msg *question)
 				 n->id, (unsigned long long) r->config);
 	if (r->refusal != PX_REFUSED_NOT)
 		return;
-	if (r->lease_us == 0)
-		n->lease_until = 0; /* withdrawn */
-	else if (r->lease_readable && r->ballot > n->lease_given_up && !stood_again(n, r->ballot))
-	{
-		n->lease_ballot = r->ballot;
-		n->lease_until = px_max64(n->lease_until, question->received_at + usable(r->lease_us));
-	}
 	for (px_slot s = r->first; s < r->next; s++)
 	{
 		sim_cell *cell;

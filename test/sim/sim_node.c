@@ -214,6 +214,13 @@ publish(sim_node *n)
 	if ((todo.persist_state && !n->job_todo.persist_state) || todo.skip < n->job_todo.skip ||
 		todo.skip + todo.store != n->job_todo.skip + n->job_todo.store)
 		sim_fail("node %u: publication would have to make more durable", n->id);
+	if (n->job == J_STREAM && refusal == PX_REFUSED_NOT)
+	{
+		if (n->job_msg->kind == M_PREPARE)
+			check_promised(n, n->job_msg);
+		else
+			note_lease(n, n->job_msg);
+	}
 	acceptor_changed(n, &before);
 }
 
@@ -603,6 +610,8 @@ accept_lightly(sim_node *n, sim_conn *c, sim_msg *m)
 	if (answer->u.accepted.refusal == PX_REFUSED_STREAM)
 		cover(cov_accept_stream);
 	n->acceptor = copy;
+	if (answer->u.accepted.refusal == PX_REFUSED_NOT)
+		note_lease(n, m);
 	acceptor_changed(n, &before);
 	c->answer = answer;
 	c->busy = true;
@@ -684,7 +693,6 @@ backend(sim_node *n, sim_conn *c)
 		c->inbox.n--;
 		m->received = sim_clock(n);
 		m->received_at = W->now;
-		c->question = m;
 		TRACE(n, "node %u backend <- %u: %s", n->id, c->near, net_describe(m, text, sizeof(text)));
 		switch (m->kind)
 		{
@@ -767,9 +775,9 @@ answered(sim_node *n, sim_conn *c)
 		TRACE(n, "node %u backend -> %u: %s", n->id, c->near,
 			  net_describe(c->answer, text, sizeof(text)));
 		if (c->answer->kind == M_PROMISE)
-			check_promise(n, &c->answer->u.promise, c->question);
+			check_promise(n, &c->answer->u.promise);
 		else
-			check_answer(n, &c->answer->u.accepted, c->question);
+			check_answer(n, &c->answer->u.accepted);
 		net_reply(c, c->answer);
 		c->answer = NULL;
 		node_boundary(n, cov_answered);
