@@ -1302,7 +1302,9 @@ load_snapshot(const px_acceptor *a)
 	{
 		/*
 		 * Not of before its number was given: a former member whose sequences
-		 * left the same remainder has added no row above that.
+		 * left the same remainder has added no row above that.  And a former member
+		 * left behind would tell it of none but nodes that are gone; so it knows who
+		 * can tell it of the configuration it is a member of.
 		 */
 		LWLockAcquire(paxos_identity_lock, LW_SHARED);
 		at_least = Max(at_least, paxos_shared->config.slot);

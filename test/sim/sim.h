@@ -161,6 +161,8 @@ typedef struct sim_blob
 	X(cov_leaving_recovered, "leader recovered a configuration without itself")  \
 	X(cov_leaving_over, "leader that removed itself handed over")                \
 	X(cov_joined, "new node loaded its snapshot")                                \
+	X(cov_introduced_again, "new node knew only nodes that are gone")            \
+	X(cov_snapshot_old, "new node refused a snapshot older than its number")     \
 	X(cov_promoted_empty, "node became a voter before it had a snapshot")        \
 	X(cov_probed, "others asked what they know, without a leader")               \
 	X(cov_removed_prevote, "PreVote of a removed node refused")                  \
@@ -491,6 +493,7 @@ typedef struct sim_node
 	px_node id;
 	bool exists;            /* was a member ever */
 	bool gone;              /* switched off for good */
+	px_slot introduced;     /* the configuration it was told when it joined */
 	bool up;                /* the server runs */
 	uint64_t boot;          /* server starts */
 	px_usec clock_us;       /* what its clock showed ... */

@@ -14,8 +14,10 @@
  * that it did not.
  *
  * Node ids are never used again.  A new node has nothing: no configuration, no
- * log; its acceptor answers at once, its proposer starts when a snapshot is
- * loaded.  Who was removed may be switched off for good, but only when somebody
+ * log; but it was told who the members are, those of the configuration its id was
+ * made from.  Its acceptor answers at once, its proposer starts when a snapshot is
+ * loaded, from one of those, and not older than that configuration: so it knows, when
+ * it begins, who can tell it of the one it is a member of.  Who was removed may be switched off for good, but only when somebody
  * was told that the removal is done; or it goes on, maybe not knowing.
  *
  * The observer: W->configs are the configurations of the canonical history, the
@@ -92,11 +94,12 @@ same_members(const px_config *a, const px_config *b)
 }
 
 static void
-create_node(px_node id)
+create_node(px_node id, px_slot base)
 {
 	sim_node *n = &W->nodes[id];
 
 	n->exists = true;
+	n->introduced = base;
 	if (id > W->n_nodes)
 		W->n_nodes = id;
 	sim_at(W->now + rnd_log(SIM_MS, 4 * W->election_us), E_START_SERVER, P_WORLD, id);
@@ -145,7 +148,7 @@ config_chosen(px_slot slot, sim_blob *value)
 		if (node <= px_config_highest(before))
 			sim_fail("slot %llu: node id %u is used again", (unsigned long long) slot, node);
 		if (!W->nodes[node].exists)
-			create_node(node);
+			create_node(node, before->slot);
 	}
 	a->chosen_at = slot;
 	W->configs[W->n_configs++] = now;

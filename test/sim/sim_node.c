@@ -1459,7 +1459,26 @@ apply_some(sim_node *n)
 }
 
 /*
- * Somebody to ask: the hint, or a member; who knows of none asks anybody.  The
+ * The members a new node was told of.  When all of them have been switched off
+ * while it was away, an operator sees it waiting and adds it again
+ * (docs/operations.md): here it is then told of the present ones.  A node is
+ * switched off only when a majority of those that came after it has recorded that,
+ * so no decision ever hangs on this.
+ */
+static const px_config *
+introduction(const sim_node *n)
+{
+	const px_config *c = config_at(n->introduced);
+
+	for (int i = 0; i < c->n_members; i++)
+		if (!W->nodes[c->members[i].node].gone)
+			return c;
+	cover(cov_introduced_again);
+	return config_last();
+}
+
+/*
+ * Somebody to ask: the hint, or a member; who is new, one it was told of.  The
  * leader that streams to this node says where it is to be found: all members
  * this node knows of may have been replaced while it was away.
  */
@@ -1472,9 +1491,8 @@ some_peer(sim_node *n, px_node hint)
 	if (hint != 0 && hint != n->id && chance(600))
 		return hint;
 	if (c->n_members == 0)
-		p = (px_node) rnd_between(1, (uint64_t) W->n_nodes);
-	else
-		p = c->members[rnd_below(c->n_members)].node;
+		c = introduction(n);
+	p = c->members[rnd_below(c->n_members)].node;
 	return p == n->id ? 0 : p;
 }
 
@@ -1515,7 +1533,7 @@ learn(sim_node *n)
 
 		if (n->acceptor.config.n_members == 0)
 		{
-			/* new: a snapshot from anybody, before anything else */
+			/* new: a snapshot, before anything else */
 			peer = some_peer(n, 0);
 			if (peer != 0)
 				ask(n, peer, 0, true);
@@ -1656,6 +1674,13 @@ rpc(sim_node *n, const sim_event *e)
 	if (m->kind == M_FETCHED && m->n == 0)
 	{
 		/* knows no more than we do; ask again at the deadline */
+		return;
+	}
+	if (m->kind == M_SNAPSHOT && n->acceptor.config.n_members == 0 &&
+		m->tables->applied < n->introduced)
+	{
+		/* older than what this node was told; ask again at the deadline */
+		cover(cov_snapshot_old);
 		return;
 	}
 	n->fetch_deadline = W->now + 10 * SIM_SEC; /* until the job is done */
