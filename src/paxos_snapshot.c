@@ -883,6 +883,10 @@ members_to_ask(MemoryContext where)
 	leader = paxos_shared->leader;
 	LWLockRelease(paxos_proposer_lock);
 
+	/* A newcomer's proposer may not have heard of it yet, but its acceptor has. */
+	if (leader == 0)
+		leader = px_ballot_node(paxos_acceptor_look().promised);
+
 	StartTransactionCommand();
 	members = paxos_node_members();
 	n = list_length(members);
