@@ -447,7 +447,7 @@ sub targets
 }
 
 # Lets a fault begin, on those it was drawn for or, if it has no effect there, on
-# another node.  False: on nobody, for now.
+# another node.  False: nobody can be hit at this moment.
 sub begin
 {
 	my ($self, $f, $now) = @_;
