@@ -97,6 +97,7 @@
 #include "paxos_apply.h"
 #include "paxos_command.h"
 #include "paxos_ddl.h"
+#include "paxos_expr.h"
 #include "paxos_queue.h"
 
 /* More than any node id, which is at most PX_MAX_VOTERS now. */
@@ -225,40 +226,8 @@ run_text(const char *sql)
 static void
 check_type(const char *column, Oid type)
 {
-	Oid element = get_element_type(type);
-	Oid base = OidIsValid(element) ? element : type;
-	const char *why = NULL;
+	const char *why = paxos_expr_type_trouble(type);
 
-	if (base >= FirstNormalObjectId)
-		why = "it is not built in";
-	else
-	{
-		switch (base)
-		{
-			case REGPROCOID:
-			case REGPROCEDUREOID:
-			case REGOPEROID:
-			case REGOPERATOROID:
-			case REGCLASSOID:
-			case REGCOLLATIONOID:
-			case REGTYPEOID:
-			case REGROLEOID:
-			case REGNAMESPACEOID:
-			case REGCONFIGOID:
-			case REGDICTIONARYOID:
-			case ACLITEMOID:
-				why = "what its values name differs between nodes";
-				break;
-			case MONEYOID:
-				why = "its text depends on lc_monetary";
-				break;
-			default:
-				if (get_typtype(base) != TYPTYPE_BASE && get_typtype(base) != TYPTYPE_RANGE &&
-					get_typtype(base) != TYPTYPE_MULTIRANGE)
-					why = "it is neither a base type nor a range";
-				break;
-		}
-	}
 	if (why != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -270,8 +239,7 @@ check_type(const char *column, Oid type)
 static void
 check_collation(const char *column, Oid collation)
 {
-	if (OidIsValid(collation) && collation != DEFAULT_COLLATION_OID &&
-		collation != C_COLLATION_OID && collation != POSIX_COLLATION_OID)
+	if (!paxos_expr_portable_collation(collation))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

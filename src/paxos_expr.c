@@ -83,15 +83,15 @@
  * ------------------------------------------------------------------
  */
 
-bool
-paxos_expr_portable_type(Oid type)
+const char *
+paxos_expr_type_trouble(Oid type)
 {
 	Oid element = get_element_type(type);
 	Oid base = OidIsValid(element) ? element : type;
 	char kind;
 
-	if (base >= FirstGenbkiObjectId)
-		return false;
+	if (base >= FirstNormalObjectId)
+		return "it is not built in";
 	switch (base)
 	{
 		case REGPROCOID:
@@ -106,16 +106,26 @@ paxos_expr_portable_type(Oid type)
 		case REGCONFIGOID:
 		case REGDICTIONARYOID:
 		case ACLITEMOID:
+			return "what its values name differs between nodes";
 		case MONEYOID:
-			return false;
+			return "its text depends on lc_monetary";
 		default:
 			kind = get_typtype(base);
-			return kind == TYPTYPE_BASE || kind == TYPTYPE_RANGE || kind == TYPTYPE_MULTIRANGE;
+			if (kind != TYPTYPE_BASE && kind != TYPTYPE_RANGE && kind != TYPTYPE_MULTIRANGE)
+				return "it is neither a base type nor a range";
+			/* initdb gives other numbers above this in each release */
+			return base >= FirstGenbkiObjectId ? "it is not built in" : NULL;
 	}
 }
 
-static bool
-portable_collation(Oid collation)
+bool
+paxos_expr_portable_type(Oid type)
+{
+	return paxos_expr_type_trouble(type) == NULL;
+}
+
+bool
+paxos_expr_portable_collation(Oid collation)
 {
 	return !OidIsValid(collation) || collation == DEFAULT_COLLATION_OID ||
 		   collation == C_COLLATION_OID || collation == POSIX_COLLATION_OID;
@@ -416,7 +426,7 @@ cannot_type(Writer *w, Oid type)
 static bool
 check_collation(Writer *w, Oid collation)
 {
-	return portable_collation(collation) ||
+	return paxos_expr_portable_collation(collation) ||
 		   cannot(w, psprintf("Collation \"%s\" need not be the same on every node.",
 							  get_collation_name(collation)));
 }
@@ -811,7 +821,7 @@ get_collation(Reader *r)
 {
 	Oid collation = get_oid(r);
 
-	if (!portable_collation(collation))
+	if (!paxos_expr_portable_collation(collation))
 		malformed("a collation is not the same everywhere");
 	return collation;
 }

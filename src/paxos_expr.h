@@ -25,6 +25,12 @@ extern bool paxos_expr_evaluable(Node *expr, const char **why);
 /* Do values of this type mean the same on every node? */
 extern bool paxos_expr_portable_type(Oid type);
 
+/* If they do not, why: the end of a sentence; else NULL. */
+extern const char *paxos_expr_type_trouble(Oid type);
+
+/* Is text under this collation ordered alike on every node? */
+extern bool paxos_expr_portable_collation(Oid collation);
+
 /* The value, where the statement was issued, of a part that names no column. */
 typedef Datum (*PaxosExprFold)(Expr *part, void *arg, bool *isnull);
 

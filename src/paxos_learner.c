@@ -822,6 +822,19 @@ clean_up_after_error(void)
 	MemoryContextReset(command_cxt);
 }
 
+/* The error that was caught, to be freed, and nothing of what it interrupted. */
+static ErrorData *
+take_error(void)
+{
+	ErrorData *edata;
+
+	MemoryContextSwitchTo(TopMemoryContext);
+	edata = CopyErrorData();
+	FlushErrorState();
+	clean_up_after_error();
+	return edata;
+}
+
 /*
  * The slot could not be applied, for a reason of the surroundings.  Tried again
  * for ever: nothing else may be applied before it, and skipping it here would
@@ -902,12 +915,8 @@ fetch_instead(px_slot slot)
 	}
 	PG_CATCH();
 	{
-		ErrorData *edata;
+		ErrorData *edata = take_error();
 
-		MemoryContextSwitchTo(TopMemoryContext);
-		edata = CopyErrorData();
-		FlushErrorState();
-		clean_up_after_error();
 		paxos_catchup_close();
 		trouble(slot, edata->message);
 		FreeErrorData(edata);
@@ -1136,12 +1145,8 @@ look_around(void)
 	}
 	PG_CATCH();
 	{
-		ErrorData *edata;
+		ErrorData *edata = take_error();
 
-		MemoryContextSwitchTo(TopMemoryContext);
-		edata = CopyErrorData();
-		FlushErrorState();
-		clean_up_after_error();
 		membership = PAXOS_NO_CLUSTER;
 		loaded = false;
 		ereport(LOG,
@@ -1182,12 +1187,8 @@ repair(px_slot slot, px_slot truncated)
 	}
 	PG_CATCH();
 	{
-		ErrorData *edata;
+		ErrorData *edata = take_error();
 
-		MemoryContextSwitchTo(TopMemoryContext);
-		edata = CopyErrorData();
-		FlushErrorState();
-		clean_up_after_error();
 		paxos_catchup_close();
 		ereport(LOG, (errmsg("paxos learner: could not repair slot " UINT64_FORMAT ": %s", slot,
 							 edata->message)));
@@ -1253,12 +1254,8 @@ fetch_missing(const px_acceptor *a)
 	}
 	PG_CATCH();
 	{
-		ErrorData *edata;
+		ErrorData *edata = take_error();
 
-		MemoryContextSwitchTo(TopMemoryContext);
-		edata = CopyErrorData();
-		FlushErrorState();
-		clean_up_after_error();
 		paxos_catchup_close();
 		ereport(LOG,
 				(errmsg("paxos learner: could not store fetched entries: %s", edata->message)));
@@ -1324,12 +1321,8 @@ load_snapshot(const px_acceptor *a)
 	}
 	PG_CATCH();
 	{
-		ErrorData *edata;
+		ErrorData *edata = take_error();
 
-		MemoryContextSwitchTo(TopMemoryContext);
-		edata = CopyErrorData();
-		FlushErrorState();
-		clean_up_after_error();
 		paxos_snapshot_failed(edata->message);
 		MemoryContextSwitchTo(batch_cxt);
 		trouble(committed.applied + 1,
@@ -1378,12 +1371,8 @@ ask_whether_removed(void)
 	}
 	PG_CATCH();
 	{
-		ErrorData *edata;
+		ErrorData *edata = take_error();
 
-		MemoryContextSwitchTo(TopMemoryContext);
-		edata = CopyErrorData();
-		FlushErrorState();
-		clean_up_after_error();
 		paxos_snapshot_failed(edata->message);
 		ereport(LOG, (errmsg("paxos learner: could not ask the members about this node: %s",
 							 edata->message)));
@@ -1403,12 +1392,8 @@ save_memory(void)
 	}
 	PG_CATCH();
 	{
-		ErrorData *edata;
+		ErrorData *edata = take_error();
 
-		MemoryContextSwitchTo(TopMemoryContext);
-		edata = CopyErrorData();
-		FlushErrorState();
-		clean_up_after_error();
 		ereport(LOG,
 				(errmsg("paxos learner: could not write down what is remembered of members: %s",
 						edata->message)));
@@ -1430,12 +1415,8 @@ truncate_some(void)
 	}
 	PG_CATCH();
 	{
-		ErrorData *edata;
+		ErrorData *edata = take_error();
 
-		MemoryContextSwitchTo(TopMemoryContext);
-		edata = CopyErrorData();
-		FlushErrorState();
-		clean_up_after_error();
 		paxos_truncate_failed();
 		ereport(LOG, (errmsg("paxos learner: could not cut the log: %s", edata->message)));
 		FreeErrorData(edata);
