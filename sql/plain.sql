@@ -12,9 +12,13 @@ CREATE TABLE bill (
 
 -- insert: defaults and what is volatile are settled here, generated columns at the slot
 INSERT INTO bill (owner, balance) VALUES ('ann', 1500);
+BEGIN;
 INSERT INTO bill VALUES (10, 'bob', 20.005, 'null', '2020-02-03 04:05:06+02') RETURNING id, owner, balance, note, note IS NULL;
+ROLLBACK;
 INSERT INTO bill VALUES (10, 'bob', 20.005, 'null', '2020-02-03 04:05:06+02') RETURNING id;
+BEGIN;
 INSERT INTO bill VALUES (11, 'eve,"(', 20.005, 'null', '2020-02-03 04:05:06+00') RETURNING id, owner, balance, note, made AT TIME ZONE 'UTC';
+ROLLBACK;
 INSERT INTO bill VALUES (11, 'eve,"(', 20.005, 'null', '2020-02-03 04:05:06+00') RETURNING *, 1 + 1 AS two;
 INSERT INTO bill VALUES (11, 'again');
 INSERT INTO bill VALUES (11, 'again') ON CONFLICT DO NOTHING RETURNING id;
@@ -69,8 +73,12 @@ UPDATE bill SET balance = greatest(balance, 7) + coalesce(length(owner), 0), own
 UPDATE bill SET note = note || jsonb_build_object('by', current_user = session_user) WHERE id = 1 AND note ? 'a' RETURNING note;
 UPDATE bill SET balance = CASE WHEN balance > 100 THEN 100 ELSE balance * random() * 0 END WHERE id = 1 RETURNING balance;
 UPDATE bill SET owner = owner || ' and company' WHERE id = 1;
+BEGIN;
 UPDATE bill SET owner = DEFAULT, made = now() WHERE id = 12 AND made <= now() RETURNING made = now(), id;
+ROLLBACK;
+BEGIN;
 UPDATE bill SET owner = 'me', made = now() - (id || ' days')::interval WHERE id = 12;
+ROLLBACK;
 UPDATE bill SET owner = 'me', made = '2021-01-01 00:00+00'::timestamptz WHERE id = 12 AND made <= now() RETURNING owner, id;
 
 -- delete
@@ -111,7 +119,10 @@ INSERT INTO place VALUES ('bonn', 'weg', 2.3) ON CONFLICT (town, street) DO NOTH
 CREATE TABLE price (amount numeric(5,2) PRIMARY KEY, what text) USING paxos;
 INSERT INTO price VALUES (1.004, 'x');
 
--- not of this form: refused as ever
+-- not of this form: ordinary PostgreSQL, and a write set
+\set ON_ERROR_ROLLBACK on
+CREATE FUNCTION own(numeric) RETURNS numeric LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1; END';
+BEGIN;
 INSERT INTO place VALUES ('bonn', 'weg', 2.3) ON CONFLICT DO NOTHING;
 INSERT INTO place VALUES ('bonn', 'weg', 2.3) ON CONFLICT (n) DO NOTHING;
 INSERT INTO place VALUES ('bonn', 'x', 5) ON CONFLICT (n) DO UPDATE SET n = 1;
@@ -132,14 +143,15 @@ UPDATE bill SET balance = 0 WHERE id = 1.0;
 UPDATE bill SET balance = 0 WHERE id = (random() * 0)::int + 1;
 UPDATE bill SET id = 5 WHERE id = 1;
 UPDATE bill SET made = made + interval '1 day' WHERE id = 1;
-UPDATE bill SET owner = repeat(owner, 100000000) WHERE id = 1;
+EXPLAIN (COSTS OFF) UPDATE bill SET owner = repeat(owner, 100000000) WHERE id = 1;
 UPDATE bill SET balance = 0 FROM place WHERE id = 1;
 UPDATE bill SET balance = 0 WHERE id = 1 AND ctid = '(0,1)';
 UPDATE bill SET balance = 0 WHERE id = 1 AND EXISTS (SELECT FROM place);
 WITH x AS (SELECT 1) UPDATE bill SET balance = 0 WHERE id = 1;
 DELETE FROM bill USING place WHERE id = 1;
-CREATE FUNCTION own(numeric) RETURNS numeric LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1; END';
 UPDATE bill SET balance = own(balance) WHERE id = 1;
+ROLLBACK;
+\set ON_ERROR_ROLLBACK off
 UPDATE bill SET balance = own(3) WHERE id = 1 RETURNING balance;
 
 -- why not
@@ -188,7 +200,9 @@ CREATE TABLE ordinary_one (id int);
 CREATE FUNCTION in_trigger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN UPDATE bill SET balance = 1 WHERE id = 1; RETURN NULL; END';
 CREATE TRIGGER after_one AFTER INSERT ON ordinary_one FOR EACH ROW EXECUTE FUNCTION in_trigger();
 INSERT INTO ordinary_one VALUES (1);
+BEGIN;
 WITH gone AS (DELETE FROM bill WHERE id = 1 RETURNING *) SELECT count(*) FROM gone;
+ROLLBACK;
 SET default_transaction_read_only = on;
 UPDATE bill SET balance = 1 WHERE id = 1;
 RESET default_transaction_read_only;
@@ -240,7 +254,7 @@ CREATE TABLE growing (id int PRIMARY KEY, v text) USING paxos;
 INSERT INTO growing VALUES (1, repeat('x', 900000));
 UPDATE growing SET v = v || v || v || v || v || v || v || v || v || v WHERE id = 1;
 UPDATE growing SET v = v || v WHERE id = 1;
-UPDATE growing SET v = 'small' WHERE id = 1 AND length(replace(v, 'x', v)) > 0;
+EXPLAIN (COSTS OFF) UPDATE growing SET v = 'small' WHERE id = 1 AND length(replace(v, 'x', v)) > 0;
 SELECT length(v) FROM growing;
 DROP TABLE growing;
 

@@ -1,4 +1,4 @@
--- Only the log changes a consensus table: everything else is refused, for every role.
+-- What is refused on a consensus table, for every role.
 \set SHOW_CONTEXT never
 CREATE TABLE c (id serial PRIMARY KEY, v int) USING paxos;
 CREATE INDEX c_v ON c (v);
@@ -7,8 +7,10 @@ SELECT applied FROM paxos_upsert('c', '{"id": 2, "v": 2}');
 CREATE TABLE h (id int PRIMARY KEY, v int);
 INSERT INTO h VALUES (1, 1);
 
--- rows
-INSERT INTO c SELECT 3, 3;
+-- rows: part of a write set, but for row locks, TRUNCATE, and a mixture with local tables
+\set ON_ERROR_ROLLBACK on
+BEGIN;
+INSERT INTO c VALUES (3, 3), (4, 4);
 INSERT INTO c SELECT * FROM h ON CONFLICT DO NOTHING;
 UPDATE c SET v = 2;
 UPDATE h SET v = 2 FROM c WHERE c.id = h.id;
@@ -32,6 +34,25 @@ SET session_replication_role = replica;
 INSERT INTO c SELECT 3, 3;
 TRUNCATE c;
 RESET session_replication_role;
+CREATE TABLE l (id int);
+PREPARE TRANSACTION 'p';
+ROLLBACK;
+\set ON_ERROR_ROLLBACK off
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+INSERT INTO c VALUES (3, 3), (4, 4);
+ROLLBACK;
+BEGIN;
+UPDATE h SET v = v;
+UPDATE c SET v = v;
+ROLLBACK;
+BEGIN;
+CREATE TEMP TABLE t ON COMMIT DROP AS SELECT * FROM c;
+UPDATE t SET v = 7;
+UPDATE c SET v = t.v FROM t WHERE c.id = t.id;
+SET LOCAL paxos.local_writes = 'allow';
+UPDATE h SET v = 7;
+SELECT * FROM c ORDER BY id;
+ROLLBACK;
 
 -- definitions
 ALTER TABLE c ADD COLUMN w int;

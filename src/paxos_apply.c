@@ -70,49 +70,13 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
-#include "paxos_apply.h"
+#include "paxos_apply_int.h"
 #include "paxos_expr.h"
+#include "paxos_turn.h"
 
 /*
  * ---- what is costly to find out about a table ----
  */
-
-typedef struct ColumnInfo
-{
-	bool settable; /* neither dropped nor generated */
-	bool is_domain;
-	Oid type;
-	Oid base_type;
-	int32 typmod;
-	int32 base_typmod;
-	Oid collation;
-	Oid ioparam;
-	FmgrInfo input;
-
-	/* looked up when first needed; fn_oid 0 until then */
-	FmgrInfo add;
-	FmgrInfo subtract;
-	FmgrInfo fit; /* cast to the type's own modifier */
-	bool fit_known;
-	void *domain_extra;
-	TypeCacheEntry *order;
-} ColumnInfo;
-
-typedef struct PaxosRelInfo
-{
-	Oid relid;         /* hash key */
-	bool valid;        /* cleared by invalidation */
-	bool struck;       /* by one, since it began to be built */
-	MemoryContext cxt; /* holds everything below */
-	Oid owner;
-	bool has_domain;
-	int natts;
-	ColumnInfo *columns;
-	Oid pk_index;
-	int n_key;
-	AttrNumber key[INDEX_MAX_KEYS];
-	ScanKeyData scankey[INDEX_MAX_KEYS]; /* without arguments */
-} PaxosRelInfo;
 
 /* The most that an expression over a row may take from it, or make. */
 #define MAX_COMPUTED_BYTES (16 * 1024 * 1024)
@@ -225,11 +189,11 @@ rel_info(Relation rel)
 	info->owner = rel->rd_rel->relowner;
 	info->natts = desc->natts;
 	info->has_domain = false;
-	info->columns = palloc0(sizeof(ColumnInfo) * Max(desc->natts, 1));
+	info->columns = palloc0(sizeof(PaxosColumnInfo) * Max(desc->natts, 1));
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
-		ColumnInfo *column = &info->columns[i];
+		PaxosColumnInfo *column = &info->columns[i];
 		Oid input;
 
 		if (att->attisdropped)
@@ -266,6 +230,8 @@ rel_info(Relation rel)
 		info->scankey[i].sk_collation = pk->rd_indcollation[i];
 	}
 	index_close(pk, NoLock);
+	info->keys = paxos_keys_of(rel, paxos_table_id(relid));
+	info->plain_keys = paxos_keys_are_plain(info->keys);
 
 	MemoryContextSwitchTo(old);
 
@@ -278,28 +244,6 @@ rel_info(Relation rel)
 /*
  * ---- relations open over one transaction ----
  */
-
-typedef struct ApplyTable
-{
-	int64 table_id;
-	PaxosRelInfo *info;
-	Relation rel;
-	Relation pk; /* one of result's indexes */
-	ResultRelInfo *result;
-	TupleTableSlot *found;    /* the row as it stands */
-	TupleTableSlot *proposed; /* the row to insert */
-	TupleTableSlot *fresh;    /* the row to put in the place of that found */
-} ApplyTable;
-
-struct PaxosApply
-{
-	MemoryContext cxt;         /* deleted at the end */
-	MemoryContext command_cxt; /* reset before each command */
-	EState *estate;
-	List *tables; /* of ApplyTable * */
-	bool in_list;
-	CommandId list_began; /* what the list did itself has this command id or a later one */
-};
 
 PaxosApply *
 paxos_apply_begin(void)
@@ -323,11 +267,12 @@ paxos_apply_end(PaxosApply *apply)
 
 	foreach (lc, apply->tables)
 	{
-		ApplyTable *t = lfirst(lc);
+		PaxosApplyTable *t = lfirst(lc);
 
 		ExecDropSingleTupleTableSlot(t->found);
 		ExecDropSingleTupleTableSlot(t->proposed);
 		ExecDropSingleTupleTableSlot(t->fresh);
+		ExecDropSingleTupleTableSlot(t->other);
 		ExecCloseIndices(t->result);
 		table_close(t->rel, NoLock); /* locked to the transaction's end */
 	}
@@ -335,12 +280,11 @@ paxos_apply_end(PaxosApply *apply)
 	MemoryContextDelete(apply->cxt);
 }
 
-/* NULL: the replicated catalogue has no such table. */
-static ApplyTable *
-open_table(PaxosApply *apply, int64 table_id)
+PaxosApplyTable *
+paxos_apply_open(PaxosApply *apply, int64 table_id)
 {
 	Oid relid;
-	ApplyTable *t;
+	PaxosApplyTable *t;
 	ListCell *lc;
 	List *indexes;
 	MemoryContext old;
@@ -368,7 +312,7 @@ open_table(PaxosApply *apply, int64 table_id)
 						relid, table_id)));
 
 	old = MemoryContextSwitchTo(apply->cxt);
-	t = palloc0(sizeof(ApplyTable));
+	t = palloc0(sizeof(PaxosApplyTable));
 	t->table_id = table_id;
 	t->rel = table_open(relid, NoLock);
 	if (t->rel->rd_rel->relkind != RELKIND_RELATION || !paxos_is_consensus_table(relid))
@@ -386,8 +330,8 @@ open_table(PaxosApply *apply, int64 table_id)
 	t->info = rel_info(t->rel);
 	t->result = makeNode(ResultRelInfo);
 	InitResultRelInfo(t->result, t->rel, 0, NULL, 0);
-	t->result->ri_TrigDesc = NULL; /* see the top of this file */
-	ExecOpenIndices(t->result, false);
+	t->result->ri_TrigDesc = NULL;    /* see the top of this file */
+	ExecOpenIndices(t->result, true); /* with what clear_unique_keys() needs */
 	for (int i = 0; i < t->result->ri_NumIndices; i++)
 	{
 		if (RelationGetRelid(t->result->ri_IndexRelationDescs[i]) == t->info->pk_index)
@@ -398,6 +342,7 @@ open_table(PaxosApply *apply, int64 table_id)
 	t->found = table_slot_create(t->rel, NULL);
 	t->proposed = MakeSingleTupleTableSlot(RelationGetDescr(t->rel), &TTSOpsVirtual);
 	t->fresh = MakeSingleTupleTableSlot(RelationGetDescr(t->rel), &TTSOpsVirtual);
+	t->other = table_slot_create(t->rel, NULL);
 	apply->tables = lappend(apply->tables, t);
 	MemoryContextSwitchTo(old);
 	return t;
@@ -411,8 +356,8 @@ open_table(PaxosApply *apply, int64 table_id)
  * on every node.
  */
 
-static ColumnInfo *
-column_info(ApplyTable *t, AttrNumber attnum)
+static PaxosColumnInfo *
+column_info(PaxosApplyTable *t, AttrNumber attnum)
 {
 	if (attnum < 1 || attnum > t->info->natts || !t->info->columns[attnum - 1].settable)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -422,7 +367,7 @@ column_info(ApplyTable *t, AttrNumber attnum)
 }
 
 static Datum
-column_value(ColumnInfo *column, const PaxosColumn *c)
+column_value(PaxosColumnInfo *column, const PaxosColumn *c)
 {
 	/* even for NULL: a domain may refuse it */
 	return InputFunctionCall(&column->input, c->isnull ? NULL : c->text, column->ioparam,
@@ -431,7 +376,7 @@ column_value(ColumnInfo *column, const PaxosColumn *c)
 
 /* What assigning a value computed in the base type to the column does to it. */
 static Datum
-fit_column(ApplyTable *t, ColumnInfo *column, Datum value)
+fit_column(PaxosApplyTable *t, PaxosColumnInfo *column, Datum value)
 {
 	if (!column->fit_known)
 	{
@@ -451,7 +396,7 @@ fit_column(ApplyTable *t, ColumnInfo *column, Datum value)
 }
 
 static Datum
-column_arithmetic(ApplyTable *t, ColumnInfo *column, uint8 op, Datum left, Datum right,
+column_arithmetic(PaxosApplyTable *t, PaxosColumnInfo *column, uint8 op, Datum left, Datum right,
 				  bool *isnull)
 {
 	LOCAL_FCINFO(fcinfo, 2);
@@ -498,7 +443,7 @@ column_arithmetic(ApplyTable *t, ColumnInfo *column, uint8 op, Datum left, Datum
  * been looked at where the statement was issued.
  */
 static ExprState **
-prepare_expressions(ApplyTable *t, PaxosVerb verb, int n, const PaxosColumn *list, uint8 op)
+prepare_expressions(PaxosApplyTable *t, PaxosVerb verb, int n, const PaxosColumn *list, uint8 op)
 {
 	ExprState **states = palloc0_array(ExprState *, Max(n, 1));
 
@@ -539,7 +484,7 @@ refuse_size(void)
  * every mention counted, and so is what it makes.
  */
 static void
-check_input_size(ApplyTable *t, Expr *expr)
+check_input_size(PaxosApplyTable *t, Expr *expr)
 {
 	List *vars = pull_var_clause((Node *) expr, 0);
 	Size total = 0;
@@ -560,14 +505,14 @@ check_input_size(ApplyTable *t, Expr *expr)
 }
 
 static void
-check_size(ColumnInfo *column, Datum value)
+check_size(PaxosColumnInfo *column, Datum value)
 {
 	if (get_typlen(column->base_type) == -1 && toast_raw_datum_size(value) > MAX_COMPUTED_BYTES)
 		refuse_size();
 }
 
 static Datum
-evaluate(PaxosApply *apply, ApplyTable *t, ExprState *state, bool *isnull)
+evaluate(PaxosApply *apply, PaxosApplyTable *t, ExprState *state, bool *isnull)
 {
 	ExprContext *econtext = GetPerTupleExprContext(apply->estate);
 	Datum value;
@@ -582,9 +527,9 @@ evaluate(PaxosApply *apply, ApplyTable *t, ExprState *state, bool *isnull)
 }
 
 static bool
-condition_holds(ApplyTable *t, const PaxosColumn *condition)
+condition_holds(PaxosApplyTable *t, const PaxosColumn *condition)
 {
-	ColumnInfo *column;
+	PaxosColumnInfo *column;
 	Datum have;
 	Datum want;
 	bool have_null;
@@ -662,27 +607,27 @@ row_image(TupleTableSlot *row, bool as_record, MemoryContext where)
  * ---- the row changes ----
  */
 
-static bool
-find_row(ApplyTable *t, const PaxosKeyedOp *op)
+bool
+paxos_apply_find(PaxosApplyTable *t, int n_key, const PaxosColumn *key)
 {
 	PaxosRelInfo *info = t->info;
 	ScanKeyData keys[INDEX_MAX_KEYS];
 	IndexScanDesc scan;
 	bool found;
 
-	if (op->n_key != info->n_key)
+	if (n_key != info->n_key)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("key of table \"%s\" has %d columns, not %d",
-							   RelationGetRelationName(t->rel), info->n_key, op->n_key)));
+							   RelationGetRelationName(t->rel), info->n_key, n_key)));
 	memcpy(keys, info->scankey, sizeof(ScanKeyData) * info->n_key);
 	for (int i = 0; i < info->n_key; i++)
 	{
 		const PaxosColumn *c = NULL;
 
-		for (int j = 0; j < op->n_key && c == NULL; j++)
+		for (int j = 0; j < n_key && c == NULL; j++)
 		{
-			if (op->key[j].attnum == info->key[i])
-				c = &op->key[j];
+			if (key[j].attnum == info->key[i])
+				c = &key[j];
 		}
 		if (c == NULL)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -704,7 +649,7 @@ find_row(ApplyTable *t, const PaxosKeyedOp *op)
 
 /* A row with its values in place: what is generated, and may it be in the table? */
 static void
-complete_row(PaxosApply *apply, ApplyTable *t, TupleTableSlot *row)
+complete_row(PaxosApply *apply, PaxosApplyTable *t, TupleTableSlot *row)
 {
 	EState *estate = apply->estate;
 	TupleConstr *constr = RelationGetDescr(t->rel)->constr;
@@ -727,9 +672,163 @@ complete_row(PaxosApply *apply, ApplyTable *t, TupleTableSlot *row)
 		(void) ExecPartitionCheck(t->result, row, estate, true);
 }
 
-/* Store t->proposed, or t->fresh in the place of t->found. */
+/*
+ * ---- nobody in the way ----
+ *
+ * A local transaction that changes consensus tables and is not decided yet holds row
+ * locks, and has entries in unique indexes.  Waiting for it in the heap or the index would
+ * be for as long as its client likes: whoever is found there is ended.
+ */
+
+/* What the command at hand changes; see paxos_apply_changed(). */
+static uint64 *changed = NULL;
+static int changed_room = 0;
+static int n_changed = 0;
+
 static void
-store_row(PaxosApply *apply, ApplyTable *t, bool update)
+note_changed(PaxosApplyTable *t, bool old, TupleTableSlot *new)
+{
+	PaxosKeys *keys = t->info->keys;
+	int needed = n_changed + 2 * paxos_keys_max(keys) + 1;
+
+	if (changed_room < needed)
+	{
+		needed *= 2;
+		changed = changed == NULL ? MemoryContextAlloc(TopMemoryContext, sizeof(uint64) * needed)
+								  : repalloc_huge(changed, sizeof(uint64) * needed);
+		changed_room = needed;
+	}
+	if (old)
+		n_changed += paxos_keys_of_row(keys, t->found, changed + n_changed);
+	if (new != NULL)
+		n_changed += paxos_keys_of_row(keys, new, changed + n_changed);
+	changed[n_changed++] = paxos_key_any(t->table_id);
+	paxos_turn_changing(changed, n_changed);
+}
+
+static void
+forget_changed(void)
+{
+	n_changed = 0;
+	paxos_turn_changing(NULL, 0);
+}
+
+const uint64 *
+paxos_apply_changed(int *n)
+{
+	*n = n_changed;
+	return changed;
+}
+
+/*
+ * End transactions that have put, or are deleting, a row with a key of this one in an
+ * index.  One that comes between this and our own entry is met by lock_timeout and
+ * the next try.
+ */
+static void
+clear_unique_keys(PaxosApply *apply, PaxosApplyTable *t, TupleTableSlot *row)
+{
+	EState *estate = apply->estate;
+
+	if (!paxos_turn_anyone())
+		return;
+	GetPerTupleExprContext(estate)->ecxt_scantuple = row;
+	for (int i = 0; i < t->result->ri_NumIndices; i++)
+	{
+		Relation index = t->result->ri_IndexRelationDescs[i];
+		IndexInfo *ii = t->result->ri_IndexRelationInfo[i];
+		bool exclusion = ii->ii_ExclusionOps != NULL;
+		Datum values[INDEX_MAX_KEYS];
+		bool isnull[INDEX_MAX_KEYS];
+		ScanKeyData keys[INDEX_MAX_KEYS];
+		int n = IndexRelationGetNumberOfKeyAttributes(index);
+		bool nulls = false;
+		TransactionId xid;
+
+		if (!exclusion && !ii->ii_Unique)
+			continue;
+		FormIndexDatum(ii, row, estate, values, isnull);
+		for (int k = 0; k < n; k++)
+		{
+			ScanKeyEntryInitialize(
+				&keys[k], 0, k + 1, exclusion ? ii->ii_ExclusionStrats[k] : ii->ii_UniqueStrats[k],
+				InvalidOid, index->rd_indcollation[k],
+				exclusion ? ii->ii_ExclusionProcs[k] : ii->ii_UniqueProcs[k], values[k]);
+			nulls = nulls || isnull[k];
+		}
+		if (nulls)
+			continue;
+		do
+		{
+			SnapshotData dirty;
+			IndexScanDesc scan;
+
+			InitDirtySnapshot(dirty);
+			xid = InvalidTransactionId;
+			scan = PaxosIndexBeginScan(t->rel, index, &dirty, n);
+			index_rescan(scan, keys, n, NULL, 0);
+			while (!TransactionIdIsValid(xid) &&
+				   index_getnext_slot(scan, ForwardScanDirection, t->other))
+				xid = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+			index_endscan(scan);
+			ExecClearTuple(t->other);
+			if (TransactionIdIsValid(xid))
+				paxos_end_transaction_in_the_way(xid);
+		} while (TransactionIdIsValid(xid));
+	}
+}
+
+/* Anything but "somebody has it locked" cannot be: nobody else commits a change. */
+static void
+not_in_the_way(PaxosApplyTable *t, TM_Result result)
+{
+	if (result != TM_BeingModified)
+		elog(ERROR, "a row of consensus table \"%s\" changed while it was being applied (%d)",
+			 RelationGetRelationName(t->rel), (int) result);
+}
+
+void
+paxos_apply_delete(PaxosApplyTable *t)
+{
+	TM_FailureData failure;
+	TM_Result result;
+
+	CheckCmdReplicaIdentity(t->rel, CMD_DELETE);
+	for (;;)
+	{
+		paxos_clear_row_locks(t->found);
+		result = table_tuple_delete(t->rel, &t->found->tts_tid, GetCurrentCommandId(true),
+									GetActiveSnapshot(), InvalidSnapshot, false, &failure, false);
+		if (result == TM_Ok)
+			return;
+		not_in_the_way(t, result);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+static void
+update_in_place(PaxosApplyTable *t, PaxosUpdateIndexes *indexes)
+{
+	TM_FailureData failure;
+	LockTupleMode mode;
+	TM_Result result;
+
+	CheckCmdReplicaIdentity(t->rel, CMD_UPDATE);
+	for (;;)
+	{
+		paxos_clear_row_locks(t->found);
+		result = table_tuple_update(t->rel, &t->found->tts_tid, t->fresh, GetCurrentCommandId(true),
+									GetActiveSnapshot(), InvalidSnapshot, false, &failure, &mode,
+									indexes);
+		if (result == TM_Ok)
+			return;
+		not_in_the_way(t, result);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+void
+paxos_apply_store(PaxosApply *apply, PaxosApplyTable *t, bool update)
 {
 	EState *estate = apply->estate;
 	List *recheck = NIL;
@@ -738,14 +837,14 @@ store_row(PaxosApply *apply, ApplyTable *t, bool update)
 	{
 		PaxosUpdateIndexes indexes;
 
-		CheckCmdReplicaIdentity(t->rel, CMD_UPDATE);
-		simple_table_tuple_update(t->rel, &t->found->tts_tid, t->fresh, GetActiveSnapshot(),
-								  &indexes);
+		clear_unique_keys(apply, t, t->fresh);
+		update_in_place(t, &indexes);
 		if (t->result->ri_NumIndices > 0 && PaxosAnyIndexes(indexes))
 			recheck = PaxosInsertIndexTuples(t->result, t->fresh, estate, true, indexes);
 	}
 	else
 	{
+		clear_unique_keys(apply, t, t->proposed);
 		simple_table_tuple_insert(t->rel, t->proposed);
 		if (t->result->ri_NumIndices > 0)
 			recheck =
@@ -763,7 +862,7 @@ store_row(PaxosApply *apply, ApplyTable *t, bool update)
 }
 
 static void
-propose_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op)
+propose_row(PaxosApply *apply, PaxosApplyTable *t, const PaxosKeyedOp *op)
 {
 	PaxosRelInfo *info = t->info;
 
@@ -775,7 +874,7 @@ propose_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op)
 	}
 	for (int i = 0; i < op->n_row; i++)
 	{
-		ColumnInfo *column = column_info(t, op->row[i].attnum);
+		PaxosColumnInfo *column = column_info(t, op->row[i].attnum);
 
 		t->proposed->tts_values[op->row[i].attnum - 1] = column_value(column, &op->row[i]);
 		t->proposed->tts_isnull[op->row[i].attnum - 1] = op->row[i].isnull;
@@ -800,7 +899,7 @@ propose_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op)
  * stay is nothing SQL says, so it says no.
  */
 static void
-refuse_second_time(PaxosApply *apply, ApplyTable *t)
+refuse_second_time(PaxosApply *apply, PaxosApplyTable *t)
 {
 	bool isnull;
 	Datum xmin = slot_getsysattr(t->found, MinTransactionIdAttributeNumber, &isnull);
@@ -817,7 +916,7 @@ refuse_second_time(PaxosApply *apply, ApplyTable *t)
 }
 
 static void
-update_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op, ExprState **states)
+update_row(PaxosApply *apply, PaxosApplyTable *t, const PaxosKeyedOp *op, ExprState **states)
 {
 	int natts = t->info->natts;
 
@@ -830,7 +929,7 @@ update_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op, ExprState *
 	for (int i = 0; i < op->n_sets; i++)
 	{
 		const PaxosColumn *set = &op->sets[i];
-		ColumnInfo *column = column_info(t, set->attnum);
+		PaxosColumnInfo *column = column_info(t, set->attnum);
 		int at = set->attnum - 1;
 		Datum value;
 
@@ -868,12 +967,14 @@ update_row(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op, ExprState *
 				t, column, set->op, t->found->tts_values[at], value, &t->fresh->tts_isnull[at]);
 	}
 	complete_row(apply, t, t->fresh);
-	paxos_clear_row_locks(t->found);
-	store_row(apply, t, true);
+
+	/* before anybody is ended for it */
+	note_changed(t, true, t->fresh);
+	paxos_apply_store(apply, t, true);
 }
 
 static bool
-conditions_hold(PaxosApply *apply, ApplyTable *t, const PaxosKeyedOp *op, ExprState **states)
+conditions_hold(PaxosApply *apply, PaxosApplyTable *t, const PaxosKeyedOp *op, ExprState **states)
 {
 	for (int i = 0; i < op->n_conditions; i++)
 	{
@@ -907,7 +1008,7 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 				  PaxosCommandResult *result)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	ApplyTable *t;
+	PaxosApplyTable *t;
 	Oid save_user;
 	int save_context;
 	int nest_level;
@@ -919,8 +1020,10 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 	memset(result, 0, sizeof(*result));
 	result->table_id = op->table_id;
 	paxos_evaluating = false;
+	if (!apply->in_list)
+		forget_changed();
 
-	t = open_table(apply, op->table_id);
+	t = paxos_apply_open(apply, op->table_id);
 	if (t == NULL)
 	{
 		result_of_missing_table(op->table_id, result);
@@ -945,7 +1048,7 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 		propose_row(apply, t, op);
 
 	/* INSERT_NEW does not look: the index finds the row, and says so as always. */
-	found = op->verb != PAXOS_VERB_INSERT_NEW && find_row(t, op);
+	found = op->verb != PAXOS_VERB_INSERT_NEW && paxos_apply_find(t, op->n_key, op->key);
 	result->existed = found;
 	if (found)
 	{
@@ -981,14 +1084,14 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 	{
 		if (!proposed)
 			propose_row(apply, t, op);
-		store_row(apply, t, false);
+		note_changed(t, false, t->proposed);
+		paxos_apply_store(apply, t, false);
 		result->current = row_image(t->proposed, op->as_record, caller);
 	}
 	else if (op->verb == PAXOS_VERB_DELETE)
 	{
-		paxos_clear_row_locks(t->found);
-		CheckCmdReplicaIdentity(t->rel, CMD_DELETE);
-		simple_table_tuple_delete(t->rel, &t->found->tts_tid, GetActiveSnapshot());
+		note_changed(t, true, NULL);
+		paxos_apply_delete(t);
 	}
 	else if (op->n_sets > 0)
 	{
@@ -1014,11 +1117,12 @@ paxos_apply_list(PaxosApply *apply, const PaxosKeyedList *list, bool want_previo
 {
 	memset(result, 0, sizeof(*result));
 	result->table_id = list->ops[0].table_id;
+	forget_changed();
 
 	/* The one failure that is not thrown, and so would leave half of the list. */
 	for (int i = 0; i < list->n; i++)
 	{
-		if (open_table(apply, list->ops[i].table_id) == NULL)
+		if (paxos_apply_open(apply, list->ops[i].table_id) == NULL)
 		{
 			result_of_missing_table(list->ops[i].table_id, result);
 			return;

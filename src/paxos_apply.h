@@ -94,6 +94,16 @@ extern void paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool wa
  * the whole list's. */
 extern void paxos_apply_list(PaxosApply *apply, const PaxosKeyedList *list, bool want_previous,
 							 PaxosCommandResult *result);
+
+/*
+ * The keys that the last keyed operation changes, or would have: known before any
+ * local transaction is ended for it, and whether or not it failed afterwards.
+ */
+extern const uint64 *paxos_apply_changed(int *n);
+
+/* A certified write set, which changes these keys (paxos_apply_set.c). */
+extern void paxos_apply_set(PaxosApply *apply, const PaxosWriteSet *set, const uint64 *changed,
+							int n_changed);
 extern void paxos_apply_end(PaxosApply *apply);
 
 /* After any error: whatever was cached from a moment before it is built anew. */

@@ -17,6 +17,9 @@
  *	ddl:		u8 kind | str sql | str schema | str owner
  *				| u16 count | count * i64 table id
  *	verify:		i64 table id
+ *	set:		u64 base | u16 count * (i64 table id | u8 whole)
+ *				| u32 count * u64 key | u32 count * u64 locked key
+ *				| u32 count * (u16 table | u8 present | list key | list row)
  *	result:		u8 version | u8 flags | u64 slot | i64 table id
  *				| str previous | str current
  *				| [u32 count | count * (u8 flags | str previous | str current)]
@@ -60,6 +63,9 @@
 #define KEYED_MIN_BYTES (8 + 1 + 4 * 2 + COLUMN_MIN_BYTES)
 #define PART_MIN_BYTES (1 + 4 + 4)
 
+/* table, presence, and two counts of columns */
+#define SET_ROW_MIN_BYTES (2 + 1 + 2 + 2)
+
 /*
  * ---- writing ----
  */
@@ -102,6 +108,14 @@ put_columns(StringInfo buf, int n, const PaxosColumn *columns)
 		put_uint(buf, columns[i].op, 1);
 		put_string(buf, columns[i].isnull ? NULL : columns[i].text);
 	}
+}
+
+static void
+put_keys(StringInfo buf, int n, const uint64 *keys)
+{
+	put_uint(buf, n, 4);
+	for (int i = 0; i < n; i++)
+		put_uint(buf, keys[i], 8);
 }
 
 /*
@@ -257,6 +271,29 @@ paxos_command_encode(const PaxosCommand *command, Size *len)
 		case PAXOS_COMMAND_VERIFY:
 			put_uint(&buf, (uint64) command->u.verify.table_id, 8);
 			break;
+		case PAXOS_COMMAND_SET:
+		{
+			const PaxosWriteSet *op = &command->u.set;
+
+			put_uint(&buf, op->base, 8);
+			put_uint(&buf, op->n_tables, 2);
+			for (int i = 0; i < op->n_tables; i++)
+			{
+				put_uint(&buf, (uint64) op->tables[i].table_id, 8);
+				put_uint(&buf, op->tables[i].whole, 1);
+			}
+			put_keys(&buf, op->n_keys, op->keys);
+			put_keys(&buf, op->n_locked, op->locked);
+			put_uint(&buf, op->n_rows, 4);
+			for (int i = 0; i < op->n_rows; i++)
+			{
+				put_uint(&buf, op->rows[i].table, 2);
+				put_uint(&buf, op->rows[i].present, 1);
+				put_columns(&buf, op->rows[i].n_key, op->rows[i].key);
+				put_columns(&buf, op->rows[i].n_row, op->rows[i].row);
+			}
+			break;
+		}
 	}
 	*len = buf.len;
 	return buf.data;
@@ -329,6 +366,70 @@ get_ddl(Reader *r, PaxosDdlOp *op)
 		op->table_ids[i] = (int64) get_uint(r, 8);
 }
 
+/* A count that the bytes can back. */
+static int
+get_count(Reader *r, int bytes, Size each)
+{
+	uint64 count = get_uint(r, bytes);
+
+	if (r->bad || r->left / each < count)
+	{
+		r->bad = true;
+		return 0;
+	}
+	return (int) count;
+}
+
+static uint64 *
+get_keys(Reader *r, int *n)
+{
+	uint64 *keys;
+
+	*n = get_count(r, 4, 8);
+	keys = palloc(sizeof(uint64) * Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+		keys[i] = get_uint(r, 8);
+	return keys;
+}
+
+static void
+get_set(Reader *r, PaxosWriteSet *op)
+{
+	op->base = get_uint(r, 8);
+	op->n_tables = get_count(r, 2, 8 + 1);
+	op->tables = palloc(sizeof(PaxosSetTable) * Max(op->n_tables, 1));
+	for (int i = 0; i < op->n_tables; i++)
+	{
+		uint8 whole;
+
+		op->tables[i].table_id = (int64) get_uint(r, 8);
+		whole = (uint8) get_uint(r, 1);
+		op->tables[i].whole = whole != 0;
+		if (whole > 1)
+			r->bad = true;
+	}
+	op->keys = get_keys(r, &op->n_keys);
+	op->locked = get_keys(r, &op->n_locked);
+	op->n_rows = get_count(r, 4, SET_ROW_MIN_BYTES);
+	op->rows = palloc0(sizeof(PaxosSetRow) * Max(op->n_rows, 1));
+	for (int i = 0; i < op->n_rows && !r->bad; i++)
+	{
+		PaxosSetRow *row = &op->rows[i];
+		uint8 present;
+
+		row->table = (uint16) get_uint(r, 2);
+		present = (uint8) get_uint(r, 1);
+		row->present = present != 0;
+		row->key = get_columns(r, &row->n_key, 0, 0);
+		row->row = get_columns(r, &row->n_row, 0, 0);
+		if (row->table >= op->n_tables || present > 1 || row->n_key == 0 ||
+			(row->n_row > 0) != row->present)
+			r->bad = true;
+	}
+	if (op->n_rows == 0)
+		r->bad = true;
+}
+
 bool
 paxos_command_decode(const char *bytes, Size len, PaxosCommand *command)
 {
@@ -373,6 +474,10 @@ paxos_command_decode(const char *bytes, Size len, PaxosCommand *command)
 		case PAXOS_COMMAND_VERIFY:
 			command->kind = PAXOS_COMMAND_VERIFY;
 			command->u.verify.table_id = (int64) get_uint(&r, 8);
+			break;
+		case PAXOS_COMMAND_SET:
+			command->kind = PAXOS_COMMAND_SET;
+			get_set(&r, &command->u.set);
 			break;
 		default:
 			return false;

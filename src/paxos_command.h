@@ -20,7 +20,8 @@ typedef enum PaxosCommandKind
 	PAXOS_COMMAND_KEYED = 1,
 	PAXOS_COMMAND_DDL = 2,
 	PAXOS_COMMAND_VERIFY = 3,
-	PAXOS_COMMAND_LIST = 4
+	PAXOS_COMMAND_LIST = 4,
+	PAXOS_COMMAND_SET = 5
 } PaxosCommandKind;
 
 /*
@@ -130,6 +131,40 @@ typedef struct PaxosVerifyOp
 	int64 table_id;
 } PaxosVerifyOp;
 
+/*
+ * A write set: what a transaction changed where it ran, as the state of each row
+ * afterwards; applied whole or not at all (paxos_set.c, paxos_apply_set.c).  It is alone
+ * in its origin batch and its slot.
+ */
+typedef struct PaxosSetTable
+{
+	int64 table_id;
+	bool whole; /* depends on every row of it */
+} PaxosSetTable;
+
+typedef struct PaxosSetRow
+{
+	uint16 table; /* in 'tables' */
+	bool present; /* false: there is no row with this key afterwards */
+	int n_key;
+	PaxosColumn *key;
+	int n_row; /* every column, generated ones too */
+	PaxosColumn *row;
+} PaxosSetRow;
+
+typedef struct PaxosWriteSet
+{
+	px_slot base; /* the origin had applied so much when it was proposed */
+	int n_tables;
+	PaxosSetTable *tables;
+	int n_keys; /* of rows changed, before and after (paxos_key.h) */
+	uint64 *keys;
+	int n_locked; /* of rows that must not have changed */
+	uint64 *locked;
+	int n_rows;
+	PaxosSetRow *rows;
+} PaxosWriteSet;
+
 typedef struct PaxosCommand
 {
 	PaxosCommandKind kind;
@@ -142,6 +177,7 @@ typedef struct PaxosCommand
 		PaxosKeyedList list;
 		PaxosDdlOp ddl;
 		PaxosVerifyOp verify;
+		PaxosWriteSet set;
 	} u;
 } PaxosCommand;
 

@@ -41,10 +41,6 @@ extern bool paxos_trying;
 /* In the extension's own script, which may do with paxos.kv what it likes. */
 extern bool paxos_in_own_script(void);
 
-/* Refuse a statement that changes rows; 'why', a DETAIL, may be NULL. */
-extern void paxos_refuse_change(Oid table, const char *what, const char *why)
-	pg_attribute_noreturn();
-
 /*
  * Statements through the log.  Each checks, tries where it can, submits and
  * waits; on return the statement is done on this node.  25001 inside a

@@ -26,6 +26,7 @@
 #include "utils/guc.h"
 
 #include "paxos_ext.h"
+#include "paxos_set.h"
 
 PG_MODULE_MAGIC;
 
@@ -43,6 +44,8 @@ int paxos_log_retention_kb = 512 * 1024;
 int paxos_trace_level = PAXOS_TRACE_OFF;
 bool paxos_allow_unsafe_fsync = false;
 int paxos_statement_timeout_ms = 5000;
+int paxos_yield_timeout_ms = 200;
+int paxos_local_writes = PAXOS_LOCAL_REFUSE;
 
 bool paxos_applying = false;
 
@@ -50,6 +53,9 @@ static const struct config_enum_entry trace_options[] = {{"off", PAXOS_TRACE_OFF
 														 {"roles", PAXOS_TRACE_ROLES, false},
 														 {"messages", PAXOS_TRACE_MESSAGES, false},
 														 {NULL, 0, false}};
+
+static const struct config_enum_entry local_writes_options[] = {
+	{"refuse", PAXOS_LOCAL_REFUSE, false}, {"allow", PAXOS_LOCAL_ALLOW, false}, {NULL, 0, false}};
 
 static shmem_request_hook_type previous_shmem_request = NULL;
 static shmem_startup_hook_type previous_shmem_startup = NULL;
@@ -141,6 +147,19 @@ define_settings(void)
 		"Zero waits for ever.", &paxos_statement_timeout_ms, 5000, 0, INT_MAX, PGC_USERSET,
 		GUC_UNIT_MS, NULL, NULL, NULL);
 
+	DefineCustomEnumVariable(
+		"paxos.local_writes",
+		"Whether one transaction may change consensus-backed and other permanent tables.",
+		"With \"allow\" the change of the others is lost if this node crashes after the cluster has "
+		"decided and before this node has committed.",
+		&paxos_local_writes, PAXOS_LOCAL_REFUSE, local_writes_options, PGC_USERSET, 0, NULL, NULL,
+		NULL);
+	DefineCustomIntVariable(
+		"paxos.yield_timeout",
+		"How long a session in the way of applying the log is canceled before it is terminated.",
+		"A client between two statements of a transaction hears no cancel.",
+		&paxos_yield_timeout_ms, 200, 10, 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
 	MarkGUCPrefixReserved("paxos");
 }
 
@@ -173,6 +192,8 @@ _PG_init(void)
 	previous_shmem_startup = shmem_startup_hook;
 	shmem_startup_hook = shmem_startup;
 
+	/* first, so that its transaction callback is the last to run */
+	paxos_set_install_hooks();
 	paxos_ddl_install_hooks();
 	paxos_keyed_install_hooks();
 	paxos_reserve_install_hook();

@@ -29,9 +29,12 @@ extern int paxos_request_retention_s;   /* how long results of request ids are k
 										 * in log time; proposed, never read locally
 										 * when applying */
 extern int paxos_trace_level;           /* enum off, roles, messages */
+extern int paxos_yield_timeout_ms;      /* who is in the learner's way hears a cancel for so
+										 * long, then is terminated; 200 */
 extern bool paxos_allow_unsafe_fsync;   /* paxos.allow_fsync_off, tests only */
 /* USERSET */
 extern int paxos_statement_timeout_ms; /* 5000; 0: wait for ever */
+extern int paxos_local_writes;         /* PaxosLocalWrites, paxos_set.h */
 
 typedef enum PaxosTrace
 {
@@ -46,6 +49,7 @@ extern bool paxos_applying;
 /* Hooks of other files, installed from _PG_init; each keeps the previous one. */
 extern void paxos_ddl_install_hooks(void);    /* paxos_guard.c */
 extern void paxos_keyed_install_hooks(void);  /* paxos_keyed.c */
+extern void paxos_set_install_hooks(void);    /* paxos_set.c */
 extern void paxos_reserve_install_hook(void); /* paxos_reserve.c */
 
 /* Entry points of the two workers. */

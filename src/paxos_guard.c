@@ -1,17 +1,18 @@
 /*
  * paxos_guard.c
- *	  Only the learner changes consensus tables: everything else is refused
- *	  here, and the statements that go through the log are sent that way.
+ *	  Consensus tables change through the log alone: statements that can go
+ *	  that way are sent there, everything else is refused here.
  *
  * Two lines of defence.  The hooks see statements and refuse them with a word
- * about what to use instead: ProcessUtility for DDL, COPY and TRUNCATE,
- * ExecutorStart for INSERT, UPDATE, DELETE, MERGE and row locks, the object
+ * about what to use instead: ProcessUtility for DDL and TRUNCATE, ExecutorStart for
+ * row locks (and to announce INSERT, UPDATE, DELETE, MERGE to paxos_set.c), the object
  * access hook for what a statement does on the side (DROP SCHEMA CASCADE, DROP
  * OWNED, REASSIGN OWNED) and for new local objects that would depend on a
  * consensus table.  What never was a statement - logical replication's apply,
  * other extensions, code that calls the executor's row functions - meets the
  * backstop: internal BEFORE triggers on every consensus table, ENABLE ALWAYS.
- * The learner's own row functions do not fire triggers.
+ * The learner's own row functions do not fire triggers; rows of a table that has been
+ * announced as part of the transaction's write set pass.
  *
  * Why nothing local may depend on a consensus table: DROP TABLE, decided for
  * all nodes, would be refused on the one that has a view over it; a foreign
@@ -69,6 +70,7 @@
 
 #include "paxos_apply.h"
 #include "paxos_ddl.h"
+#include "paxos_set.h"
 
 #define EXTENSION_NAME "paxos_ext"
 #define AM_NAME "paxos"
@@ -115,15 +117,6 @@ extension_here(void)
 
 static const char *const use_functions =
 	"Use paxos_insert_if_not_exists(), paxos_cas(), paxos_update_if(), paxos_delete_if() or paxos_upsert().";
-
-void
-paxos_refuse_change(Oid table, const char *what, const char *why)
-{
-	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					errmsg("%s is not supported on consensus-backed table \"%s\"", what,
-						   get_rel_name(table)),
-					why ? errdetail("%s", why) : 0, errhint("%s", use_functions)));
-}
 
 static void
 refuse(Oid table, const char *what, const char *hint)
@@ -453,6 +446,86 @@ check_alter_table(AlterTableStmt *stmt)
 	}
 }
 
+/* COPY FROM: its rows are captured like others. */
+static bool
+copy_in(CopyStmt *stmt)
+{
+	Oid table = owner_of_name(stmt->relation);
+	Oid relid;
+
+	if (OidIsValid(table))
+	{
+		PreventCommandIfReadOnly("COPY FROM");
+		paxos_set_changes(table);
+		return false;
+	}
+	relid = stmt->relation != NULL ? RangeVarGetRelid(stmt->relation, NoLock, true) : InvalidOid;
+	if (OidIsValid(relid) && get_rel_persistence(relid) != RELPERSISTENCE_TEMP)
+		paxos_set_local();
+	return false;
+}
+
+/*
+ * LOCK TABLE that keeps writers away: what the transaction changes then depends on
+ * no other node's having changed the table either.
+ */
+static void
+lock_whole(LockStmt *stmt)
+{
+	ListCell *lc;
+
+	if (stmt->mode < ShareLock)
+		return;
+	foreach (lc, stmt->relations)
+	{
+		Oid table = owner_of_name(lfirst(lc));
+
+		if (OidIsValid(table) && get_rel_relkind(table) == RELKIND_RELATION &&
+			paxos_table_id(table) != 0)
+			paxos_set_whole(table);
+	}
+}
+
+/*
+ * Statements that may stand in a transaction that changes consensus tables: they
+ * change nothing permanent of this node themselves.
+ */
+static bool
+changes_nothing_local(Node *parse)
+{
+	switch (nodeTag(parse))
+	{
+		case T_TransactionStmt:
+		case T_DeclareCursorStmt:
+		case T_ClosePortalStmt:
+		case T_FetchStmt:
+		case T_PrepareStmt:
+		case T_ExecuteStmt:
+		case T_DeallocateStmt:
+		case T_ExplainStmt:
+		case T_VariableSetStmt:
+		case T_VariableShowStmt:
+		case T_DiscardStmt:
+		case T_ListenStmt:
+		case T_UnlistenStmt:
+		case T_NotifyStmt:
+		case T_LockStmt:
+		case T_ConstraintsSetStmt:
+		case T_CallStmt:
+		case T_DoStmt:
+		case T_LoadStmt:
+		case T_CheckPointStmt:
+		case T_CopyStmt: /* copy_in() looks */
+			return true;
+		case T_CreateStmt:
+			return ((CreateStmt *) parse)->relation->relpersistence == RELPERSISTENCE_TEMP;
+		case T_CreateTableAsStmt:
+			return ((CreateTableAsStmt *) parse)->into->rel->relpersistence == RELPERSISTENCE_TEMP;
+		default:
+			return false;
+	}
+}
+
 /* True if the statement has been carried out. */
 static bool
 handle_statement(PaxosUtility *u)
@@ -545,7 +618,10 @@ handle_statement(PaxosUtility *u)
 		}
 		case T_CopyStmt:
 			if (((CopyStmt *) parse)->is_from)
-				refuse_name(((CopyStmt *) parse)->relation, "COPY FROM", use_functions);
+				return copy_in((CopyStmt *) parse);
+			return false;
+		case T_LockStmt:
+			lock_whole((LockStmt *) parse);
 			return false;
 		case T_TruncateStmt:
 		{
@@ -737,6 +813,9 @@ process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tre
 
 	if (handle_statement(&u))
 		return;
+	if (!changes_nothing_local(parse) &&
+		(IsTransactionBlock() || context != PROCESS_UTILITY_TOPLEVEL))
+		paxos_set_local();
 	paxos_utility_next(&u);
 
 	/* Statements that may end transactions inside have checked their own inner
@@ -827,7 +906,10 @@ analyze(ParseState *state, Query *query, JumbleState *jumble)
 	refuse_expanded_calls(query);
 }
 
-/* INSERT, UPDATE, DELETE, MERGE and row locks, wherever they stand. */
+/*
+ * INSERT, UPDATE, DELETE and MERGE, wherever they stand, become part of the
+ * transaction's write set; row locks are refused.
+ */
 static void
 executor_start(QueryDesc *query, int flags)
 {
@@ -842,13 +924,12 @@ executor_start(QueryDesc *query, int flags)
 		{
 			RangeTblEntry *rte = rt_fetch(lfirst_int(lc), stmt->rtable);
 
+			if ((flags & EXEC_FLAG_EXPLAIN_ONLY) != 0)
+				continue;
 			if (paxos_is_consensus_table(rte->relid))
-				refuse(rte->relid,
-					   stmt->commandType == CMD_INSERT   ? "INSERT"
-					   : stmt->commandType == CMD_UPDATE ? "UPDATE"
-					   : stmt->commandType == CMD_DELETE ? "DELETE"
-														 : "a statement that changes rows",
-					   use_functions);
+				paxos_set_changes(rte->relid);
+			else if (get_rel_persistence(rte->relid) != RELPERSISTENCE_TEMP)
+				paxos_set_local();
 		}
 		foreach (lc, stmt->rowMarks)
 		{
@@ -930,6 +1011,10 @@ paxos_backstop(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("paxos.backstop() must be called as a trigger")));
+	if (TRIGGER_FIRED_FOR_ROW(data->tg_event) &&
+		paxos_set_captures(RelationGetRelid(data->tg_relation)))
+		return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple
+																	   : data->tg_trigtuple);
 	refuse(RelationGetRelid(data->tg_relation),
 		   TRIGGER_FIRED_BY_INSERT(data->tg_event)   ? "direct INSERT"
 		   : TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? "direct UPDATE"
@@ -973,6 +1058,7 @@ paxos_backstop_create(Oid relid)
 	make_backstop(relid, "paxos_backstop_row",
 				  TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE, true);
 	make_backstop(relid, "paxos_backstop_truncate", TRIGGER_TYPE_TRUNCATE, false);
+	paxos_capture_create(relid);
 }
 
 /*

@@ -11,8 +11,8 @@
  * that nothing around it could roll back, gives up the statement's locks, sends
  * the command, waits, and returns what RETURNING asked for from the row's image.
  * INSERT of several rows of VALUES is one command with an operation for each, all
- * or none.  Everything else is refused: not_keyed() says why, or the guard
- * (paxos_guard.c) where not even the table can be told.
+ * or none.  Everything else is left as it is, and becomes part of the
+ * transaction's write set (paxos_set.c).
  *
  * PostgreSQL's own planner plans the statement first: range table, permissions
  * and what invalidates the plan are taken from it, so that privileges,
@@ -76,6 +76,7 @@
 #include "paxos_queue.h"
 
 static planner_hook_type previous_planner = NULL;
+static ExecutorStart_hook_type previous_start = NULL;
 static ExecutorRun_hook_type previous_run = NULL;
 static ExecutorFinish_hook_type previous_finish = NULL;
 static ProcessUtility_hook_type previous_utility = NULL;
@@ -92,6 +93,7 @@ static bool utility_extended = false; /* it came by the extended protocol */
 /*
  * What the planner found, kept in custom_private: a list of integers (verb,
  * returning, excluded, never), one of the table, and the lists in this order.
+ * At its end stands PostgreSQL's own plan.
  */
 typedef struct Form
 {
@@ -560,6 +562,7 @@ static void
 replace_plan(PlannedStmt *plan, Form *form, Query *query, Relation rel)
 {
 	TupleDesc desc = RelationGetDescr(rel);
+	PlannedStmt *ordinary = copyObject(plan);
 	CustomScan *scan = makeNode(CustomScan);
 	List *columns = NIL;
 
@@ -595,6 +598,7 @@ replace_plan(PlannedStmt *plan, Form *form, Query *query, Relation rel)
 	scan->custom_private =
 		list_concat(scan->custom_private,
 					list_make5(form->key, form->row, form->rows, form->sets, form->conditions));
+	scan->custom_private = lappend(scan->custom_private, ordinary);
 
 	plan->planTree = (Plan *) scan;
 	plan->resultRelations = NIL;
@@ -623,21 +627,6 @@ next_planner(Query *query, const char *text, int options, ParamListInfo params)
 	return plan;
 }
 
-/*
- * A statement about a consensus table that is no keyed operation: the one place
- * where that is decided.
- */
-static PlannedStmt *
-not_keyed(PlannedStmt *plan, Query *query, Oid relid, const char *why)
-{
-	paxos_refuse_change(relid,
-						query->commandType == CMD_INSERT   ? "INSERT"
-						: query->commandType == CMD_UPDATE ? "UPDATE"
-														   : "DELETE",
-						why);
-	return plan;
-}
-
 static PlannedStmt *
 plan_statement(Query *query, const char *text, int options, ParamListInfo params)
 {
@@ -662,7 +651,8 @@ plan_statement(Query *query, const char *text, int options, ParamListInfo params
 	if (recognise(&form, copy, plan, rel))
 		replace_plan(plan, &form, copy, rel);
 	else
-		plan = not_keyed(plan, query, rte->relid, form.why);
+		elog(DEBUG1, "no keyed operation, part of a write set: %s",
+			 form.why != NULL ? form.why : "its form");
 	table_close(rel, NoLock);
 	return plan;
 }
@@ -797,12 +787,12 @@ sync_follows(void)
  * it.  A portal of its own is not enough: a function's cursor has one.
  */
 static bool
-stands_alone(PlannedStmt *plan)
+stands_alone(PlannedStmt *plan, int depth)
 {
 	bool extended;
 
-	if (IsTransactionBlock() || IsSubTransaction() || planner_depth > 0 || executor_depth != 1 ||
-		ActivePortal == NULL)
+	if (IsTransactionBlock() || IsSubTransaction() || planner_depth > 0 ||
+		executor_depth != depth || ActivePortal == NULL)
 		return false;
 	if (utility_depth == 0)
 	{
@@ -816,7 +806,29 @@ stands_alone(PlannedStmt *plan)
 			return false;
 		extended = utility_extended;
 	}
-	return !extended || sync_follows();
+	return !extended || depth == 0 || sync_follows();
+}
+
+/*
+ * In a block, a function, a DO the ordinary plan is executed, and becomes part of the
+ * transaction's write set.  Decided here and not where it is planned: a plan may be
+ * kept and executed elsewhere.  What follows in a pipeline is not looked at yet: this may be
+ * Bind, whose client waits for an answer before it goes on.
+ */
+static void
+choose_plan(QueryDesc *query, int flags)
+{
+	PlannedStmt *plan = query->plannedstmt;
+
+	if (plan->planTree != NULL && IsA(plan->planTree, CustomScan) &&
+		((CustomScan *) plan->planTree)->methods == &scan_methods &&
+		((MyXactFlags & XACT_FLAGS_PIPELINING) != 0 || !stands_alone(plan, 0)))
+		query->plannedstmt =
+			llast_node(PlannedStmt, ((CustomScan *) plan->planTree)->custom_private);
+	if (previous_start)
+		previous_start(query, flags);
+	else
+		standard_ExecutorStart(query, flags);
 }
 
 /* ------------------------------------------------------------------
@@ -1204,7 +1216,7 @@ execute(KeyedState *state)
 
 	if (form->never)
 		return;
-	if (!stands_alone(ps->state->es_plannedstmt))
+	if (!stands_alone(ps->state->es_plannedstmt, 1))
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("%s on consensus-backed table \"%s\" cannot run inside a transaction "
@@ -1383,6 +1395,8 @@ paxos_keyed_install_hooks(void)
 	RegisterCustomScanMethods(&scan_methods);
 	previous_planner = planner_hook;
 	planner_hook = plan_statement;
+	previous_start = ExecutorStart_hook;
+	ExecutorStart_hook = choose_plan;
 	previous_run = ExecutorRun_hook;
 	ExecutorRun_hook = count_run;
 	previous_finish = ExecutorFinish_hook;

@@ -73,6 +73,7 @@
 #include "paxos_apply.h"
 #include "paxos_catchup.h"
 #include "paxos_divergence.h"
+#include "paxos_key.h"
 #include "paxos_log.h"
 #include "paxos_memory.h"
 #include "paxos_node.h"
@@ -81,7 +82,9 @@
 #include "paxos_request.h"
 #include "paxos_snapshot.h"
 #include "paxos_truncate.h"
+#include "paxos_turn.h"
 #include "paxos_verify.h"
+#include "paxos_window.h"
 
 /* One transaction takes no more than this, so that results and the watermark
  * keep moving while the learner is far behind. */
@@ -99,6 +102,14 @@
  * commands, and plain reads here are older by no more than this.
  */
 #define GATHER_US UINT64CONST(5000)
+
+/*
+ * A session has so long to take its turn.  One that has taken it is waited for
+ * as long as it takes, with an alarm after a while.
+ */
+#define TURN_TAKE_US UINT64CONST(2000000)
+#define TURN_ALARM_US UINT64CONST(10000000)
+#define TURN_LOOK_MS 100
 
 #define RETRY_FIRST_US UINT64CONST(10000)
 #define RETRY_LAST_US UINT64CONST(10000000)
@@ -166,13 +177,27 @@ static pg_uuid_t loaded_cluster; /* whose state is loaded */
 
 static px_slot at_slot = 0; /* being applied, for errors */
 static uint32 at_command = 0;
-static px_slot careful_slot = 0; /* to be run alone with subtransactions */
-static bool decided = false;     /* paxos_err_decided() since the command began */
-static bool in_keyed = false;    /* inside a keyed operation (or thrown out of one) */
-static bool in_verify = false;   /* the same of a verification */
+static px_slot careful_slot = 0;      /* to be run alone with subtransactions */
+static bool decided = false;          /* paxos_err_decided() since the command began */
+static bool in_keyed = false;         /* inside a keyed operation (or thrown out of one) */
+static bool in_verify = false;        /* the same of a verification */
+static bool in_set = false;           /* the same of a write set */
+static bool only_judging = false;     /* what is certified is not applied */
+static uint64 *certified_keys = NULL; /* what it changes, in batch_cxt */
+static int n_certified_keys = 0;
+static const px_command_view *own_command = NULL; /* at hand, of this node */
+static bool set_alone = false; /* a write set may stand where the command stands */
 
 static px_entry repaired;          /* came from another member; slot 0: none */
 static MemoryContext repaired_cxt; /* its value */
+
+/*
+ * Turns.  A slot that holds a write set of this node is tried by giving its session its
+ * turn; when that is over and nothing came of it, it is applied like any other.
+ */
+static px_slot turn_slot = 0;
+static px_slot turn_over = 0;
+static bool turn_given = false; /* and not known to be over */
 
 static int attempts = 0;        /* failed ones for the slot after the watermark */
 static px_usec attempts_us = 0; /* present back-off */
@@ -197,6 +222,23 @@ paxos_err_decided(void)
 	return 0;
 }
 
+/* The rows of a set as they are afterwards. */
+static uint64
+fold_set(uint64 digest, const PaxosWriteSet *set)
+{
+	for (int i = 0; i < set->n_rows; i++)
+	{
+		const PaxosSetRow *row = &set->rows[i];
+
+		digest = paxos_digest_fold(digest, (uint64) set->tables[row->table].table_id);
+		for (int j = 0; j < row->n_key; j++)
+			digest = paxos_digest_text(digest, row->key[j].text);
+		for (int j = 0; j < row->n_row; j++)
+			digest = paxos_digest_text(digest, row->row[j].isnull ? NULL : row->row[j].text);
+	}
+	return digest;
+}
+
 /*
  * What a command did and answered.  Of a failure only its SQLSTATE: texts differ
  * between versions.  The row before is folded where it vanishes; elsewhere the
@@ -209,6 +251,7 @@ fold_result(uint64 digest, const PaxosCommand *command, const PaxosCommandResult
 			   : command->kind == PAXOS_COMMAND_KEYED ? (int) command->u.keyed.verb
 			   : command->kind == PAXOS_COMMAND_DDL   ? 0x10 + (int) command->u.ddl.kind
 			   : command->kind == PAXOS_COMMAND_LIST  ? 0x30
+			   : command->kind == PAXOS_COMMAND_SET   ? 0x40
 													  : 0x20;
 
 	digest = paxos_digest_fold(digest, (uint64) kind | (uint64) r->failed << 8 |
@@ -229,6 +272,8 @@ fold_result(uint64 digest, const PaxosCommand *command, const PaxosCommandResult
 			paxos_digest_fold(digest, (uint64) part->applied << 9 | (uint64) part->existed << 10);
 		digest = paxos_digest_text(digest, part->current != NULL ? part->current : part->previous);
 	}
+	if (command->kind == PAXOS_COMMAND_SET)
+		return fold_set(digest, &command->u.set);
 	return paxos_digest_text(digest, r->current != NULL ? r->current : r->previous);
 }
 
@@ -272,7 +317,8 @@ paxos_error_of_values(int sqlstate)
 static bool
 error_is_result(const ErrorData *edata)
 {
-	if (edata->elevel != ERROR)
+	/* What the origin has checked, and may have committed, cannot fail by itself. */
+	if (edata->elevel != ERROR || in_set)
 		return false;
 
 	/* A table that cannot be read is what a verification is there to find. */
@@ -333,23 +379,107 @@ is_keyed(const PaxosCommand *command)
 }
 
 static void
+open_apply(void)
+{
+	MemoryContext old = MemoryContextSwitchTo(batch_cxt);
+
+	if (apply == NULL)
+		apply = paxos_apply_begin();
+	MemoryContextSwitchTo(old);
+}
+
+/* Its lock keeps every writer of its tables away. */
+static const uint64 *
+keys_of_ddl(const PaxosDdlOp *op, int *n)
+{
+	uint64 *keys = palloc(sizeof(uint64) * (2 * op->n_tables + 1));
+
+	*n = 0;
+	for (int i = 0; i < op->n_tables; i++)
+	{
+		keys[(*n)++] = paxos_key_whole(op->table_ids[i]);
+		keys[(*n)++] = paxos_key_any(op->table_ids[i]);
+	}
+	return keys;
+}
+
+/*
+ * The verdict is a matter of the log alone: no row is looked at, no lock taken.  The
+ * origin's own transaction, if it is still there, has been given its turn instead
+ * (run_turn); when that is no more, its set is applied here like any other.  A session
+ * that could wait yet must not: it would be found in the way, and be told that it lost.
+ */
+static void
+execute_set(const PaxosWriteSet *set, px_slot slot, PaxosCommandResult *result)
+{
+	PaxosVerdict verdict = paxos_window_judge(&working, slot, set);
+	uint64 *changed;
+	int n;
+
+	memset(result, 0, sizeof(*result));
+	if (verdict != PAXOS_CERTIFIED)
+	{
+		result->failed = true;
+		result->sqlstate =
+			verdict == PAXOS_LOST ? ERRCODE_T_R_SERIALIZATION_FAILURE : ERRCODE_SNAPSHOT_TOO_OLD;
+		result->message =
+			pstrdup("could not serialize access due to a concurrent change on another node");
+		result->hint = pstrdup("The transaction might succeed if retried.");
+		return;
+	}
+	result->applied = true;
+	if (only_judging)
+	{
+		MemoryContext old = MemoryContextSwitchTo(batch_cxt);
+
+		certified_keys = paxos_window_keys_of_set(set, &n_certified_keys);
+		MemoryContextSwitchTo(old);
+		return;
+	}
+	if (own_command != NULL)
+		paxos_queue_disown(own_command->cell, own_command->generation);
+	changed = paxos_window_keys_of_set(set, &n);
+	open_apply();
+	paxos_apply_set(apply, set, changed, n);
+	paxos_window_note(&working, slot, changed, n);
+}
+
+/*
+ * A command that could have ended local transactions counts as having changed what
+ * it meant to, whatever became of it: their sessions have been told that they lost.
+ */
+static void
+note_changes(const PaxosCommand *command, px_slot slot)
+{
+	const uint64 *changed;
+	int n;
+
+	if (is_keyed(command))
+	{
+		changed = paxos_apply_changed(&n);
+		paxos_window_note(&working, slot, changed, n);
+	}
+	else if (command->kind == PAXOS_COMMAND_DDL)
+	{
+		changed = keys_of_ddl(&command->u.ddl, &n);
+		paxos_window_note(&working, slot, changed, n);
+	}
+}
+
+static void
 execute(const PaxosCommand *command, px_slot slot, uint32 index, bool want_previous,
 		PaxosCommandResult *result)
 {
 	decided = false;
+	paxos_turn_changing(NULL, 0);
 	in_keyed = is_keyed(command);
 	in_verify = command->kind == PAXOS_COMMAND_VERIFY;
+	in_set = command->kind == PAXOS_COMMAND_SET;
 	switch (command->kind)
 	{
 		case PAXOS_COMMAND_KEYED:
 		case PAXOS_COMMAND_LIST:
-			if (apply == NULL)
-			{
-				MemoryContext old = MemoryContextSwitchTo(batch_cxt);
-
-				apply = paxos_apply_begin();
-				MemoryContextSwitchTo(old);
-			}
+			open_apply();
 			if (command->kind == PAXOS_COMMAND_KEYED)
 				paxos_apply_keyed(apply, &command->u.keyed, want_previous, result);
 			else
@@ -357,15 +487,25 @@ execute(const PaxosCommand *command, px_slot slot, uint32 index, bool want_previ
 			break;
 		case PAXOS_COMMAND_DDL:
 			memset(result, 0, sizeof(*result));
+			{
+				int n;
+				const uint64 *keys = keys_of_ddl(&command->u.ddl, &n);
+
+				paxos_turn_changing(keys, n);
+			}
 			paxos_ddl_apply(&command->u.ddl, slot, index);
 			result->applied = true;
 			break;
 		case PAXOS_COMMAND_VERIFY:
 			paxos_verify_apply(&command->u.verify, result);
 			break;
+		case PAXOS_COMMAND_SET:
+			execute_set(&command->u.set, slot, result);
+			break;
 	}
 	in_keyed = false;
 	in_verify = false;
+	in_set = false;
 }
 
 static void
@@ -459,11 +599,20 @@ run_command(px_bytes bytes, px_slot slot, uint32 index, bool careful, bool wante
 								 &result))
 	{
 		/* an id seen again needs the row before as well: the result is kept */
-		if (careful || !is_keyed(&command))
+		if (command.kind == PAXOS_COMMAND_SET && !set_alone)
+		{
+			memset(&result, 0, sizeof(result));
+			result.failed = true;
+			result.sqlstate = ERRCODE_PROTOCOL_VIOLATION;
+			result.message = pstrdup("a write set must be alone in its slot");
+		}
+		else if (careful ? command.kind != PAXOS_COMMAND_SET
+						 : !is_keyed(&command) && command.kind != PAXOS_COMMAND_SET)
 			execute_in_subtransaction(&command, slot, index, wanted || command.has_request_id,
 									  &result);
 		else
 			execute(&command, slot, index, wanted || command.has_request_id, &result);
+		note_changes(&command, slot);
 		result.decided_at = slot;
 		if (command.kind == PAXOS_COMMAND_VERIFY)
 			paxos_verify_keep(&command.u.verify, slot, &result);
@@ -548,11 +697,13 @@ apply_batch(const px_batch_view *batch, px_slot slot, uint32 *index, bool carefu
 		return;
 	}
 
+	set_alone = batch->alone && batch->n_commands == 1;
 	while (px_batch_next_command(batch, &pos, &command))
 	{
 		Size len = 0;
 		char *result;
 
+		own_command = own ? &command : NULL;
 		result = run_command(command.bytes, slot, *index, careful, own, remembered, outcome, &len);
 		if (own)
 		{
@@ -586,6 +737,7 @@ apply_value(px_slot slot, px_ballot ballot, px_bytes bytes, const px_value_view 
 	px_config config;
 
 	working.applied = slot;
+	paxos_window_slot(&working, slot);
 
 	/* Log time never decreases, whatever a leader's clock did. */
 	working.log_time_us = Max(working.log_time_us, view->log_time_us);
@@ -638,6 +790,16 @@ read_value(px_slot slot, px_entry *entry, px_value_view *view)
 	return false;
 }
 
+static bool
+holds_own_set(const px_value_view *view)
+{
+	px_batch_view batch;
+	uint32_t pos = 0;
+
+	return view->kind == PX_VALUE_BATCHES && px_value_next_batch(view, &pos, &batch) &&
+		   batch.alone && batch.origin == paxos_shared->node_id;
+}
+
 /*
  * Apply first .. last, or as many of them as one transaction shall take, and
  * commit.  Stops before a slot whose value cannot be had; working.applied says
@@ -652,11 +814,14 @@ apply_transaction(px_slot first, px_slot last, bool careful, Outcome *outcome)
 
 	in_keyed = false;
 	in_verify = false;
+	in_set = false;
+	paxos_turn_changing(NULL, 0);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(value_cxt);
 	replicated = paxos_replicated_open();
+	paxos_window_begin(&committed);
 
 	for (px_slot slot = first; slot <= last; slot++)
 	{
@@ -667,6 +832,12 @@ apply_transaction(px_slot first, px_slot last, bool careful, Outcome *outcome)
 		at_command = 0;
 		if (!read_value(slot, &entry, &view))
 			break;
+		if (slot != turn_over && holds_own_set(&view))
+		{
+			/* what is before it is committed first: a session may have its turn */
+			turn_slot = slot;
+			break;
+		}
 		apply_value(slot, entry.ballot, entry.value, &view, careful, outcome);
 		bytes += entry.value.len;
 		MemoryContextReset(value_cxt);
@@ -676,6 +847,8 @@ apply_transaction(px_slot first, px_slot last, bool careful, Outcome *outcome)
 	}
 	at_command = 0;
 	close_apply();
+	if (outcome->slots > 0)
+		paxos_window_save(&working);
 	if (outcome->slots > 0 && !paxos_replicated_write(replicated, &committed, &working))
 	{
 		loaded = false; /* what it says now is looked at anew */
@@ -684,8 +857,147 @@ apply_transaction(px_slot first, px_slot last, bool careful, Outcome *outcome)
 	}
 	table_close(replicated, NoLock);
 	PopActiveSnapshot();
+	if (outcome->slots > 0)
+		paxos_turn_commits(working.applied);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(batch_cxt);
+}
+
+/*
+ * ---- a session's turn ----
+ */
+
+/* Sleep until somebody sets the latch, or for so long. */
+static void
+wait_for_session(long ms)
+{
+	static uint32 wait_event = 0;
+
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
+					 paxos_wait_event(&wait_event, "PaxosLearnerTurn"));
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/*
+ * The session with this set is told to commit, and waited for: first with a bound,
+ * within which it must say that it will; from there on without one, because it may have
+ * committed.  No transaction is open here meanwhile, and no lock is held.
+ */
+static bool
+session_commits(const px_command_view *command, const px_batch_view *batch, px_slot slot)
+{
+	px_usec began = paxos_now_us();
+	bool alarmed = false;
+
+	paxos_turn_write(slot, &committed, &working);
+	turn_given = true;
+	if (!paxos_queue_give_turn(command->cell, command->generation, batch->incarnation,
+							   batch->sequence))
+	{
+		turn_given = false;
+		return false;
+	}
+	while (!paxos_queue_turn_taken(command->cell, command->generation))
+	{
+		if (paxos_now_us() > began + TURN_TAKE_US &&
+			paxos_queue_withdraw_turn(command->cell, command->generation))
+		{
+			turn_given = false;
+			return false;
+		}
+		wait_for_session(TURN_LOOK_MS);
+	}
+	while (!paxos_queue_turn_over(command->cell, command->generation))
+	{
+		if (!alarmed && paxos_now_us() > began + TURN_ALARM_US)
+		{
+			alarmed = true;
+			paxos_alarm_raise(PAXOS_ALARM_STUCK, slot,
+							  "the session that commits this slot does not come to an end");
+			ereport(LOG, (errmsg("paxos learner: the session that commits slot " UINT64_FORMAT
+								 " does not come to an end",
+								 slot)));
+		}
+		wait_for_session(TURN_LOOK_MS);
+	}
+	turn_given = false;
+	if (alarmed)
+		paxos_alarm_clear_range(PAXOS_ALARM_STUCK, 0, PG_INT64_MAX);
+	return true;
+}
+
+/*
+ * The slot holds a write set of this node.  If it is certified and its session waits,
+ * the session commits it.  Whether it has is read from the table: the watermark is
+ * part of its transaction.  True: the slot is applied, and 'working' says how.
+ *
+ * turn_over is set only when no session can have the turn any more.  Set too early, the
+ * learner would apply the set itself, find its own session's locks in the way, and have
+ * it told that it lost.
+ */
+static bool
+run_turn(px_slot slot, Outcome *outcome)
+{
+	px_entry entry;
+	px_value_view view;
+	px_batch_view batch;
+	px_command_view command;
+	uint32_t pos = 0;
+	bool good;
+	Relation replicated;
+	PaxosReplicated now;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(value_cxt);
+	paxos_window_begin(&committed);
+	certified_keys = NULL;
+	only_judging = true;
+	good = read_value(slot, &entry, &view);
+	if (good)
+	{
+		at_slot = slot;
+		apply_value(slot, entry.ballot, entry.value, &view, false, outcome);
+	}
+	only_judging = false;
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(batch_cxt);
+	if (!good)
+		return false; /* fetched first */
+	if (certified_keys == NULL)
+	{
+		turn_over = slot;
+		return false;
+	}
+	if (!px_value_next_batch(&view, &pos, &batch))
+		elog(ERROR, "slot " UINT64_FORMAT " has lost its batch", slot);
+	pos = 0;
+	if (!px_batch_next_command(&batch, &pos, &command) || !session_commits(&command, &batch, slot))
+	{
+		turn_over = slot;
+		return false;
+	}
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	replicated = paxos_replicated_open();
+	memset(&now, 0, sizeof(now));
+	paxos_replicated_read(replicated, &now);
+	table_close(replicated, NoLock);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(batch_cxt);
+	if (now.applied != working.applied || now.digest != working.digest)
+	{
+		turn_over = slot;
+		return false;
+	}
+	working.tid = now.tid;
+	paxos_window_row_committed(&working, slot, certified_keys, n_certified_keys);
+	return true;
 }
 
 /*
@@ -816,6 +1128,9 @@ clean_up_after_error(void)
 	AbortCurrentTransaction();
 	paxos_apply_forget();
 	paxos_request_reset();
+	paxos_window_reset();
+	paxos_turn_changing(NULL, 0);
+	only_judging = false;
 	MemoryContextSwitchTo(TopMemoryContext);
 	MemoryContextReset(batch_cxt);
 	MemoryContextReset(value_cxt);
@@ -944,9 +1259,22 @@ apply_available(px_slot chosen)
 	ErrorContextCallback callback;
 	px_usec began;
 	Outcome *outcome;
+	XLogRecPtr commit_end = InvalidXLogRecPtr;
+	volatile bool tried_turn = false;
 
 	if (chosen < first)
 		return false;
+
+	/* Thrown out of a turn: what came of it is looked at when it is over. */
+	if (turn_given)
+	{
+		if (!paxos_queue_withdraw_turns())
+			return false;
+		turn_given = false;
+		loaded = false;
+		identity_seen = 0;
+		return true;
+	}
 	began = paxos_now_us();
 	if (retry_at > began)
 		return false;
@@ -969,7 +1297,19 @@ apply_available(px_slot chosen)
 		error_context_stack = &callback;
 		paxos_applying = true;
 		LockTimeout = APPLY_LOCK_TIMEOUT_MS;
-		apply_transaction(first, last, careful, outcome);
+		if (turn_slot == first && turn_over != first)
+		{
+			tried_turn = true;
+			if (run_turn(first, outcome))
+				commit_end = GetXLogInsertRecPtr();
+			else
+				outcome->slots = 0;
+		}
+		else
+		{
+			apply_transaction(first, last, careful, outcome);
+			commit_end = XactLastCommitEnd;
+		}
 		LockTimeout = 0;
 		paxos_applying = false;
 		error_context_stack = callback.previous;
@@ -1014,12 +1354,15 @@ apply_available(px_slot chosen)
 	PG_END_TRY();
 	at_slot = 0;
 
-	if (outcome->slots == 0)
+	if (outcome->slots == 0 &&
+		(tried_turn ? turn_over == first : turn_slot == first && turn_over != first))
+		more = true; /* a session's turn comes first, or is over */
+	else if (outcome->slots == 0)
 		more = false; /* the value of 'first' cannot be had */
 	else
 	{
 		committed = working;
-		note_unflushed(XactLastCommitEnd, committed.applied);
+		note_unflushed(commit_end, committed.applied);
 		tell(outcome);
 		if (careful)
 			careful_slot = 0;
@@ -1055,6 +1398,12 @@ load(void)
 	PaxosReplicated now;
 	px_origin self;
 
+	/* An earlier life may have given a session its turn: the row says what came of it
+	 * only when that is over. */
+	while (!paxos_queue_withdraw_turns())
+		wait_for_session(TURN_LOOK_MS);
+	turn_given = false;
+
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	rel = paxos_replicated_open();
@@ -1069,6 +1418,7 @@ load(void)
 
 	loaded = false;
 	committed = now;
+	paxos_turn_begin(committed.applied);
 	n_unflushed = 0;
 	careful_slot = 0;
 	repaired.slot = 0;
@@ -1076,6 +1426,8 @@ load(void)
 	paxos_alarm_clear_range(PAXOS_ALARM_STUCK, 0, PG_INT64_MAX); /* of an earlier life */
 	paxos_apply_forget();
 	paxos_request_reset();
+	paxos_window_reset();
+	turn_slot = turn_over = 0;
 	paxos_truncate_reset();
 
 	LWLockAcquire(paxos_learner_lock, LW_EXCLUSIVE);
@@ -1310,6 +1662,7 @@ load_snapshot(const px_acceptor *a)
 	if (retry_at > paxos_now_us())
 		return false;
 
+	paxos_turn_changing(NULL, 0);
 	pgstat_report_activity(STATE_RUNNING, "loading a snapshot");
 	PG_TRY();
 	{

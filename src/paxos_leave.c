@@ -84,8 +84,10 @@ clear_tables(void)
 	run("DELETE FROM paxos.tables WHERE table_id <> 1", SPI_OK_DELETE);
 	clear_kv();
 	run("DELETE FROM paxos.request", SPI_OK_DELETE);
+	run("DELETE FROM paxos.window", SPI_OK_DELETE);
 	run("UPDATE paxos.replicated SET applied = 0, digest = 0, log_time_us = 0, origins = '{}',"
-		" requests = 0, request_bytes = 0, configuration = 0",
+		" requests = 0, request_bytes = 0, configuration = 0, window_from = 0,"
+		" window_used = 0",
 		SPI_OK_UPDATE);
 	run("TRUNCATE paxos.log_entry", SPI_OK_UTILITY);
 	run("DELETE FROM paxos.configuration", SPI_OK_DELETE);

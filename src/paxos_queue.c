@@ -14,7 +14,8 @@
  *
  *		FREE -> QUEUED -> NUMBERED -> DONE -> FREE
  *
- * and of a read (§ 9):
+ * of a write set from NUMBERED also by way of TURN and COMMITTING (paxos_queue.h), and of
+ * a read (§ 9):
  *
  *		FREE -> READ_WANTED -> READ_SENT -> WAIT_APPLIED -> DONE -> FREE
  *
@@ -46,6 +47,7 @@
  * that waited is gone with it.
  */
 #include "paxos_queue.h"
+#include "paxos_turn.h"
 
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -73,6 +75,8 @@ typedef enum CellState
 	CELL_FREE = 0,
 	CELL_QUEUED,
 	CELL_NUMBERED,
+	CELL_TURN,
+	CELL_COMMITTING,
 	CELL_READ_WANTED,
 	CELL_READ_SENT,
 	CELL_WAIT_APPLIED,
@@ -96,6 +100,7 @@ typedef struct Cell
 
 	/* the command when QUEUED, the result when DONE */
 	uint32 len;
+	bool alone;        /* shares its batch with no other */
 	dsa_pointer bytes; /* InvalidDsaPointer: in 'here' */
 
 	/* NUMBERED */
@@ -569,7 +574,7 @@ look(int number)
 }
 
 /*
- * The session gives up.  Returns the state its cell was in; DONE leaves the
+ * The session gives up.  Returns the state its cell was in; DONE and TURN leave the
  * cell alone, for then there is an answer after all.
  */
 static CellState
@@ -579,10 +584,37 @@ give_up(int number)
 
 	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
 	state = queue->cells[number].state;
-	if (state != CELL_DONE)
+	if (state != CELL_DONE && state != CELL_TURN)
 		cell_release(number);
 	LWLockRelease(paxos_queue_lock);
 	return state;
+}
+
+/* False if the learner has not waited for it. */
+static bool
+take_turn(int number)
+{
+	bool taken;
+
+	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
+	taken = queue->cells[number].state == CELL_TURN;
+	if (taken)
+		cell_move(number, CELL_COMMITTING);
+	LWLockRelease(paxos_queue_lock);
+	paxos_wake_learner();
+	return taken;
+}
+
+void
+paxos_queue_end_turn(void)
+{
+	int number = PaxosMyProcNumber();
+
+	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
+	if (queue->cells[number].state == CELL_COMMITTING)
+		cell_release(number);
+	LWLockRelease(paxos_queue_lock);
+	paxos_wake_learner();
 }
 
 static px_usec
@@ -592,9 +624,16 @@ deadline_from(px_usec start)
 										   : start + (px_usec) paxos_statement_timeout_ms * 1000;
 }
 
-char *
-paxos_submit(const char *command, Size len, const pg_uuid_t *request_id, Size *result_len,
-			 px_slot *decided_at)
+static void
+raise_doomed(void)
+{
+	RESUME_INTERRUPTS();
+	paxos_turn_raise();
+}
+
+static char *
+submit(const char *command, Size len, const pg_uuid_t *request_id, bool alone, Size *result_len,
+	   px_slot *decided_at)
 {
 	int number;
 	Cell *cell;
@@ -637,6 +676,7 @@ paxos_submit(const char *command, Size len, const pg_uuid_t *request_id, Size *r
 	cell->generation++;
 	cell->len = len;
 	cell->bytes = bytes;
+	cell->alone = alone;
 	cell_move(number, CELL_QUEUED);
 	LWLockRelease(paxos_queue_lock);
 	paxos_wake_proposer_for_commands();
@@ -644,9 +684,15 @@ paxos_submit(const char *command, Size len, const pg_uuid_t *request_id, Size *r
 	for (;;)
 	{
 		state = look(number);
+		if (state == CELL_TURN && take_turn(number))
+			return NULL; /* interrupts stay held */
+		if (state == CELL_TURN)
+			continue;
 		if (state == CELL_DONE)
 			break;
-		if (ProcDiePending || ClientConnectionLost)
+		if (alone && paxos_turn_doomed() != PAXOS_NOT_DOOMED)
+			why = "the transaction had to make way for a change of another node";
+		else if (ProcDiePending || ClientConnectionLost)
 			why = "the connection is being terminated";
 		else if (QueryCancelPending)
 			why = "the wait for it was canceled";
@@ -655,10 +701,23 @@ paxos_submit(const char *command, Size len, const pg_uuid_t *request_id, Size *r
 		if (why != NULL)
 		{
 			state = give_up(number);
+			if (state == CELL_TURN)
+			{
+				why = NULL;
+				continue;
+			}
 			break;
 		}
 		sleep_until(deadline, paxos_wait_event(&command_event, "PaxosCommand"));
 	}
+
+	/*
+	 * Made to give way.  Not sent, or one of its keys is among those of what it made
+	 * way for, which stands at an earlier slot: then it has lost for certain.
+	 */
+	if (alone && ((state == CELL_QUEUED && paxos_turn_doomed() != PAXOS_NOT_DOOMED) ||
+				  (state == CELL_NUMBERED && paxos_turn_doomed() == PAXOS_DOOMED_LOST)))
+		raise_doomed();
 
 	if (state == CELL_QUEUED)
 	{
@@ -726,6 +785,19 @@ paxos_submit(const char *command, Size len, const pg_uuid_t *request_id, Size *r
 
 	paxos_histogram_add(&paxos_shared->commit_us, paxos_now_us() - start);
 	return result;
+}
+
+char *
+paxos_submit(const char *command, Size len, const pg_uuid_t *request_id, Size *result_len,
+			 px_slot *decided_at)
+{
+	return submit(command, len, request_id, false, result_len, decided_at);
+}
+
+char *
+paxos_submit_set(const char *command, Size len, Size *result_len, px_slot *decided_at)
+{
+	return submit(command, len, NULL, true, result_len, decided_at);
 }
 
 /*
@@ -895,6 +967,96 @@ paxos_queue_deliver(uint32 number, uint64 generation, uint64 incarnation, uint64
 		dsa_free(area, bytes);
 }
 
+bool
+paxos_queue_give_turn(uint32 number, uint64 generation, uint64 incarnation, uint64 sequence)
+{
+	Cell *cell;
+	bool waits;
+
+	if (number >= (uint32) queue->n_cells)
+		return false;
+	attach();
+	cell = &queue->cells[number];
+	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
+	waits = cell->state == CELL_NUMBERED && cell->generation == generation &&
+			cell->incarnation == incarnation && cell->sequence == sequence && cell->alone;
+	if (waits)
+		cell_move((int) number, CELL_TURN);
+	LWLockRelease(paxos_queue_lock);
+	if (waits)
+		SetLatch(PaxosProcLatch(number));
+	return waits;
+}
+
+bool
+paxos_queue_turn_taken(uint32 number, uint64 generation)
+{
+	bool taken;
+
+	LWLockAcquire(paxos_queue_lock, LW_SHARED);
+	taken =
+		queue->cells[number].generation != generation || queue->cells[number].state != CELL_TURN;
+	LWLockRelease(paxos_queue_lock);
+	return taken;
+}
+
+bool
+paxos_queue_turn_over(uint32 number, uint64 generation)
+{
+	bool over;
+
+	LWLockAcquire(paxos_queue_lock, LW_SHARED);
+	over = queue->cells[number].generation != generation ||
+		   queue->cells[number].state != CELL_COMMITTING;
+	LWLockRelease(paxos_queue_lock);
+	return over;
+}
+
+bool
+paxos_queue_withdraw_turn(uint32 number, uint64 generation)
+{
+	bool withdrawn;
+
+	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
+	withdrawn =
+		queue->cells[number].generation == generation && queue->cells[number].state == CELL_TURN;
+	if (withdrawn)
+		cell_finish((int) number, PAXOS_REPLY_UNKNOWN);
+	LWLockRelease(paxos_queue_lock);
+	return withdrawn;
+}
+
+void
+paxos_queue_disown(uint32 number, uint64 generation)
+{
+	if (number >= (uint32) queue->n_cells)
+		return;
+	attach();
+	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
+	if (queue->cells[number].generation == generation &&
+		(queue->cells[number].state == CELL_NUMBERED || queue->cells[number].state == CELL_TURN))
+		cell_finish((int) number, PAXOS_REPLY_UNKNOWN);
+	LWLockRelease(paxos_queue_lock);
+}
+
+bool
+paxos_queue_withdraw_turns(void)
+{
+	bool clear = true;
+
+	attach();
+	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < queue->n_cells; i++)
+	{
+		if (queue->cells[i].state == CELL_TURN)
+			cell_finish(i, PAXOS_REPLY_UNKNOWN);
+		else if (queue->cells[i].state == CELL_COMMITTING)
+			clear = false;
+	}
+	LWLockRelease(paxos_queue_lock);
+	return clear;
+}
+
 void
 paxos_queue_lost(uint64 incarnation, uint64 last)
 {
@@ -1016,7 +1178,8 @@ paxos_queue_drain(px_batch_writer *w, uint64 incarnation, uint64 sequence, uint3
 		uint32 index = w->n_commands;
 
 		next = cell->next;
-		if (index > 0 && w->len + PX_COMMAND_HEADER_BYTES + cell->len > soft_max_bytes)
+		if (index > 0 &&
+			(cell->alone || w->len + PX_COMMAND_HEADER_BYTES + cell->len > soft_max_bytes))
 			break;
 		if (!px_batch_add(w, (uint32) i, cell->generation, cell_bytes(cell), cell->len))
 			break;
@@ -1028,6 +1191,11 @@ paxos_queue_drain(px_batch_writer *w, uint64 incarnation, uint64 sequence, uint3
 		cell_move(i, CELL_NUMBERED);
 		cell_drop_bytes(cell);
 		n++;
+		if (cell->alone)
+		{
+			px_batch_alone(w);
+			break;
+		}
 	}
 	LWLockRelease(paxos_queue_lock);
 	return n;

@@ -16,6 +16,13 @@
  *	NUMBERED -> FREE	session gave up (cancel, time-out, exit): outcome unknown;
  *						the generation moves on, so a late result is dropped
  *	DONE -> FREE		session took it
+ *
+ * of a write set that is certified, besides (paxos_set.c):
+ *
+ *	NUMBERED -> TURN	learner: commit now
+ *	TURN -> COMMITTING	session: from here on it is certain to end, one way or the other
+ *	TURN -> DONE		learner: not taken in time; outcome unknown to the session
+ *	COMMITTING -> FREE	session, when its transaction has ended
  */
 #ifndef PAXOS_QUEUE_H
 #define PAXOS_QUEUE_H
@@ -51,6 +58,15 @@ extern char *paxos_submit(const char *command, Size len, const pg_uuid_t *reques
 extern bool paxos_command_decided;
 
 /*
+ * The same of a write set, which gets an origin batch and a slot of its own.
+ * Returns NULL if the learner has given this session its turn: interrupts are then
+ * held, and the session calls paxos_queue_end_turn() when its transaction has ended.
+ * Also raises 40001 if the learner had to end the transaction (paxos_turn.h).
+ */
+extern char *paxos_submit_set(const char *command, Size len, Size *result_len, px_slot *decided_at);
+extern void paxos_queue_end_turn(void);
+
+/*
  * Wait until this node has applied every write acknowledged anywhere before
  * the call; returns the slot.  The caller takes its snapshot afterwards.
  * Errors as above (a read is never "unknown": 57P03 on time-out).
@@ -74,6 +90,23 @@ extern void paxos_queue_in_use(uint64 *cells, uint64 *bytes);
  */
 extern void paxos_queue_deliver(uint32 cell, uint64 generation, uint64 incarnation, uint64 sequence,
 								uint32 index, px_slot decided_at, const char *result, Size len);
+
+/*
+ * The turn of a session whose write set stands at (incarnation, sequence).  Give:
+ * false if nobody waits for it any more.  Withdraw: false if it has been taken.
+ * Taken: it is committing, or has just ended; over: it has ended.
+ */
+extern bool paxos_queue_give_turn(uint32 cell, uint64 generation, uint64 incarnation,
+								  uint64 sequence);
+extern bool paxos_queue_turn_taken(uint32 cell, uint64 generation);
+extern bool paxos_queue_turn_over(uint32 cell, uint64 generation);
+extern bool paxos_queue_withdraw_turn(uint32 cell, uint64 generation);
+
+/* The set is applied without its session, which cannot know: its outcome is unknown. */
+extern void paxos_queue_disown(uint32 cell, uint64 generation);
+
+/* A new learner: turns its predecessor gave are withdrawn.  False: one is taken and not over. */
+extern bool paxos_queue_withdraw_turns(void);
 
 /*
  * Cells numbered (incarnation, <= last), or in an older incarnation, that still

@@ -21,6 +21,8 @@ typedef struct PaxosReplicated
 	uint64 log_time_us;
 	px_origins origins;
 	PaxosRequests requests;
+	px_slot window_from; /* paxos_window.c: keys are noted behind this slot; 0: are not */
+	px_slot window_used; /* slot of the last write set */
 	ItemPointerData tid; /* of the row */
 } PaxosReplicated;
 

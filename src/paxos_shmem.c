@@ -39,6 +39,7 @@
 
 #include "paxos_alarm.h"
 #include "paxos_queue.h"
+#include "paxos_turn.h"
 
 PaxosShared *paxos_shared = NULL;
 
@@ -60,7 +61,8 @@ static void init_histogram(PaxosHistogram *h);
 void
 paxos_shmem_request(void)
 {
-	RequestAddinShmemSpace(add_size(MAXALIGN(sizeof(PaxosShared)), paxos_queue_shmem_size()));
+	RequestAddinShmemSpace(add_size(MAXALIGN(sizeof(PaxosShared)),
+									add_size(paxos_queue_shmem_size(), paxos_turn_shmem_size())));
 	RequestNamedLWLockTranche(PAXOS_TRANCHE, PAXOS_N_LOCKS);
 }
 
@@ -117,6 +119,7 @@ paxos_shmem_startup(void)
 		init_histogram(&s->batch_commands);
 	}
 	paxos_queue_shmem_init(found);
+	paxos_turn_shmem_init();
 
 	LWLockRelease(AddinShmemInitLock);
 }

@@ -107,6 +107,8 @@ typedef struct State
 	char *requests;
 	char *request_bytes;
 	char *configuration;
+	char *window_from;
+	char *window_used;
 } State;
 
 /* Where a sequence of this node stood; found again by table and column. */
@@ -319,6 +321,8 @@ open_at(const PaxosMember *member)
 	state->requests = field(res, 0, 4);
 	state->request_bytes = field(res, 0, 5);
 	state->configuration = field(res, 0, 6);
+	state->window_from = field(res, 0, 7);
+	state->window_used = field(res, 0, 8);
 	PQclear(res);
 	return state;
 }
@@ -808,7 +812,8 @@ load(const PaxosMember *from, const State *state, MemoryContext cxt)
 			load_table(part);
 			schemas = Max(schemas, part->loading + 1);
 		}
-		else if (part->table_id == PAXOS_KV_TABLE_ID || strcmp(part->name, "request") == 0)
+		else if (part->table_id == PAXOS_KV_TABLE_ID || strcmp(part->name, "request") == 0 ||
+				 strcmp(part->name, "window") == 0)
 			load_heap(part);
 		else if (strcmp(part->name, "configuration") == 0)
 		{
@@ -848,10 +853,10 @@ load(const PaxosMember *from, const State *state, MemoryContext cxt)
 		run(psprintf("DROP SCHEMA " LOADING_SCHEMA, i));
 	run(psprintf("UPDATE paxos.replicated SET applied = " UINT64_FORMAT ", digest = %s,"
 				 " log_time_us = %s, origins = %s::bigint[], requests = %s, request_bytes = %s,"
-				 " configuration = %s",
+				 " configuration = %s, window_from = %s, window_used = %s",
 				 state->applied, state->digest, state->log_time_us,
 				 quote_literal_cstr(state->origins), state->requests, state->request_bytes,
-				 state->configuration));
+				 state->configuration, state->window_from, state->window_used));
 	PopActiveSnapshot();
 
 	paxos_acceptor_lock_acquire();

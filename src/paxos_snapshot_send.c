@@ -214,7 +214,7 @@ add_part(int64 table_id, Oid relid, const char *condition)
 static void
 keep_snapshot(void)
 {
-	static const char *const own[] = {"replicated", "tables", "request", "configuration"};
+	static const char *const own[] = {"replicated", "tables", "request", "configuration", "window"};
 	List *locked = NIL;
 
 	for (int i = 0; i < lengthof(own); i++)
@@ -249,8 +249,8 @@ Datum
 paxos_sql_snapshot_open(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc;
-	Datum values[7];
-	bool nulls[7];
+	Datum values[9];
+	bool nulls[9];
 	HeapTupleHeader row;
 
 	(void) paxos_peer_check(fcinfo, NULL);
@@ -282,13 +282,14 @@ paxos_sql_snapshot_open(PG_FUNCTION_ARGS)
 
 	PushActiveSnapshot(kept);
 	query_now("SELECT applied, digest, log_time_us, origins, requests, request_bytes,"
-			  " configuration FROM paxos.replicated");
+			  " configuration, window_from, window_used FROM paxos.replicated");
 	if (SPI_processed != 1)
 		elog(ERROR, "%s.replicated has " UINT64_FORMAT " rows", PAXOS_SCHEMA, SPI_processed);
 	PopActiveSnapshot();
 	heap_deform_tuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, values, nulls);
 	kept_slot = (px_slot) DatumGetInt64(values[0]);
 	(void) add_part(0, paxos_internal_relid("request"), "");
+	(void) add_part(0, paxos_internal_relid("window"), "");
 	(void) add_part(0, paxos_internal_relid("configuration"),
 					psprintf(" WHERE slot <= " UINT64_FORMAT, kept_slot));
 	hold_log();

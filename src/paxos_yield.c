@@ -41,12 +41,13 @@
 #include "utils/wait_event.h"
 
 #include "paxos_apply.h"
+#include "paxos_turn.h"
 
 /* Who is in the way of a relation's lock is waited for so long, then cancelled,
- * terminated after this, and given up on (an error of the surroundings, so tried
+ * terminated after paxos.yield_timeout, and given up on (an error of the surroundings, so tried
  * again) after that. */
 #define YIELD_QUEUE_MS 20
-#define YIELD_TERMINATE_MS 50
+#define YIELD_LOOK_MS 50
 #define YIELD_GIVE_UP_MS 10000
 
 /*
@@ -87,6 +88,7 @@ signal_in_the_way(const LOCKTAG *tag, LOCKMODE mode, int signal_number)
 		}
 		if (BackendPidGetProc(pid) == NULL)
 			continue; /* gone meanwhile */
+		paxos_turn_doom(pid);
 #ifdef HAVE_SETSID
 		if (kill(-pid, signal_number) < 0 && kill(pid, signal_number) < 0)
 #else
@@ -172,7 +174,7 @@ clear_the_way(Oid relid, LOCKMODE mode, TransactionId xid)
 		if (OidIsValid(relid) && queue_for_lock(relid, mode))
 			break;
 
-		patient = !TimestampDifferenceExceeds(began, GetCurrentTimestamp(), YIELD_TERMINATE_MS);
+		patient = !TimestampDifferenceExceeds(began, GetCurrentTimestamp(), paxos_yield_timeout_ms);
 		deaf = signal_in_the_way(&tag, mode, patient ? SIGINT : SIGTERM);
 
 		if (!OidIsValid(relid))
@@ -181,7 +183,7 @@ clear_the_way(Oid relid, LOCKMODE mode, TransactionId xid)
 							 paxos_wait_event(&wait_event, "PaxosLearnerYield"));
 			ResetLatch(MyLatch);
 			CHECK_FOR_INTERRUPTS();
-			wait_ms = Min(wait_ms * 2, YIELD_TERMINATE_MS);
+			wait_ms = Min(wait_ms * 2, YIELD_LOOK_MS);
 			if (!TransactionIdIsInProgress(xid))
 				break;
 		}

@@ -21,6 +21,13 @@ _Static_assert(PX_MAX_BATCH_BYTES >=
 _Static_assert(PX_MAX_VALUE_BYTES >= PX_MAX_BATCH_BYTES + PX_VALUE_HEADER_BYTES,
 			   "the largest batch fits into a value");
 
+/* In the count of a batch: it shares its slot with no other. */
+#define BATCH_ALONE 0x8000
+
+_Static_assert((PX_MAX_BATCH_COMMANDS & BATCH_ALONE) == 0, "the count and its flag do not meet");
+_Static_assert(PX_MAX_BATCH_BYTES / PX_COMMAND_HEADER_BYTES > PX_MAX_BATCH_COMMANDS,
+			   "the number of commands is bounded by itself");
+
 /* Fixed bytes of a member part, its length word included. */
 #define MEMBER_FIXED_BYTES (4 + 2 + 1 + 2 + 2)
 
@@ -89,6 +96,7 @@ px_batch_begin(px_batch_writer *w, uint8_t *buf, uint32_t cap, px_node origin, u
 	w->cap = cap;
 	w->len = PX_BATCH_HEADER_BYTES;
 	w->n_commands = 0;
+	w->alone = false;
 	put16(buf + 4, origin);
 	put64(buf + 8, incarnation);
 	put64(buf + 16, sequence);
@@ -101,7 +109,7 @@ px_batch_add(px_batch_writer *w, uint32_t cell, uint64_t generation, const void 
 	uint32_t room = w->cap - w->len;
 	uint8_t *p = w->buf + w->len;
 
-	if (len > PX_MAX_COMMAND_BYTES || w->n_commands == UINT16_MAX)
+	if (len > PX_MAX_COMMAND_BYTES || w->n_commands == PX_MAX_BATCH_COMMANDS)
 		return false;
 	if (room < PX_COMMAND_HEADER_BYTES || room - PX_COMMAND_HEADER_BYTES < len)
 		return false;
@@ -116,13 +124,19 @@ px_batch_add(px_batch_writer *w, uint32_t cell, uint64_t generation, const void 
 	return true;
 }
 
+void
+px_batch_alone(px_batch_writer *w)
+{
+	w->alone = true;
+}
+
 px_bytes
 px_batch_end(px_batch_writer *w)
 {
 	px_bytes whole = {w->buf, w->len};
 
 	put32(w->buf, w->len - 4);
-	put16(w->buf + 6, w->n_commands);
+	put16(w->buf + 6, (uint16_t) (w->n_commands | (w->alone ? BATCH_ALONE : 0)));
 	return whole;
 }
 
@@ -139,6 +153,7 @@ px_value_begin(px_value_writer *w, uint8_t *buf, uint32_t cap, px_value_kind kin
 	w->len = PX_VALUE_HEADER_BYTES;
 	w->count = 0;
 	w->kind = kind;
+	w->alone = false;
 	w->highest = 0;
 	buf[0] = PX_VALUE_VERSION;
 	buf[1] = (uint8_t) kind;
@@ -148,9 +163,14 @@ px_value_begin(px_value_writer *w, uint8_t *buf, uint32_t cap, px_value_kind kin
 bool
 px_value_add_batch(px_value_writer *w, px_bytes batch)
 {
+	bool alone = batch.len >= PX_BATCH_HEADER_BYTES && (get16(batch.data + 6) & BATCH_ALONE) != 0;
+
 	PX_ASSERT(w->kind == PX_VALUE_BATCHES);
 	if (w->cap - w->len < batch.len || w->count == UINT16_MAX)
 		return false;
+	if (w->alone || (alone && w->count > 0))
+		return false;
+	w->alone = alone;
 	memcpy(w->buf + w->len, batch.data, batch.len);
 	w->len += batch.len;
 	w->count++;
@@ -297,7 +317,8 @@ static void
 view_batch(px_bytes part, px_batch_view *view)
 {
 	view->origin = get16(part.data + 4);
-	view->n_commands = get16(part.data + 6);
+	view->n_commands = get16(part.data + 6) & PX_MAX_BATCH_COMMANDS;
+	view->alone = (get16(part.data + 6) & BATCH_ALONE) != 0;
 	view->incarnation = get64(part.data + 8);
 	view->sequence = get64(part.data + 16);
 	view->commands.data = part.data + PX_BATCH_HEADER_BYTES;
@@ -367,7 +388,7 @@ check_batches(const px_value_view *view)
 	{
 		px_bytes part = parse_part(view->parts, pos);
 
-		if (part.len == 0 || !px_batch_open(part, &batch))
+		if (part.len == 0 || !px_batch_open(part, &batch) || (batch.alone && view->count > 1))
 			return false;
 		pos += part.len;
 	}

@@ -15,7 +15,8 @@
  *			| u64 log_time_us | count parts
  *			| of a configuration: u16 highest node id that ever was a member's
  *	batch part:		u32 bytes of the rest of this part | u16 origin node
- *					| u16 count | u64 incarnation | u64 sequence
+ *					| u16 count, + 0x8000: alone in its slot
+ *					| u64 incarnation | u64 sequence
  *					| count commands
  *	command:		u32 bytes | u32 cell | u64 generation | bytes
  *	member part:	u32 bytes of the rest of this part | u16 node
@@ -23,7 +24,8 @@
  *					| u16 name bytes | name | u16 conninfo bytes | conninfo
  *
  * An encoded origin batch as it travels from origin to leader is one batch
- * part, from its length word to its end; the leader copies it unchanged.
+ * part, from its length word to its end; the leader copies it unchanged.  One that
+ * says it is alone shares its slot with no other.
  *
  * Decoders trust nothing: any bytes whatever give an answer or false, never a
  * read outside them (fuzzed).
@@ -37,6 +39,7 @@
 #define PX_VALUE_HEADER_BYTES 16
 #define PX_BATCH_HEADER_BYTES 24
 #define PX_COMMAND_HEADER_BYTES 16
+#define PX_MAX_BATCH_COMMANDS 0x7fff
 
 /* The largest configuration. */
 #define PX_MAX_CONFIG_BYTES \
@@ -60,14 +63,18 @@ typedef struct px_batch_writer
 	uint32_t cap;
 	uint32_t len;
 	uint16_t n_commands;
+	bool alone;
 } px_batch_writer;
 
 extern void px_batch_begin(px_batch_writer *w, uint8_t *buf, uint32_t cap, px_node origin,
 						   uint64_t incarnation, uint64_t sequence);
 
-/* False, and nothing changed, when it does not fit (bytes, or 65535 commands). */
+/* False, and nothing changed, when it does not fit (bytes, or number of commands). */
 extern bool px_batch_add(px_batch_writer *w, uint32_t cell, uint64_t generation,
 						 const void *command, uint32_t len);
+
+/* The slot shall hold this batch and no other. */
+extern void px_batch_alone(px_batch_writer *w);
 
 /* The finished batch part. */
 extern px_bytes px_batch_end(px_batch_writer *w);
@@ -81,11 +88,14 @@ typedef struct px_value_writer
 	uint32_t len;
 	uint16_t count;
 	px_value_kind kind;
+	bool alone;      /* takes no further batch */
 	px_node highest; /* of a configuration */
 } px_value_writer;
 
 extern void px_value_begin(px_value_writer *w, uint8_t *buf, uint32_t cap, px_value_kind kind,
 						   uint64_t log_time_us);
+
+/* False, and nothing changed, when it does not fit, or may not stand with the others. */
 extern bool px_value_add_batch(px_value_writer *w, px_bytes batch);
 extern bool px_value_add_member(px_value_writer *w, px_node node, bool voter, const char *name,
 								const char *conninfo);
@@ -114,6 +124,7 @@ typedef struct px_batch_view
 	uint64_t incarnation;
 	uint64_t sequence;
 	uint16_t n_commands;
+	bool alone;
 	px_bytes commands;
 	px_bytes whole; /* the part with its length word */
 } px_batch_view;

@@ -6,7 +6,7 @@
 CREATE FUNCTION paxos.snapshot_open(cluster uuid, version int, sender int,
     OUT applied bigint, OUT digest bigint, OUT log_time_us bigint, OUT origins bigint[],
     OUT requests bigint, OUT request_bytes bigint,
-    OUT configuration bigint)
+    OUT configuration bigint, OUT window_from bigint, OUT window_used bigint)
 LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'paxos_sql_snapshot_open';
 COMMENT ON FUNCTION paxos.snapshot_open IS 'keeps the consensus tables as they are at one slot, until the transaction ends; returns that slot and what goes with it';

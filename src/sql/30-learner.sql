@@ -13,7 +13,9 @@ CREATE TABLE paxos.replicated (
     origins       bigint[] NOT NULL,
     requests      bigint NOT NULL,
     request_bytes bigint NOT NULL,
-    configuration bigint NOT NULL
+    configuration bigint NOT NULL,
+    window_from   bigint NOT NULL,
+    window_used   bigint NOT NULL
 ) WITH (vacuum_truncate = off);
 REVOKE ALL ON paxos.replicated FROM PUBLIC;
 COMMENT ON TABLE paxos.replicated IS 'how far this node has applied the log, and what follows from that; one row, written by the learner only';
@@ -24,7 +26,19 @@ COMMENT ON COLUMN paxos.replicated.origins IS 'per origin three numbers: node, i
 COMMENT ON COLUMN paxos.replicated.requests IS 'number of rows in paxos.request';
 COMMENT ON COLUMN paxos.replicated.request_bytes IS 'bytes of row images remembered in paxos.request';
 COMMENT ON COLUMN paxos.replicated.configuration IS 'slot of the newest configuration applied; origins are its members';
-INSERT INTO paxos.replicated VALUES (0, 0, 0, '{}', 0, 0, 0);
+COMMENT ON COLUMN paxos.replicated.window_from IS 'paxos.window has the keys changed behind this slot; 0: write sets have not been about for long';
+COMMENT ON COLUMN paxos.replicated.window_used IS 'slot of the last write set';
+INSERT INTO paxos.replicated VALUES (0, 0, 0, '{}', 0, 0, 0, 0, 0);
+
+-- Found again by its slots when rows too old are deleted.
+CREATE TABLE paxos.window (
+    slot bigint PRIMARY KEY,
+    keys bytea NOT NULL
+);
+REVOKE ALL ON paxos.window FROM PUBLIC;
+COMMENT ON TABLE paxos.window IS 'keys of rows changed in the last slots, by which write sets are judged';
+COMMENT ON COLUMN paxos.window.slot IS 'the last of the slots the row speaks of';
+COMMENT ON COLUMN paxos.window.keys IS 'slot and key, eight bytes each, again and again';
 
 CREATE TABLE paxos.tables (
     table_id bigint PRIMARY KEY,

@@ -10,10 +10,15 @@ CREATE FUNCTION paxos.backstop() RETURNS trigger
 REVOKE ALL ON FUNCTION paxos.backstop() FROM PUBLIC;
 COMMENT ON FUNCTION paxos.backstop() IS 'refuses every change of a consensus table that does not come through the log';
 
+CREATE FUNCTION paxos.capture() RETURNS trigger
+    LANGUAGE C AS 'MODULE_PATHNAME', 'paxos_capture';
+REVOKE ALL ON FUNCTION paxos.capture() FROM PUBLIC;
+COMMENT ON FUNCTION paxos.capture() IS 'notes which rows of a consensus table a transaction changes, for its write set';
+
 CREATE FUNCTION paxos.backstop_install(tbl regclass) RETURNS void
     LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'paxos_backstop_install';
 REVOKE ALL ON FUNCTION paxos.backstop_install(regclass) FROM PUBLIC;
-COMMENT ON FUNCTION paxos.backstop_install(regclass) IS 'part of CREATE EXTENSION: puts the backstop on paxos.kv';
+COMMENT ON FUNCTION paxos.backstop_install(regclass) IS 'part of CREATE EXTENSION: puts the backstop, and what captures changes, on paxos.kv';
 
 -- Keys are compared and ordered byte by byte, so that no node's locale matters.
 CREATE TABLE paxos.kv (

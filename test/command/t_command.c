@@ -43,6 +43,46 @@ column(AttrNumber attnum, uint8 op, const char *text)
 	return c;
 }
 
+static PaxosCommand
+set_command(void)
+{
+	PaxosCommand c;
+	PaxosWriteSet *w = &c.u.set;
+
+	memset(&c, 0, sizeof(c));
+	c.kind = PAXOS_COMMAND_SET;
+	w->base = 77;
+	w->n_tables = 2;
+	w->tables = palloc0(sizeof(PaxosSetTable) * 2);
+	w->tables[0].table_id = 65536;
+	w->tables[1].table_id = 131072;
+	w->tables[1].whole = true;
+	w->n_keys = 3;
+	w->keys = palloc0(sizeof(uint64) * 3);
+	w->keys[0] = 1;
+	w->keys[1] = UINT64_MAX;
+	w->keys[2] = UINT64CONST(0x123456789abcdef0);
+	w->n_locked = 1;
+	w->locked = palloc0(sizeof(uint64));
+	w->locked[0] = 5;
+	w->n_rows = 2;
+	w->rows = palloc0(sizeof(PaxosSetRow) * 2);
+	w->rows[0].table = 1;
+	w->rows[0].present = true;
+	w->rows[0].n_key = 1;
+	w->rows[0].key = palloc0(sizeof(PaxosColumn));
+	w->rows[0].key[0] = column(1, 0, "7");
+	w->rows[0].n_row = 3;
+	w->rows[0].row = palloc0(sizeof(PaxosColumn) * 3);
+	w->rows[0].row[0] = column(1, 0, "7");
+	w->rows[0].row[1] = column(2, 0, "seven");
+	w->rows[0].row[2] = column(3, 0, NULL);
+	w->rows[1].n_key = 1;
+	w->rows[1].key = palloc0(sizeof(PaxosColumn));
+	w->rows[1].key[0] = column(2, 0, "x");
+	return c;
+}
+
 static bool
 same_columns(int n, const PaxosColumn *a, int m, const PaxosColumn *b)
 {
@@ -327,6 +367,32 @@ test_commands(void)
 		   back.u.verify.table_id == 65537,
 	   "a verification is decoded to what it was");
 	torment(bytes, len, command_is_canonical, "verification");
+
+	c = set_command();
+	bytes = paxos_command_encode(&c, &len);
+	ok(paxos_command_decode(bytes, len, &back) && back.kind == PAXOS_COMMAND_SET &&
+		   back.u.set.base == 77 && back.u.set.n_tables == 2 &&
+		   back.u.set.tables[1].table_id == 131072 && back.u.set.tables[1].whole &&
+		   back.u.set.n_keys == 3 && back.u.set.keys[2] == c.u.set.keys[2] &&
+		   back.u.set.n_locked == 1 && back.u.set.locked[0] == 5 && back.u.set.n_rows == 2 &&
+		   back.u.set.rows[0].table == 1 && back.u.set.rows[0].present &&
+		   same_columns(1, c.u.set.rows[0].key, back.u.set.rows[0].n_key, back.u.set.rows[0].key) &&
+		   same_columns(3, c.u.set.rows[0].row, back.u.set.rows[0].n_row, back.u.set.rows[0].row) &&
+		   !back.u.set.rows[1].present && back.u.set.rows[1].n_row == 0,
+	   "a write set is decoded to what it was");
+	torment(bytes, len, command_is_canonical, "write set");
+	c = set_command();
+	c.u.set.n_rows = 0;
+	ok(refuses(&c), "a write set without rows is refused");
+	c = set_command();
+	c.u.set.rows[0].table = 2;
+	ok(refuses(&c), "a row of a table that is not named is refused");
+	c = set_command();
+	c.u.set.rows[1].present = true;
+	ok(refuses(&c), "a row that is there but has no columns is refused");
+	c = set_command();
+	c.u.set.rows[1].n_key = 0;
+	ok(refuses(&c), "a row without a key is refused");
 
 	c = keyed_command();
 	c.u.keyed.n_key = 0;

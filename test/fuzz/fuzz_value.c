@@ -22,6 +22,8 @@ batch_again(const px_batch_view *view)
 	uint32_t n = 0;
 
 	px_batch_begin(&w, buf, sizeof(buf), view->origin, view->incarnation, view->sequence);
+	if (view->alone)
+		px_batch_alone(&w);
 	while (px_batch_next_command(view, &pos, &command))
 	{
 		FUZZ_CHECK(command.bytes.len <= PX_MAX_COMMAND_BYTES);

@@ -98,11 +98,7 @@ $c->node(1)->fails(q{SELECT paxos_update_if('hers', '{"id": 1}', '{"v": "b"}', '
 # ---- what is refused, with what to do instead ----------------------------------
 for my $n ($c->node(1), $c->node(3))
 {
-	$n->fails("INSERT INTO made_on_1 SELECT 77, 'x'", '0A000', qr/HINT/, "direct INSERT on node $n->{number}");
-	$n->fails("UPDATE made_on_1 SET v = 'z'", '0A000', qr/HINT/, "direct UPDATE on node $n->{number}");
-	$n->fails("DELETE FROM made_on_1", '0A000', qr/HINT/, "direct DELETE on node $n->{number}");
 	$n->fails("TRUNCATE made_on_1", '0A000', qr/HINT/, "TRUNCATE on node $n->{number}");
-	$n->fails("COPY made_on_1 FROM STDIN", '0A000', qr/HINT/, "COPY on node $n->{number}");
 }
 $c->node(1)->fails("CREATE TABLE nokey (id int) USING paxos", '42P16', qr/primary key/i, 'no primary key');
 $c->same_everywhere("SELECT * FROM made_on_1 ORDER BY id", 'and nothing of that happened');

@@ -297,6 +297,42 @@ test_fuzz(void)
 	ok(opened > 1000, "values with damaged parts: %d opened, nothing read outside", opened);
 }
 
+/* A write set is decided, and committed by its session, as a slot of its own. */
+static void
+test_alone(void)
+{
+	px_batch_writer bw;
+	px_batch_view b;
+	px_value_writer w;
+	px_value_view v;
+	px_bytes first = make_batch(0, 3, 7, 9, 1, 20);
+	px_bytes batch;
+	px_bytes value;
+
+	px_batch_begin(&bw, batch_buf[1], sizeof(batch_buf[1]), 2, 1, 1);
+	px_batch_alone(&bw);
+	px_batch_add(&bw, 1, 1, "set", 3);
+	batch = px_batch_end(&bw);
+	ok(px_batch_open(batch, &b) && b.alone && b.n_commands == 1, "a batch says it is alone");
+	ok(px_batch_open(first, &b) && !b.alone, "the others do not");
+
+	px_value_begin(&w, buf, sizeof(buf), PX_VALUE_BATCHES, 1);
+	ok(px_value_add_batch(&w, first) && !px_value_add_batch(&w, batch),
+	   "it does not go behind another");
+	px_value_begin(&w, buf, sizeof(buf), PX_VALUE_BATCHES, 1);
+	ok(px_value_add_batch(&w, batch) && !px_value_add_batch(&w, first), "nor another behind it");
+	value = px_value_end(&w);
+	ok(px_value_open(value, &v) && v.count == 1, "by itself it makes a value");
+
+	/* what no leader makes: a batch without a mark that gets one afterwards */
+	px_value_begin(&w, buf, sizeof(buf), PX_VALUE_BATCHES, 1);
+	px_value_add_batch(&w, make_batch(0, 3, 7, 9, 1, 20));
+	px_value_add_batch(&w, make_batch(1, 2, 1, 1, 1, 3));
+	buf[PX_VALUE_HEADER_BYTES + 7] |= 0x80;
+	value = px_value_end(&w);
+	ok(!px_value_open(value, &v), "with another it does not open");
+}
+
 static void
 test_limits(void)
 {
@@ -327,7 +363,7 @@ test_limits(void)
 	px_batch_begin(&w, large, PX_MAX_BATCH_BYTES, 1, 1, 1);
 	while (px_batch_add(&w, 0, 0, "", 0))
 		n++;
-	is(n, 65535, "a batch takes 65535 empty commands and no more");
+	is(n, 32767, "a batch takes 32767 empty commands and no more");
 	free(large);
 	free(command);
 }
@@ -341,6 +377,7 @@ run_tests(void)
 	test_checksum();
 	test_round_trip();
 	test_config();
+	test_alone();
 
 	px_value_begin(&w, buf, sizeof(buf), PX_VALUE_NOOP, 7);
 	ok(px_value_open(px_value_end(&w), &v) && v.kind == PX_VALUE_NOOP && v.log_time_us == 7,

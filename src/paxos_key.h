@@ -1,0 +1,33 @@
+/*
+ * paxos_key.h
+ *	  The keys of rows, as write sets and the window know them (paxos_key.c).
+ */
+#ifndef PAXOS_KEY_H
+#define PAXOS_KEY_H
+
+#include "executor/tuptable.h"
+#include "utils/relcache.h"
+
+/* The unique keys of one table. */
+typedef struct PaxosKeys PaxosKeys;
+
+/* Of an open, locked table; lives in the current memory context. */
+extern PaxosKeys *paxos_keys_of(Relation rel, int64 table_id);
+
+/* None is an expression, or of a type whose values are not told apart. */
+extern bool paxos_keys_are_plain(const PaxosKeys *keys);
+
+/* How many keys a row of it has at most. */
+extern int paxos_keys_max(const PaxosKeys *keys);
+
+/* The keys of one row, into 'out'; returns how many. */
+extern int paxos_keys_of_row(const PaxosKeys *keys, TupleTableSlot *row, uint64 *out);
+
+/*
+ * Two keys of a table as a whole.  'any' changes with every row of it; 'whole' with
+ * what concerns all rows at once: a change of its definition.
+ */
+extern uint64 paxos_key_any(int64 table_id);
+extern uint64 paxos_key_whole(int64 table_id);
+
+#endif /* PAXOS_KEY_H */

@@ -1,0 +1,974 @@
+/*
+ * paxos_set.c
+ *	  Ordinary transactions on consensus tables, where they run: what they change is
+ *	  captured, proposed before the commit, and committed in its turn
+ *	  (architecture.md § 6, protocol.md § 6).
+ *
+ * A transaction runs as PostgreSQL runs it: any WHERE, join, function, savepoint.  Its
+ * row locks and unique index entries are this node's alone; the rest of the cluster
+ * hears of it when it commits.  Then, in XACT_EVENT_PRE_COMMIT, its *write set* is
+ * queued, and the session waits, with all its locks, for one of these:
+ *
+ *	- its turn: everything below the set's slot is applied here, and nothing that was
+ *	  applied since its base has changed one of its keys.  It writes the applied watermark
+ *	  and what else belongs to the slot in its own transaction, and commits;
+ *	- the verdict "lost": 40001;
+ *	- "too old" (paxos_window.c): it proposes again, with a newer base;
+ *	- the mark that it must make way for an earlier slot (paxos_turn.c): 40001, or 40003
+ *	  where it may be certified yet;
+ *	- cancel, time-out, termination: not sent (57014, 57P03) or unknown (40003).
+ *
+ * Whatever becomes of the session, its set is decided by the log: if it has gone when
+ * its slot comes, and the set is certified, the learner applies it (paxos_apply_set.c).  Never
+ * both: the watermark moves with the rows, in one transaction, once.
+ *
+ * What is captured are primary keys, not rows.  AFTER ROW triggers do not fire in the
+ * order of execution: a function called by an UPDATE may change a row that the UPDATE
+ * has changed before, and its trigger fires first.  To merge images in the order they
+ * come in would end with the older one.  So the row is looked up when the set is put
+ * together, by its key, as this transaction sees it last: there or not, and how.  It
+ * makes savepoints easy as well, and large rows cost nothing before the commit.
+ * Besides, the keys (paxos_key.h) of every row before and after each change: by them the
+ * set is judged.
+ *
+ * What a rolled-back savepoint has captured is cut off again: entries stand in the order
+ * in which they were made, and those of a subtransaction (and of its own, which have higher
+ * numbers) are at the end when it is rolled back.
+ *
+ * base is the applied watermark when the set is proposed, not when the transaction
+ * began: what was applied in between has not touched a row this transaction has
+ * locked, or else had it make way.  Rows it has merely read are not protected, in READ
+ * COMMITTED and REPEATABLE READ as PostgreSQL has them.  SERIALIZABLE is refused.
+ *
+ * Nothing may fail between the turn and the commit.  Our callback is the last of the
+ * PRE_COMMIT callbacks of libraries loaded after ours; PostgreSQL's own work
+ * behind it (ON COMMIT actions, a full NOTIFY queue) can fail: then the session hears
+ * that error and the set is applied nevertheless.
+ *
+ * The commit does not wait for its flush, nor for standbys: the log has the set on a
+ * majority, and the learner must not wait for either (as for its own commits).
+ *
+ * A transaction that changes permanent local tables, too, is refused unless
+ * paxos.local_writes allows it: after a crash between the decision and the commit the
+ * learner applies the set, and the local part is lost.
+ *
+ * State: per transaction, in memory of the transaction; it goes with it.  A crash of the
+ * session or the server: as above.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/nbtree.h"
+#include "access/parallel.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/toast_compression.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
+#include "common/hashfn.h"
+#include "executor/executor.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_func.h"
+#include "replication/syncrep.h"
+#include "storage/proc.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "paxos_acceptor.h"
+#include "paxos_api.h"
+#include "paxos_apply.h"
+#include "paxos_command.h"
+#include "paxos_ddl.h"
+#include "paxos_key.h"
+#include "paxos_queue.h"
+#include "paxos_set.h"
+#include "paxos_turn.h"
+#include "paxos_window.h"
+
+PG_FUNCTION_INFO_V1(paxos_capture);
+
+#define CAPTURE_TRIGGER "paxos_capture_row"
+
+/* "Too old" is answered by another proposal; who is told so again and again has
+ * another trouble. */
+#define MAX_PROPOSALS 20
+
+typedef struct SetTable
+{
+	Oid relid;
+	int64 table_id;
+	bool whole;
+	PaxosKeys *keys; /* NULL: no row of it has been changed */
+	Oid pk;
+	int n_key;
+	AttrNumber key[INDEX_MAX_KEYS];
+	TupleDesc key_desc;
+} SetTable;
+
+/* A row by its primary key: the bytes of a minimal tuple of key columns. */
+typedef struct Change
+{
+	int table;
+	uint32 len;
+	char *bytes;
+} Change;
+
+typedef struct ChangeEntry
+{
+	Change change; /* hash key: by its bytes */
+	int at;
+} ChangeEntry;
+
+typedef struct KeyEntry
+{
+	uint64 key; /* hash key */
+	int at;
+} KeyEntry;
+
+/* The subtransaction that made the entries from here on. */
+typedef struct Mark
+{
+	SubTransactionId subid;
+	int n_changes;
+	int n_keys;
+} Mark;
+
+typedef struct Set
+{
+	MemoryContext cxt;
+	int n_tables;
+	int tables_room;
+	SetTable *tables;
+	int n_changes;
+	int changes_room;
+	Change *changes;
+	HTAB *known_changes;
+	int n_keys;
+	int keys_room;
+	uint64 *keys;
+	HTAB *known_keys;
+	int n_marks;
+	int marks_room;
+	Mark *marks;
+} Set;
+
+static Set *set = NULL;      /* of the running transaction */
+static bool local = false;   /* it has changed permanent local tables */
+static bool in_turn = false; /* between the learner's word and the transaction's end */
+static int saved_synchronous_commit;
+
+static ExecutorRun_hook_type previous_run = NULL;
+static ExecutorFinish_hook_type previous_finish = NULL;
+static ProcessUtility_hook_type previous_utility = NULL;
+static emit_log_hook_type previous_emit = NULL;
+
+/* ------------------------------------------------------------------
+ * What may be
+ * ------------------------------------------------------------------
+ */
+
+static void
+refuse_mixed(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot change consensus-backed tables and others in one transaction"),
+			 errdetail("After a crash of this node at the wrong moment the change of the "
+					   "consensus-backed tables would stand, and the other would be lost."),
+			 errhint("Use two transactions, or a temporary table, or set paxos.local_writes to "
+					 "\"allow\".")));
+}
+
+bool
+paxos_set_active(void)
+{
+	return set != NULL;
+}
+
+void
+paxos_set_check(void)
+{
+	if (set != NULL && paxos_turn_doomed() != PAXOS_NOT_DOOMED)
+		paxos_turn_raise();
+}
+
+void
+paxos_set_local(void)
+{
+	if (set != NULL && paxos_local_writes == PAXOS_LOCAL_REFUSE)
+		refuse_mixed();
+	local = true;
+}
+
+static uint32
+change_hash(const void *key, Size size)
+{
+	const Change *c = key;
+
+	return hash_bytes((const unsigned char *) c->bytes, (int) c->len) ^ (uint32) c->table;
+}
+
+static int
+change_match(const void *a, const void *b, Size size)
+{
+	const Change *x = a;
+	const Change *y = b;
+
+	return !(x->table == y->table && x->len == y->len && memcmp(x->bytes, y->bytes, x->len) == 0);
+}
+
+static void
+begin(void)
+{
+	MemoryContext cxt;
+	HASHCTL ctl = {0};
+
+	if (IsParallelWorker() || IsInParallelMode())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+				 errmsg("cannot change consensus-backed tables during a parallel operation")));
+	if (XactIsoLevel == XACT_SERIALIZABLE)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot change consensus-backed tables in a serializable transaction"),
+			 errdetail(
+				 "What it has read would have to be checked on all nodes, which is not done."),
+			 errhint("Use REPEATABLE READ, or a statement of its own that changes one row by its "
+					 "primary key.")));
+	paxos_require_member();
+	if (local && paxos_local_writes == PAXOS_LOCAL_REFUSE)
+		refuse_mixed();
+
+	/* Other nodes store what they get by this: what fits in an index here, but not
+	 * there, would stop them. */
+	if (default_toast_compression != TOAST_PGLZ_COMPRESSION)
+		(void) set_config_option("default_toast_compression", "pglz", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, ERROR, false);
+	if (set != NULL)
+		return;
+
+	cxt = AllocSetContextCreate(TopTransactionContext, "paxos write set", ALLOCSET_DEFAULT_SIZES);
+	set = MemoryContextAllocZero(cxt, sizeof(Set));
+	set->cxt = cxt;
+	ctl.keysize = sizeof(Change);
+	ctl.entrysize = sizeof(ChangeEntry);
+	ctl.hash = change_hash;
+	ctl.match = change_match;
+	ctl.hcxt = cxt;
+	set->known_changes = hash_create("paxos changes", 64, &ctl,
+									 HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
+	memset(&ctl, 0, sizeof(ctl));
+	ctl.keysize = sizeof(uint64);
+	ctl.entrysize = sizeof(KeyEntry);
+	ctl.hcxt = cxt;
+	set->known_keys = hash_create("paxos keys", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	paxos_turn_register();
+}
+
+/* Room for one more in an array of the set. */
+#define MAKE_ROOM(n, room, array)                                                               \
+	do                                                                                          \
+	{                                                                                           \
+		if ((n) == (room))                                                                      \
+		{                                                                                       \
+			(room) = (room) == 0 ? 16 : (room) *2;                                              \
+			(array) = (array) == NULL ? MemoryContextAlloc(set->cxt, sizeof(*(array)) * (room)) \
+									  : repalloc_huge((array), sizeof(*(array)) * (room));      \
+		}                                                                                       \
+	} while (0)
+
+static SetTable *
+find_table(Oid relid)
+{
+	for (int i = 0; set != NULL && i < set->n_tables; i++)
+	{
+		if (set->tables[i].relid == relid)
+			return &set->tables[i];
+	}
+	return NULL;
+}
+
+static SetTable *
+add_table(Oid relid)
+{
+	SetTable *t = find_table(relid);
+	int64 table_id;
+
+	if (t != NULL)
+		return t;
+	table_id = paxos_table_id(relid);
+	if (table_id == 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table \"%s\" is not known to the cluster", get_rel_name(relid))));
+	if (set->n_tables == PG_UINT16_MAX)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("too many consensus-backed tables in one transaction")));
+	MAKE_ROOM(set->n_tables, set->tables_room, set->tables);
+	t = &set->tables[set->n_tables++];
+	memset(t, 0, sizeof(*t));
+	t->relid = relid;
+	t->table_id = table_id;
+	return t;
+}
+
+static bool
+has_capture(Relation rel)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		const Trigger *t = &triggers->triggers[i];
+
+		if (t->tgisinternal && t->tgenabled == TRIGGER_FIRES_ALWAYS &&
+			strncmp(t->tgname, CAPTURE_TRIGGER "_", sizeof(CAPTURE_TRIGGER)) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Once for each table of a transaction: what its rows are found by. */
+static void
+describe(SetTable *t)
+{
+	Relation rel = table_open(t->relid, AccessShareLock);
+	MemoryContext old;
+	Relation pk;
+
+	if (!has_capture(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("changes of table \"%s\" cannot be captured", get_rel_name(t->relid)),
+				 errdetail("It lacks the trigger %s, enabled always.", CAPTURE_TRIGGER)));
+	list_free(RelationGetIndexList(rel)); /* sets rd_pkindex */
+	if (!OidIsValid(rel->rd_pkindex))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("consensus table \"%s\" has no valid primary key on this node",
+							   RelationGetRelationName(rel))));
+	old = MemoryContextSwitchTo(set->cxt);
+	t->keys = paxos_keys_of(rel, t->table_id);
+	t->pk = rel->rd_pkindex;
+	pk = index_open(t->pk, AccessShareLock);
+	t->n_key = IndexRelationGetNumberOfKeyAttributes(pk);
+	t->key_desc = CreateTemplateTupleDesc(t->n_key);
+	for (int i = 0; i < t->n_key; i++)
+	{
+		t->key[i] = pk->rd_index->indkey.values[i];
+		TupleDescCopyEntry(t->key_desc, (AttrNumber) (i + 1), RelationGetDescr(rel), t->key[i]);
+	}
+	index_close(pk, NoLock);
+	MemoryContextSwitchTo(old);
+	table_close(rel, NoLock);
+}
+
+void
+paxos_set_changes(Oid relid)
+{
+	SetTable *t;
+
+	begin();
+	paxos_set_check();
+	t = add_table(relid);
+	if (t->keys == NULL)
+		describe(t);
+}
+
+void
+paxos_set_whole(Oid relid)
+{
+	begin();
+	paxos_set_check();
+	add_table(relid)->whole = true;
+}
+
+bool
+paxos_set_captures(Oid relid)
+{
+	SetTable *t = find_table(relid);
+
+	return t != NULL && t->keys != NULL;
+}
+
+/* ------------------------------------------------------------------
+ * Capture
+ * ------------------------------------------------------------------
+ */
+
+static void
+mark(void)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+
+	if (set->n_marks > 0 && set->marks[set->n_marks - 1].subid == subid)
+		return;
+	MAKE_ROOM(set->n_marks, set->marks_room, set->marks);
+	set->marks[set->n_marks++] = (Mark){subid, set->n_changes, set->n_keys};
+}
+
+static void
+add_key(uint64 key)
+{
+	bool found;
+	KeyEntry *e = hash_search(set->known_keys, &key, HASH_ENTER, &found);
+
+	if (found)
+		return;
+	e->at = set->n_keys;
+	MAKE_ROOM(set->n_keys, set->keys_room, set->keys);
+	set->keys[set->n_keys++] = key;
+}
+
+static void
+add_change(int table, TupleTableSlot *row)
+{
+	SetTable *t = &set->tables[table];
+	Datum values[INDEX_MAX_KEYS];
+	bool nulls[INDEX_MAX_KEYS];
+	MinimalTuple tuple;
+	Change c;
+	bool found;
+	ChangeEntry *e;
+
+	for (int i = 0; i < t->n_key; i++)
+	{
+		values[i] = slot_getattr(row, t->key[i], &nulls[i]);
+		if (TupleDescAttr(t->key_desc, i)->attlen == -1)
+			values[i] = PointerGetDatum(PG_DETOAST_DATUM(values[i]));
+	}
+	tuple = heap_form_minimal_tuple(t->key_desc, values, nulls);
+	c.table = table;
+	c.len = tuple->t_len;
+	c.bytes = (char *) tuple;
+	(void) hash_search(set->known_changes, &c, HASH_FIND, &found);
+	if (found)
+		return;
+
+	/* Sooner than when it is put together: a million rows would be looked up first. */
+	if ((Size) set->n_changes * 16 > PX_MAX_COMMAND_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("transaction changes too many rows for the replicated log"),
+						errdetail("A write set may have %d bytes.", PX_MAX_COMMAND_BYTES),
+						errhint("Use several smaller transactions.")));
+	c.bytes = MemoryContextAlloc(set->cxt, c.len);
+	memcpy(c.bytes, tuple, c.len);
+	e = hash_search(set->known_changes, &c, HASH_ENTER, &found);
+	e->at = set->n_changes;
+	MAKE_ROOM(set->n_changes, set->changes_room, set->changes);
+	set->changes[set->n_changes++] = c;
+}
+
+static void
+capture_row(int table, TupleTableSlot *row)
+{
+	SetTable *t = &set->tables[table];
+	uint64 *keys = palloc(sizeof(uint64) * (paxos_keys_max(t->keys) + 1));
+	int n = paxos_keys_of_row(t->keys, row, keys);
+
+	for (int i = 0; i < n; i++)
+		add_key(keys[i]);
+	add_change(table, row);
+}
+
+/* paxos.capture(): the trigger function; runs in per-tuple memory. */
+Datum
+paxos_capture(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	SetTable *t;
+	int table;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(data->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(data->tg_event))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("paxos.capture() must be called as an AFTER ROW trigger")));
+	t = find_table(RelationGetRelid(data->tg_relation));
+	if (t == NULL || t->keys == NULL)
+		elog(ERROR, "a change of table \"%s\" was not announced",
+			 RelationGetRelationName(data->tg_relation));
+	table = (int) (t - set->tables);
+	mark();
+	capture_row(table, data->tg_trigslot);
+	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
+		capture_row(table, data->tg_newslot);
+	return PointerGetDatum(NULL);
+}
+
+/* What stands at the end and was made in the subtransaction, or in one of its own. */
+static void
+cut_off(SubTransactionId subid)
+{
+	int n_changes = set->n_changes;
+	int n_keys = set->n_keys;
+
+	while (set->n_marks > 0 && set->marks[set->n_marks - 1].subid >= subid)
+	{
+		set->n_marks--;
+		n_changes = set->marks[set->n_marks].n_changes;
+		n_keys = set->marks[set->n_marks].n_keys;
+	}
+	while (set->n_changes > n_changes)
+		(void) hash_search(set->known_changes, &set->changes[--set->n_changes], HASH_REMOVE, NULL);
+	while (set->n_keys > n_keys)
+		(void) hash_search(set->known_keys, &set->keys[--set->n_keys], HASH_REMOVE, NULL);
+}
+
+void
+paxos_capture_create(Oid relid)
+{
+	CreateTrigStmt *stmt = makeNode(CreateTrigStmt);
+	Oid function =
+		LookupFuncName(list_make2(makeString(PAXOS_SCHEMA), makeString("capture")), 0, NULL, false);
+
+	stmt->trigname = pstrdup(CAPTURE_TRIGGER);
+	stmt->row = true;
+	stmt->timing = TRIGGER_TYPE_AFTER;
+	stmt->events = TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
+	CreateTriggerFiringOn(stmt, NULL, relid, InvalidOid, InvalidOid, InvalidOid, function,
+						  InvalidOid, NULL, true, false, TRIGGER_FIRES_ALWAYS);
+	CommandCounterIncrement();
+}
+
+/* ------------------------------------------------------------------
+ * Putting the set together
+ * ------------------------------------------------------------------
+ */
+
+typedef struct OpenTable
+{
+	Relation rel;
+	Relation pk;
+	int number; /* in the set that is sent */
+	TupleTableSlot *row;
+	FmgrInfo *output; /* by column */
+	ScanKeyData scankey[INDEX_MAX_KEYS];
+} OpenTable;
+
+static void
+open_table(OpenTable *o, const SetTable *t)
+{
+	TupleDesc desc;
+
+	o->rel = table_open(t->relid, NoLock);
+	desc = RelationGetDescr(o->rel);
+	o->pk = index_open(t->pk, AccessShareLock);
+	o->row = table_slot_create(o->rel, NULL);
+	o->output = palloc0(sizeof(FmgrInfo) * desc->natts);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Oid output;
+		bool varlena;
+
+		if (TupleDescAttr(desc, i)->attisdropped)
+			continue;
+		getTypeOutputInfo(TupleDescAttr(desc, i)->atttypid, &output, &varlena);
+		fmgr_info(output, &o->output[i]);
+	}
+	for (int i = 0; i < t->n_key; i++)
+	{
+		Oid op = get_opfamily_member(o->pk->rd_opfamily[i], o->pk->rd_opcintype[i],
+									 o->pk->rd_opcintype[i], BTEqualStrategyNumber);
+
+		if (!OidIsValid(op))
+			elog(ERROR, "no equality operator for column %d of index %u", i + 1, t->pk);
+		ScanKeyInit(&o->scankey[i], (AttrNumber) (i + 1), BTEqualStrategyNumber, get_opcode(op),
+					(Datum) 0);
+		o->scankey[i].sk_collation = o->pk->rd_indcollation[i];
+	}
+}
+
+static void
+close_table(OpenTable *o)
+{
+	ExecDropSingleTupleTableSlot(o->row);
+	index_close(o->pk, NoLock);
+	table_close(o->rel, NoLock);
+}
+
+static void
+column_text(OpenTable *o, PaxosColumn *c, AttrNumber attnum, Datum value, bool isnull, Size *bytes)
+{
+	c->attnum = attnum;
+	c->op = 0;
+	c->isnull = isnull;
+	c->text = isnull ? "" : paxos_fixed_output(&o->output[attnum - 1], value);
+	*bytes += 7 + strlen(c->text);
+}
+
+/* The row with this key as the transaction leaves it. */
+static void
+describe_row(PaxosSetRow *out, OpenTable *o, const SetTable *t, const Change *c, Size *bytes)
+{
+	TupleDesc desc = RelationGetDescr(o->rel);
+	Datum values[INDEX_MAX_KEYS];
+	bool nulls[INDEX_MAX_KEYS];
+	HeapTupleData key;
+	IndexScanDesc scan;
+
+	key.t_len = c->len + MINIMAL_TUPLE_OFFSET;
+	key.t_data = (HeapTupleHeader) (c->bytes - MINIMAL_TUPLE_OFFSET);
+	heap_deform_tuple(&key, t->key_desc, values, nulls);
+
+	out->table = (uint16) o->number;
+	out->n_key = t->n_key;
+	out->key = palloc(sizeof(PaxosColumn) * t->n_key);
+	for (int i = 0; i < t->n_key; i++)
+	{
+		column_text(o, &out->key[i], t->key[i], values[i], false, bytes);
+		o->scankey[i].sk_argument = values[i];
+	}
+
+	scan = PaxosIndexBeginScan(o->rel, o->pk, SnapshotSelf, t->n_key);
+	index_rescan(scan, o->scankey, t->n_key, NULL, 0);
+	out->present = index_getnext_slot(scan, ForwardScanDirection, o->row);
+	if (out->present)
+	{
+		out->row = palloc(sizeof(PaxosColumn) * desc->natts);
+		for (int i = 0; i < desc->natts; i++)
+		{
+			bool isnull;
+			Datum value;
+
+			if (TupleDescAttr(desc, i)->attisdropped)
+				continue;
+			value = slot_getattr(o->row, i + 1, &isnull);
+			column_text(o, &out->row[out->n_row++], (AttrNumber) (i + 1), value, isnull, bytes);
+		}
+	}
+	index_endscan(scan);
+	ExecClearTuple(o->row);
+	*bytes += 16;
+	if (*bytes > PX_MAX_COMMAND_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("transaction changes too much for the replicated log"),
+						errdetail("A write set may have %d bytes.", PX_MAX_COMMAND_BYTES),
+						errhint("Use several smaller transactions.")));
+}
+
+static void
+put_together(PaxosWriteSet *out)
+{
+	OpenTable *open = palloc0(sizeof(OpenTable) * set->n_tables);
+	Size bytes = 0;
+
+	memset(out, 0, sizeof(*out));
+	out->tables = palloc(sizeof(PaxosSetTable) * set->n_tables);
+	out->rows = palloc0(sizeof(PaxosSetRow) * set->n_changes);
+	for (int i = 0; i < set->n_changes; i++)
+	{
+		const SetTable *t = &set->tables[set->changes[i].table];
+		OpenTable *o = &open[set->changes[i].table];
+
+		if (o->rel == NULL)
+		{
+			open_table(o, t);
+			o->number = out->n_tables;
+			out->tables[out->n_tables].table_id = t->table_id;
+			out->tables[out->n_tables++].whole = t->whole;
+		}
+		describe_row(&out->rows[out->n_rows++], o, t, &set->changes[i], &bytes);
+	}
+	for (int i = 0; i < set->n_tables; i++)
+	{
+		if (open[i].rel != NULL)
+			close_table(&open[i]);
+		else if (set->tables[i].whole)
+		{
+			out->tables[out->n_tables].table_id = set->tables[i].table_id;
+			out->tables[out->n_tables++].whole = true;
+		}
+	}
+	out->n_keys = set->n_keys;
+	out->keys = set->keys;
+}
+
+/* ------------------------------------------------------------------
+ * Proposal, verdict, turn
+ * ------------------------------------------------------------------
+ */
+
+/* All that a change of would make the set lose; paxos_window_judge(). */
+static void
+publish_keys(const PaxosWriteSet *w)
+{
+	uint64 *keys = palloc(sizeof(uint64) * (w->n_keys + w->n_locked + 2 * w->n_tables));
+	int n = 0;
+
+	for (int i = 0; i < w->n_tables; i++)
+	{
+		keys[n++] = paxos_key_whole(w->tables[i].table_id);
+		if (w->tables[i].whole)
+			keys[n++] = paxos_key_any(w->tables[i].table_id);
+	}
+	memcpy(keys + n, w->keys, sizeof(uint64) * w->n_keys);
+	n += w->n_keys;
+	memcpy(keys + n, w->locked, sizeof(uint64) * w->n_locked);
+	n += w->n_locked;
+	paxos_turn_publish(keys, n);
+}
+
+/*
+ * From here on the cluster has decided, and this transaction stands for the slot on
+ * this node.  An error makes the learner apply the set: the outcome is not what an
+ * ordinary error would say.
+ */
+static void
+write_slot(const PaxosWriteSet *w, Relation replicated, Relation window, const uint64 *changed,
+		   int n_changed)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	px_slot slot;
+	PaxosReplicated before;
+	PaxosReplicated after;
+
+	PG_TRY();
+	{
+		paxos_turn_read(&slot, &before, &after);
+		paxos_turn_commits(slot);
+		paxos_window_row(window, slot, changed, n_changed);
+		if (!paxos_replicated_write(replicated, &before, &after))
+			elog(ERROR, "%s.%s was changed by somebody else", PAXOS_SCHEMA, "replicated");
+	}
+	PG_CATCH();
+	{
+		ErrorData *edata;
+
+		MemoryContextSwitchTo(caller);
+		edata = CopyErrorData();
+		FlushErrorState();
+		ereport(ERROR, (errcode(ERRCODE_T_R_STATEMENT_COMPLETION_UNKNOWN),
+						errmsg("outcome of the transaction is unknown: %s", edata->message)));
+	}
+	PG_END_TRY();
+}
+
+static void
+propose(void)
+{
+	MemoryContext old = MemoryContextSwitchTo(set->cxt);
+	PaxosCommand command = {0};
+	PaxosWriteSet *w = &command.u.set;
+	Relation replicated;
+	Relation window;
+	uint64 *changed;
+	int n_changed;
+
+	paxos_set_check();
+	PushActiveSnapshot(GetLatestSnapshot());
+
+	/* In the turn nobody may be waited for. */
+	replicated = table_open(paxos_internal_relid("replicated"), RowExclusiveLock);
+	window = table_open(paxos_internal_relid("window"), RowExclusiveLock);
+
+	command.kind = PAXOS_COMMAND_SET;
+	put_together(w);
+	changed = paxos_window_keys_of_set(w, &n_changed);
+	for (int attempt = 1;; attempt++)
+	{
+		PaxosCommandResult result;
+		px_slot decided_at;
+		char *bytes;
+		Size len;
+
+		w->base = paxos_turn_base();
+		publish_keys(w);
+		bytes = paxos_command_encode(&command, &len);
+		bytes = paxos_submit_set(bytes, len, &len, &decided_at);
+		if (bytes == NULL)
+			break;
+		if (!paxos_result_decode(bytes, len, &result) || !result.failed)
+			ereport(ERROR, (errcode(ERRCODE_T_R_STATEMENT_COMPLETION_UNKNOWN),
+							errmsg("outcome of the transaction is unknown")));
+		if (result.sqlstate == ERRCODE_SNAPSHOT_TOO_OLD && attempt < MAX_PROPOSALS)
+			continue;
+		if (result.sqlstate == ERRCODE_SNAPSHOT_TOO_OLD)
+			result.sqlstate = ERRCODE_T_R_SERIALIZATION_FAILURE;
+		paxos_result_raise(&result);
+	}
+
+	/* Interrupts are held until the transaction has ended. */
+	in_turn = true;
+	saved_synchronous_commit = synchronous_commit;
+	synchronous_commit = SYNCHRONOUS_COMMIT_OFF;
+	write_slot(w, replicated, window, changed, n_changed);
+	table_close(window, NoLock);
+	table_close(replicated, NoLock);
+	PopActiveSnapshot();
+	MemoryContextSwitchTo(old);
+}
+
+static void
+forget(void)
+{
+	if (in_turn)
+	{
+		in_turn = false;
+		synchronous_commit = saved_synchronous_commit;
+		paxos_queue_end_turn();
+	}
+	paxos_turn_unregister();
+	set = NULL; /* its memory goes with the transaction's */
+	local = false;
+}
+
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			if (set != NULL && set->n_changes > 0)
+				propose();
+			break;
+		case XACT_EVENT_COMMIT:
+			if (in_turn)
+				RESUME_INTERRUPTS();
+			forget();
+			break;
+		case XACT_EVENT_ABORT:
+			forget();
+			break;
+		case XACT_EVENT_PRE_PREPARE:
+			if (set != NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("cannot PREPARE a transaction that has changed consensus-backed "
+								"tables")));
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+at_subtransaction_end(SubXactEvent event, SubTransactionId my_subid, SubTransactionId parent_subid,
+					  void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB && set != NULL)
+		cut_off(my_subid);
+}
+
+/* ------------------------------------------------------------------
+ * Made to make way in the middle of a statement
+ * ------------------------------------------------------------------
+ */
+
+/* In PG_CATCH: the cancellation that the learner sent is 40001. */
+static void
+say_why(MemoryContext caller)
+{
+	if (in_turn || geterrcode() != ERRCODE_QUERY_CANCELED || !paxos_turn_canceled())
+		return;
+	MemoryContextSwitchTo(caller);
+	FlushErrorState();
+	paxos_turn_raise();
+}
+
+/*
+ * The cancellation can also strike where no hook of ours is around it, as in the parser:
+ * then it is renamed on its way out.  (A server that does not log errors, by
+ * log_min_messages, does not come by here; its client hears 57014.)
+ */
+static void
+emit(ErrorData *edata)
+{
+	if (previous_emit)
+		previous_emit(edata);
+	if (in_turn || edata->elevel != ERROR || edata->sqlerrcode != ERRCODE_QUERY_CANCELED ||
+		!paxos_turn_canceled())
+		return;
+	edata->sqlerrcode = ERRCODE_T_R_SERIALIZATION_FAILURE;
+	edata->message = MemoryContextStrdup(edata->assoc_context, PAXOS_DOOMED_MESSAGE);
+}
+
+static void
+run(PAXOS_RUN_ARGUMENTS)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		if (previous_run)
+			previous_run(PAXOS_RUN_PASSED);
+		else
+			standard_ExecutorRun(PAXOS_RUN_PASSED);
+	}
+	PG_CATCH();
+	{
+		say_why(caller);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+static void
+finish(QueryDesc *query)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		if (previous_finish)
+			previous_finish(query);
+		else
+			standard_ExecutorFinish(query);
+	}
+	PG_CATCH();
+	{
+		say_why(caller);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+static void
+utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
+		ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *query_env,
+		DestReceiver *dest, QueryCompletion *qc)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	if (!IsA(pstmt->utilityStmt, TransactionStmt))
+		paxos_set_check();
+	PG_TRY();
+	{
+		if (previous_utility)
+			previous_utility(pstmt, query_string, read_only_tree, context, params, query_env, dest,
+							 qc);
+		else
+			standard_ProcessUtility(pstmt, query_string, read_only_tree, context, params, query_env,
+									dest, qc);
+	}
+	PG_CATCH();
+	{
+		say_why(caller);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+void
+paxos_set_install_hooks(void)
+{
+	RegisterXactCallback(at_transaction_end, NULL);
+	RegisterSubXactCallback(at_subtransaction_end, NULL);
+	previous_run = ExecutorRun_hook;
+	ExecutorRun_hook = run;
+	previous_finish = ExecutorFinish_hook;
+	ExecutorFinish_hook = finish;
+	previous_utility = ProcessUtility_hook;
+	ProcessUtility_hook = utility;
+	previous_emit = emit_log_hook;
+	emit_log_hook = emit;
+}

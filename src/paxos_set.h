@@ -1,0 +1,38 @@
+/*
+ * paxos_set.h
+ *	  Transactions that change consensus tables by write set (paxos_set.c): what the
+ *	  guard tells it, and asks.
+ */
+#ifndef PAXOS_SET_H
+#define PAXOS_SET_H
+
+#include "nodes/nodes.h"
+
+/* paxos.local_writes */
+typedef enum PaxosLocalWrites
+{
+	PAXOS_LOCAL_REFUSE,
+	PAXOS_LOCAL_ALLOW
+} PaxosLocalWrites;
+
+/*
+ * A statement of this session is about to change rows of a consensus table, or has
+ * it locked as a whole; or a permanent table that is none.  Errors where that cannot be.
+ */
+extern void paxos_set_changes(Oid relid);
+extern void paxos_set_whole(Oid relid);
+extern void paxos_set_local(void);
+
+/* May the row change go on that the backstop has met? */
+extern bool paxos_set_captures(Oid relid);
+
+/* Has this transaction begun to change consensus tables? */
+extern bool paxos_set_active(void);
+
+/* 40001 if the transaction had to make way. */
+extern void paxos_set_check(void);
+
+/* The triggers that capture changes of a consensus table, beside the backstop. */
+extern void paxos_capture_create(Oid relid);
+
+#endif /* PAXOS_SET_H */
