@@ -154,7 +154,7 @@ ROLLBACK;
 \set ON_ERROR_ROLLBACK off
 UPDATE bill SET balance = own(3) WHERE id = 1 RETURNING balance;
 
--- why not
+-- not of this form either
 \set VERBOSITY default
 UPDATE bill SET made = made + interval '1 day' WHERE id = 1;
 UPDATE bill SET note = to_jsonb(made) WHERE id = 1;

@@ -813,8 +813,7 @@ process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tre
 
 	if (handle_statement(&u))
 		return;
-	if (!changes_nothing_local(parse) &&
-		(IsTransactionBlock() || context != PROCESS_UTILITY_TOPLEVEL))
+	if (!changes_nothing_local(parse))
 		paxos_set_local();
 	paxos_utility_next(&u);
 

@@ -806,14 +806,14 @@ stands_alone(PlannedStmt *plan, int depth)
 			return false;
 		extended = utility_extended;
 	}
-	return !extended || depth == 0 || sync_follows();
+	return !extended || (depth == 0 && ActivePortal->status != PORTAL_ACTIVE) || sync_follows();
 }
 
 /*
  * In a block, a function, a DO the ordinary plan is executed, and becomes part of the
  * transaction's write set.  Decided here and not where it is planned: a plan may be
- * kept and executed elsewhere.  What follows in a pipeline is not looked at yet: this may be
- * Bind, whose client waits for an answer before it goes on.
+ * kept and executed elsewhere.  What follows in a pipeline is not looked at while this is
+ * Bind, whose client may wait for an answer before it goes on.
  */
 static void
 choose_plan(QueryDesc *query, int flags)

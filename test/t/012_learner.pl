@@ -33,7 +33,7 @@ $s->query("BEGIN; LOCK TABLE t IN SHARE MODE");
 $s->ask("SELECT pg_sleep(60)");
 $n->poll_sql("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()", 1);
 is($leader->sql($add), 2, 'a write while the holder runs a statement');
-like($s->answer(20), qr/57014/, 'the holder was cancelled');
+like($s->answer(20), qr/40001/, 'the holder was cancelled');
 $s->query("ROLLBACK");
 is($s->query("SELECT n FROM t WHERE id = 1"), 2, 'its session lives, and sees the row changed');
 
@@ -43,7 +43,7 @@ $reader->query("BEGIN; SELECT count(*) FROM t");
 $s->ask("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
 $n->poll_sql("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 't'::regclass", 1);
 is($leader->sql($add), 3, 'a write while a lock request waits behind a reader');
-like($s->answer(20), qr/57014/, 'the one who waited was cancelled');
+like($s->answer(20), qr/40001/, 'the one who waited was cancelled');
 like($reader->query("SELECT count(*) FROM t"), qr/^1$/m, 'the reader reads on');
 $reader->query("COMMIT");
 $s->query("ROLLBACK");
