@@ -897,6 +897,7 @@ run(PAXOS_RUN_ARGUMENTS)
 {
 	MemoryContext caller = CurrentMemoryContext;
 
+	paxos_set_check();
 	PG_TRY();
 	{
 		if (previous_run)

@@ -60,7 +60,7 @@ $c->await_equal;
 my ($source, $slot, $tables, $done, $rows) = split /\|/, $away->sql('SELECT source, slot, tables, tables_done, rows FROM paxos.snapshot_progress');
 is($source, $other->id, 'it came from the follower, not from the leader');
 cmp_ok($slot, '>=', $cut, 'of a slot that nobody had in its log');
-is("$tables $done", '7 7', 'all tables came');
+is("$tables $done", '8 8', 'all tables came');
 cmp_ok($rows, '>', 180, 'and their rows were counted');
 is($away->sql('SELECT truncated FROM paxos.status') >= $slot ? 1 : 0, 1, 'its log begins there');
 
@@ -94,7 +94,7 @@ is($away->sql(q{SELECT (r).slot = (o).slot FROM paxos_kv_put('early', '1', 'a000
 $away->sql('CREATE INDEX article_price ON shop.article (price)');
 $away->sql("SELECT paxos_update_if('shop.article', '{\"id\": 1, \"kind\": \"k1\"}', '{\"price\": 3}', '{}')");
 $c->same_everywhere("SELECT * FROM shop.article ORDER BY id", 'written at again');
-$away->sql("INSERT INTO stays SELECT 99");
+$away->sql("UPDATE stays SET v = v WHERE v = v");
 $c->same_everywhere("SELECT * FROM stays ORDER BY 1", 'by a transaction, too');
 $away->restart;
 $c->await_followers;
