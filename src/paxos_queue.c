@@ -754,7 +754,7 @@ submit(const char *command, Size len, const pg_uuid_t *request_id, bool alone, S
 	reply = cell->reply;
 	if (reply == PAXOS_REPLY_RESULT)
 	{
-		paxos_command_decided = true;
+		paxos_command_decided = !alone; /* a write set has no effect yet */
 		/* for want of memory here it has not failed either */
 		result = palloc_extended(cell->len + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
 		if (result != NULL)
