@@ -49,10 +49,12 @@ EXTVERSION = 1.0
 
 # make PRETEND_NEXT=1 (or 2): the same code as a version that is yet to come, with
 # the scripts that update to it, for tests of upgrades (scripts/stage makes it in a
-# tree of its own).
+# tree of its own).  PRETEND_NEXT=-1: as the protocol version before, with the same script.
 ifdef PRETEND_NEXT
+ifneq ($(PRETEND_NEXT),-1)
 EXTVERSION = 1.$(PRETEND_NEXT)
 UPDATES = $(foreach n,$(shell seq $(PRETEND_NEXT)),paxos_ext--1.$(shell expr $(n) - 1)--1.$(n).sql)
+endif
 src/paxos_version.o src/paxos_version.bc: override CPPFLAGS += -DPAXOS_PRETEND_NEXT=$(PRETEND_NEXT)
 src/paxos_version.o src/paxos_version.bc: FORCE
 endif

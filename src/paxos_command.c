@@ -476,6 +476,8 @@ paxos_command_decode(const char *bytes, Size len, PaxosCommand *command)
 			command->u.verify.table_id = (int64) get_uint(&r, 8);
 			break;
 		case PAXOS_COMMAND_SET:
+			if (version < PAXOS_VERSION_SETS)
+				return false; /* as a build says that knows none */
 			command->kind = PAXOS_COMMAND_SET;
 			get_set(&r, &command->u.set);
 			break;

@@ -94,6 +94,7 @@
 #include "paxos_queue.h"
 #include "paxos_set.h"
 #include "paxos_turn.h"
+#include "paxos_version.h"
 #include "paxos_window.h"
 
 PG_FUNCTION_INFO_V1(paxos_capture);
@@ -248,6 +249,7 @@ begin(void)
 			 errhint("Use REPEATABLE READ, or a statement of its own that changes one row by its "
 					 "primary key.")));
 	paxos_require_member();
+	paxos_version_require(PAXOS_VERSION_SETS, "transactions on consensus-backed tables");
 	if (local && paxos_local_writes == PAXOS_LOCAL_REFUSE)
 		refuse_mixed();
 
@@ -782,6 +784,7 @@ propose(void)
 		Size len;
 
 		w->base = paxos_turn_base();
+		paxos_version_require(PAXOS_VERSION_SETS, "transactions on consensus-backed tables");
 		publish_keys(w);
 		bytes = paxos_command_encode(&command, &len);
 		bytes = paxos_submit_set(bytes, len, &len, &decided_at);

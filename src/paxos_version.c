@@ -23,15 +23,23 @@
  * Stateless: computed from the configuration that governs and from what is
  * remembered of members (paxos_memory.c).  A crash changes nothing.
  *
- * PAXOS_PRETEND_NEXT makes the same code as a later version, for tests of upgrades
- * (make PRETEND_NEXT=1); nothing but this file depends on it.
+ * PAXOS_PRETEND_NEXT makes the same code as a later version, or (-1) as the one before,
+ * for tests of upgrades (make PRETEND_NEXT=1); nothing but this file depends on it.
  */
 #include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/latch.h"
 
 #include "paxos_memory.h"
 #include "paxos_version.h"
 
-#define OWN_VERSION 1
+/* What each version brought stands in protocol.md § 13. */
+#define OWN_VERSION 2
+
+/* So long a member not heard yet is waited for, and looked for so often. */
+#define HEARD_WITHIN_US UINT64CONST(5000000)
+#define LOOK_MS 20
 
 #ifndef PAXOS_PRETEND_NEXT
 #define PAXOS_PRETEND_NEXT 0
@@ -48,13 +56,19 @@ paxos_version_with(px_node node)
 	return Max(Min(paxos_protocol_max, paxos_memory_version(node)), paxos_protocol_min);
 }
 
-int
-paxos_version_in_use(void)
+/*
+ * As paxos_version_in_use(), and who keeps it so low; 'heard' false: it is not known
+ * what that one speaks.
+ */
+static int
+in_use(px_member *lowest, bool *heard)
 {
 	px_config config;
 	px_node self;
 	int version = paxos_protocol_max;
 
+	*heard = true;
+	memset(lowest, 0, sizeof(*lowest));
 	if (paxos_protocol_min == paxos_protocol_max)
 		return version;
 
@@ -69,10 +83,61 @@ paxos_version_in_use(void)
 
 	for (int i = 0; i < config.n_members; i++)
 	{
-		if (config.members[i].node != self)
-			version = Min(version, paxos_memory_version(config.members[i].node));
+		int speaks;
+
+		if (config.members[i].node == self)
+			continue;
+		speaks = paxos_memory_version(config.members[i].node);
+		if (speaks >= version)
+			continue;
+		version = speaks;
+		*lowest = config.members[i];
+		*heard = speaks != 0;
 	}
 	return Max(version, paxos_protocol_min);
+}
+
+int
+paxos_version_in_use(void)
+{
+	px_member lowest;
+	bool heard;
+
+	return in_use(&lowest, &heard);
+}
+
+void
+paxos_version_require(int version, const char *what)
+{
+	static uint32 wait_event = 0;
+	px_usec until = 0;
+
+	for (;;)
+	{
+		px_member lowest;
+		bool heard;
+		int used = in_use(&lowest, &heard);
+
+		if (used >= version)
+			return;
+		if (until == 0)
+			until = paxos_now_us() + HEARD_WITHIN_US;
+		if (heard || paxos_now_us() >= until)
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s need protocol version %d, but version %d is in use", what, version,
+						used),
+				 lowest.node == 0 ? errdetail("This node speaks no later version.")
+				 : heard          ? errdetail("Member %u speaks no later version.", lowest.node)
+						 : errdetail("What member %u speaks is not known yet.", lowest.node),
+				 errhint("Install the same version of paxos_ext on all members; protocol_speaks in "
+						 "paxos.members shows what each speaks.")));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOOK_MS,
+						 paxos_wait_event(&wait_event, "PaxosVersion"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
 void

@@ -23,6 +23,15 @@ extern int paxos_version_with(px_node node);
  * member is known to speak. */
 extern int paxos_version_in_use(void);
 
+/*
+ * Error unless every member is known to speak this version, which 'what' (a plural) needs.
+ * A member that has not been heard yet, as just after a start, is waited for a little.
+ */
+extern void paxos_version_require(int version, const char *what);
+
+/* Write sets, and origin batches that stand alone. */
+#define PAXOS_VERSION_SETS 2
+
 /* Error for a peer that speaks or wants a version this node does not. */
 extern void paxos_version_refuse(int version);
 
