@@ -15,12 +15,14 @@
 #include "server.h"
 
 const int paxos_protocol_min = 1;
-const int paxos_protocol_max = 1;
+const int paxos_protocol_max = 2;
+
+int format_in_use = 2;
 
 int
 paxos_version_in_use(void)
 {
-	return 1;
+	return format_in_use;
 }
 
 struct RaisedError raised;

@@ -22,6 +22,9 @@ struct RaisedError
 	const char *generic[128]; /* by PG_DIAG_... */
 };
 
+/* what commands are written in: an old one is encoded again as it was */
+extern int format_in_use;
+
 extern struct RaisedError raised;
 extern jmp_buf *raised_jump; /* where errfinish() goes */
 

@@ -15,6 +15,7 @@
 #include "postgres_ext.h"
 
 #include "paxos_command.h"
+#include "paxos_version.h"
 #include "server.h"
 
 static int tests = 0;
@@ -219,9 +220,12 @@ command_is_canonical(const char *bytes, Size len)
 	if (decoded)
 	{
 		Size again_len;
-		char *again = paxos_command_encode(&c, &again_len);
+		char *again;
 
+		format_in_use = (unsigned char) bytes[0];
+		again = paxos_command_encode(&c, &again_len);
 		result = again_len == len && memcmp(again, bytes, len) == 0;
+		format_in_use = paxos_protocol_max;
 		pfree(again);
 	}
 	pfree(exact);

@@ -26,6 +26,7 @@ command(const char *bytes, Size len)
 
 	if (!paxos_command_decode(bytes, len, &c))
 		return;
+	format_in_use = (unsigned char) bytes[0];
 	encoded = paxos_command_encode(&c, &encoded_len);
 	FUZZ_CHECK(encoded_len == len && memcmp(encoded, bytes, len) == 0);
 	FUZZ_CHECK(paxos_command_decode(encoded, encoded_len, &again));
