@@ -1,0 +1,646 @@
+/*
+ * paxos_ddl_apply.c
+ *	  Statements through the log at their slot, in the learner; and tables as a
+ *	  snapshot brings them.
+ *
+ * A statement is carried out on every node as the owner the user would get, under
+ * fixed settings, and paxos.tables learns the number of a new table: slot and
+ * position, so the same everywhere (paxos_apply.h).  A table is then known by this
+ * number: renaming a schema here or there changes nothing.  What the replicated
+ * catalogue decides - the name is that of another consensus table, the table is
+ * gone - is marked with paxos_err_decided() and becomes the result; a schema or role
+ * that is missing on this node, or a local table in the way, is trouble of this node:
+ * the slot is tried again until somebody has put it right (protocol.md § 6).
+ *
+ * Serial and identity columns get a sequence on each node that counts in steps
+ * of PAXOS_SEQUENCE_STEP from the node's id: what two nodes draw never meets.
+ *
+ * State: none; what a crash interrupts is rolled back with the slot's transaction.
+ */
+#include "postgres.h"
+
+#include "access/reloptions.h"
+#include "access/table.h"
+#include "catalog/index.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_sequence.h"
+#include "commands/defrem.h"
+#include "commands/sequence.h"
+#include "commands/tablecmds.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "storage/procarray.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "paxos_apply.h"
+#include "paxos_ddl_int.h"
+
+/* A transaction that makes a relation of a name we need is let be for so long. */
+#define NAME_PATIENCE_MS 200
+
+/* Never returns. */
+static void refuse_rows(IndexStmt *stmt, ErrorData *error) pg_attribute_noreturn();
+
+Oid
+paxos_consensus_owner(Oid relid)
+{
+	Oid table = InvalidOid;
+	int32 column;
+
+	switch (get_rel_relkind(relid))
+	{
+		case RELKIND_RELATION:
+			table = relid;
+			break;
+		case RELKIND_INDEX:
+			table = IndexGetRelation(relid, true);
+			break;
+		case RELKIND_SEQUENCE:
+			if (!sequenceIsOwned(relid, DEPENDENCY_AUTO, &table, &column) &&
+				!sequenceIsOwned(relid, DEPENDENCY_INTERNAL, &table, &column))
+				table = InvalidOid;
+			break;
+		default:
+			break;
+	}
+	return OidIsValid(table) && paxos_is_consensus_table(table) ? table : InvalidOid;
+}
+
+Node *
+paxos_ddl_parse_one(const char *sql, NodeTag tag)
+{
+	List *list = raw_parser(sql, RAW_PARSE_DEFAULT);
+	Node *node;
+
+	if (list_length(list) != 1)
+		elog(ERROR, "not one statement: %s", sql);
+	node = linitial_node(RawStmt, list)->stmt;
+	if (nodeTag(node) != tag)
+		elog(ERROR, "not the statement expected: %s", sql);
+	return node;
+}
+
+void
+paxos_ddl_run_statement(Node *stmt, const char *sql)
+{
+	PlannedStmt *p = makeNode(PlannedStmt);
+	bool pushed = false;
+
+	p->commandType = CMD_UTILITY;
+	p->canSetTag = false;
+	p->utilityStmt = stmt;
+	p->stmt_location = 0;
+	p->stmt_len = strlen(sql);
+	if (!ActiveSnapshotSet())
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		pushed = true;
+	}
+	ProcessUtility(p, sql, false, PROCESS_UTILITY_QUERY, NULL, NULL, None_Receiver, NULL);
+	CommandCounterIncrement();
+	if (pushed)
+		PopActiveSnapshot();
+}
+
+/*
+ * The name is taken.  By something every node has, and so everywhere, or by
+ * something of this node alone?
+ */
+void
+paxos_ddl_name_taken(const char *name, Oid existing)
+{
+	if (OidIsValid(paxos_consensus_owner(existing)))
+		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_TABLE),
+						errmsg("relation \"%s\" already exists", name), paxos_err_decided()));
+	ereport(ERROR, (errcode(ERRCODE_DUPLICATE_TABLE),
+					errmsg("relation \"%s\" of this node is in the way", name),
+					errhint("Rename or drop it.")));
+}
+
+/* The transaction that is making a relation of this name just now, if any. */
+static TransactionId
+maker_of_name(const char *name, Oid nsp)
+{
+	SnapshotData dirty;
+	Relation catalog = table_open(RelationRelationId, AccessShareLock);
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	TransactionId xid = InvalidTransactionId;
+
+	InitDirtySnapshot(dirty);
+	ScanKeyInit(&key[0], Anum_pg_class_relname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(name));
+	ScanKeyInit(&key[1], Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(nsp));
+	scan = systable_beginscan(catalog, ClassNameNspIndexId, true, &dirty, 2, key);
+	while (!TransactionIdIsValid(xid) && HeapTupleIsValid(systable_getnext(scan)))
+	{
+		/* the one that is making it, or the one that is dropping it */
+		xid = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+		if (TransactionIdIsCurrentTransactionId(xid))
+			xid = InvalidTransactionId;
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return xid;
+}
+
+/*
+ * See that no local transaction is making a relation of this name: the catalog's
+ * unique index would have the learner wait for its end, and a session may take as
+ * long as it likes.  One that only tries a statement is gone in a moment by
+ * itself; who stays longer is ended.
+ */
+static void
+clear_name(const char *name, Oid nsp)
+{
+	static uint32 wait_event = 0;
+	TransactionId xid;
+
+	while (TransactionIdIsValid(xid = maker_of_name(name, nsp)))
+	{
+		TimestampTz began = GetCurrentTimestamp();
+
+		while (TransactionIdIsInProgress(xid) &&
+			   !TimestampDifferenceExceeds(began, GetCurrentTimestamp(), NAME_PATIENCE_MS))
+		{
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 5L,
+							 paxos_wait_event(&wait_event, "PaxosLearnerName"));
+			ResetLatch(MyLatch);
+			CHECK_FOR_INTERRUPTS();
+		}
+		if (TransactionIdIsInProgress(xid))
+			paxos_end_transaction_in_the_way(xid);
+		SetLatch(MyLatch); /* for the learner's loop, whose latch it is */
+	}
+}
+
+/*
+ * What has this name, after whoever is making it has been cleared away;
+ * InvalidOid if the name is free.  The sequence of a serial or identity column
+ * gives way: each node has named it by itself, so that it must not decide
+ * anything, and it cannot be renamed by hand.  (When the table was sent, it had
+ * not taken this name yet on the node that sent it.)
+ */
+Oid
+paxos_ddl_holder_of_name(const char *name, Oid nsp)
+{
+	Oid existing;
+
+	clear_name(name, nsp);
+	existing = get_relname_relid(name, nsp);
+	if (OidIsValid(existing) && get_rel_relkind(existing) == RELKIND_SEQUENCE &&
+		OidIsValid(paxos_consensus_owner(existing)))
+	{
+		(void) paxos_lock_for_apply(existing, AccessExclusiveLock);
+		RenameRelationInternal(existing, ChooseRelationName(name, NULL, "seq", nsp, false), false,
+							   false);
+		CommandCounterIncrement();
+		existing = InvalidOid;
+	}
+	return existing;
+}
+
+Oid
+paxos_ddl_schema_here(const char *schema)
+{
+	Oid nsp = get_namespace_oid(schema, true);
+
+	if (!OidIsValid(nsp))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_SCHEMA_NAME),
+						errmsg("schema \"%s\" does not exist on this node", schema),
+						errhint("Create it as on the node where the statement was issued.")));
+	return nsp;
+}
+
+Oid
+paxos_ddl_role_here(const char *role)
+{
+	Oid oid = get_role_oid(role, true);
+
+	if (!OidIsValid(oid))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("role \"%s\" does not exist on this node", role),
+						errhint("Create it as on the node where the statement was issued.")));
+	return oid;
+}
+
+/* From now on this relation is table_id, here and (with others) everywhere. */
+static void
+record_table(int64 table_id, Oid relid)
+{
+	Relation tables = table_open(
+		get_relname_relid("tables", get_namespace_oid(PAXOS_SCHEMA, false)), RowExclusiveLock);
+	Datum values[2];
+	bool nulls[2] = {false, false};
+
+	values[0] = Int64GetDatum(table_id);
+	values[1] = ObjectIdGetDatum(relid);
+	CatalogTupleInsert(tables, heap_form_tuple(RelationGetDescr(tables), values, nulls));
+	CacheInvalidateRelcache(tables);
+	table_close(tables, RowExclusiveLock);
+	CacheInvalidateRelcacheByRelid(relid);
+}
+
+static void
+forget_table(int64 table_id, Oid relid)
+{
+	Relation tables = table_open(
+		get_relname_relid("tables", get_namespace_oid(PAXOS_SCHEMA, false)), RowExclusiveLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	list_free(RelationGetIndexList(tables));
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(table_id));
+	scan = systable_beginscan(tables, tables->rd_pkindex, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		CatalogTupleDelete(tables, &tuple->t_self);
+	systable_endscan(scan);
+	CacheInvalidateRelcache(tables);
+	table_close(tables, RowExclusiveLock);
+	CacheInvalidateRelcacheByRelid(relid);
+}
+
+/*
+ * First value of a sequence on this node: the smallest that is neither below its
+ * start nor below 'least' and leaves the same remainder as the node's id, which
+ * no other member's does (paxos_member.c).
+ */
+static void
+spread_sequence(Oid sequence, int64 least)
+{
+	HeapTuple tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(sequence));
+	int node = paxos_shared->node_id;
+	int64 start;
+	AlterSeqStmt *stmt = makeNode(AlterSeqStmt);
+	Oid table;
+	int32 column;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for sequence %u", sequence);
+	start = Max(((Form_pg_sequence) GETSTRUCT(tuple))->seqstart, least);
+	ReleaseSysCache(tuple);
+
+	start += ((node - start) % PAXOS_SEQUENCE_STEP + PAXOS_SEQUENCE_STEP) % PAXOS_SEQUENCE_STEP;
+
+	stmt->sequence =
+		makeRangeVar(get_namespace_name(get_rel_namespace(sequence)), get_rel_name(sequence), -1);
+	stmt->for_identity = sequenceIsOwned(sequence, DEPENDENCY_INTERNAL, &table, &column);
+	stmt->options =
+		list_make3(makeDefElem("increment", (Node *) makeInteger(PAXOS_SEQUENCE_STEP), -1),
+				   makeDefElem("start", (Node *) makeFloat(psprintf(INT64_FORMAT, start)), -1),
+				   makeDefElem("restart", (Node *) makeFloat(psprintf(INT64_FORMAT, start)), -1));
+	AlterSequence(make_parsestate(NULL), stmt);
+	CommandCounterIncrement();
+}
+
+static void
+apply_create_table(const PaxosDdlOp *op, int64 table_id)
+{
+	CreateStmt *stmt = (CreateStmt *) paxos_ddl_parse_one(op->sql, T_CreateStmt);
+	Oid nsp = paxos_ddl_schema_here(op->schema);
+	Oid owner = paxos_ddl_role_here(op->owner);
+	Oid existing;
+	Oid user;
+	int security;
+	Oid relid;
+	ListCell *lc;
+
+	existing = paxos_ddl_holder_of_name(stmt->relation->relname, nsp);
+	if (OidIsValid(existing))
+	{
+		if (stmt->if_not_exists && paxos_table_id(existing) != 0)
+			return;
+		paxos_ddl_name_taken(stmt->relation->relname, existing);
+	}
+
+	/* The indexes of its keys have names too, which another statement may have
+	 * taken since this one was tried. */
+	foreach (lc, stmt->tableElts)
+	{
+		Constraint *c = lfirst(lc);
+
+		if (!IsA(c, Constraint) || c->conname == NULL ||
+			(c->contype != CONSTR_PRIMARY && c->contype != CONSTR_UNIQUE))
+			continue;
+		existing = paxos_ddl_holder_of_name(c->conname, nsp);
+		if (OidIsValid(existing))
+			paxos_ddl_name_taken(c->conname, existing);
+	}
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(owner,
+						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	paxos_ddl_run_statement((Node *) stmt, op->sql);
+	SetUserIdAndSecContext(user, security);
+
+	relid = get_relname_relid(stmt->relation->relname, nsp);
+	if (!OidIsValid(relid))
+		elog(ERROR, "table \"%s\" was not created", stmt->relation->relname);
+	foreach (lc, getOwnedSequences(relid))
+		spread_sequence(lfirst_oid(lc), PG_INT64_MIN);
+	paxos_backstop_create(relid);
+	record_table(table_id, relid);
+	CommandCounterIncrement();
+}
+
+/*
+ * The table a statement speaks of, locked; InvalidOid if an earlier slot has
+ * dropped it, which every node knows.  That its relation has vanished from this
+ * node by itself is another matter, and no answer.
+ */
+Oid
+paxos_ddl_lock_table(int64 table_id, LOCKMODE mode)
+{
+	Oid relid = paxos_table_relid(table_id);
+
+	if (OidIsValid(relid) && !paxos_lock_for_apply(relid, mode))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the relation of consensus table " INT64_FORMAT " is missing on this node",
+						table_id)));
+	return relid;
+}
+
+/* An error that the rows cause, and so the same rows on every node. */
+bool
+paxos_ddl_is_data_error(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_CARDINALITY_VIOLATION:
+		case ERRCODE_DATA_EXCEPTION:
+		case ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION:
+		case ERRCODE_WITH_CHECK_OPTION_VIOLATION:
+		case ERRCODE_PLPGSQL_ERROR:
+			return true;
+		default:
+			return sqlstate == ERRCODE_PROGRAM_LIMIT_EXCEEDED || paxos_error_of_values(sqlstate);
+	}
+}
+
+/*
+ * The rows do not allow the index.  Which row is met first, and so which of
+ * several errors comes up, depends on the order of rows on this node's disk:
+ * what every node answers must not.
+ */
+static void
+refuse_rows(IndexStmt *stmt, ErrorData *error)
+{
+	bool plain = stmt->whereClause == NULL;
+	ListCell *lc;
+
+	foreach (lc, stmt->indexParams)
+	{
+		if (lfirst_node(IndexElem, lc)->expr != NULL)
+			plain = false;
+	}
+	ereport(ERROR, (errcode(!plain         ? ERRCODE_DATA_EXCEPTION
+							: stmt->unique ? ERRCODE_UNIQUE_VIOLATION
+										   : ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					errmsg("the rows of table \"%s\" do not allow index \"%s\"",
+						   stmt->relation->relname, stmt->idxname),
+					errdetail("%s.", error->message)));
+}
+
+static void
+apply_create_index(const PaxosDdlOp *op)
+{
+	IndexStmt *stmt = (IndexStmt *) paxos_ddl_parse_one(op->sql, T_IndexStmt);
+	Oid table;
+	Oid nsp;
+	Oid existing;
+	Oid owner;
+	Oid user;
+	int security;
+
+	table = op->n_tables == 1 ? paxos_ddl_lock_table(op->table_ids[0], ShareLock) : InvalidOid;
+	if (!OidIsValid(table))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("table \"%s\" does not exist", stmt->relation->relname),
+						paxos_err_decided()));
+	nsp = get_rel_namespace(table);
+	existing = paxos_ddl_holder_of_name(stmt->idxname, nsp);
+	if (OidIsValid(existing))
+	{
+		if (stmt->if_not_exists && OidIsValid(paxos_consensus_owner(existing)))
+			return;
+		paxos_ddl_name_taken(stmt->idxname, existing);
+	}
+
+	/* By the name it has here: another node may call the schema otherwise. */
+	stmt->relation = makeRangeVar(get_namespace_name(nsp), get_rel_name(table), -1);
+	owner = paxos_ddl_role_here(op->owner);
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(owner,
+						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	PG_TRY();
+	{
+		paxos_ddl_run_statement((Node *) stmt, op->sql);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		if (!paxos_ddl_is_data_error(geterrcode()))
+			PG_RE_THROW();
+		MemoryContextSwitchTo(TopTransactionContext);
+		error = CopyErrorData();
+		FlushErrorState();
+		refuse_rows(stmt, error);
+	}
+	PG_END_TRY();
+	SetUserIdAndSecContext(user, security);
+	CacheInvalidateRelcacheByRelid(table);
+}
+
+/* Take down a relation and whatever of this node hangs on it. */
+static void
+drop_relation(Oid relid)
+{
+	ObjectAddress object;
+
+	ObjectAddressSet(object, RelationRelationId, relid);
+	performDeletion(&object, DROP_CASCADE, PERFORM_DELETION_QUIETLY);
+	CommandCounterIncrement();
+}
+
+/* What goes with a table is locked too: nobody may keep us waiting there. */
+void
+paxos_ddl_lock_parts(Oid relid)
+{
+	Relation rel = table_open(relid, NoLock);
+	List *indexes = RelationGetIndexList(rel);
+	ListCell *lc;
+
+	table_close(rel, NoLock);
+	foreach (lc, getOwnedSequences(relid))
+		(void) paxos_lock_for_apply(lfirst_oid(lc), AccessExclusiveLock);
+	foreach (lc, indexes)
+		(void) paxos_lock_for_apply(lfirst_oid(lc), AccessExclusiveLock);
+}
+
+static void
+apply_drop_table(const PaxosDdlOp *op)
+{
+	DropStmt *stmt = (DropStmt *) paxos_ddl_parse_one(op->sql, T_DropStmt);
+	Oid *relids = palloc_array(Oid, op->n_tables + 1);
+
+	/* All or none; a table named twice is dropped once. */
+	for (int i = 0; i < op->n_tables; i++)
+	{
+		bool again = false;
+
+		for (int j = 0; j < i; j++)
+			again |= op->table_ids[j] == op->table_ids[i];
+		relids[i] = InvalidOid;
+		if (again)
+			continue;
+		relids[i] = paxos_ddl_lock_table(op->table_ids[i], AccessExclusiveLock);
+		if (!OidIsValid(relids[i]))
+		{
+			if (stmt->missing_ok)
+				continue;
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("table of \"%s\" does not exist", op->sql), paxos_err_decided()));
+		}
+
+		paxos_ddl_lock_parts(relids[i]);
+	}
+
+	for (int i = 0; i < op->n_tables; i++)
+	{
+		if (!OidIsValid(relids[i]))
+			continue;
+		forget_table(op->table_ids[i], relids[i]);
+		drop_relation(relids[i]);
+	}
+}
+
+static void
+apply_drop_index(const PaxosDdlOp *op)
+{
+	DropStmt *stmt = (DropStmt *) paxos_ddl_parse_one(op->sql, T_DropStmt);
+	RangeVar *rv = makeRangeVarFromNameList(linitial(stmt->objects));
+	Oid table;
+	Oid index = InvalidOid;
+
+	table = op->n_tables == 1 ? paxos_ddl_lock_table(op->table_ids[0], AccessExclusiveLock)
+							  : InvalidOid;
+	if (OidIsValid(table))
+	{
+		index = get_relname_relid(rv->relname, get_rel_namespace(table));
+		if (OidIsValid(index) &&
+			(get_rel_relkind(index) != RELKIND_INDEX || IndexGetRelation(index, true) != table))
+			index = InvalidOid;
+	}
+	if (!OidIsValid(index))
+	{
+		if (stmt->missing_ok)
+			return;
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("index \"%s\" does not exist", rv->relname), paxos_err_decided()));
+	}
+	(void) paxos_lock_for_apply(index, AccessExclusiveLock);
+	drop_relation(index);
+	CacheInvalidateRelcacheByRelid(table);
+}
+
+void
+paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
+{
+	int nest_level = NewGUCNestLevel();
+
+	(void) set_config_option("search_path", "pg_catalog", PGC_SUSET, PGC_S_OVERRIDE,
+							 GUC_ACTION_SAVE, true, ERROR, false);
+	(void) set_config_option("default_tablespace", "", PGC_SUSET, PGC_S_OVERRIDE, GUC_ACTION_SAVE,
+							 true, ERROR, false);
+
+	/*
+	 * Whatever else somebody of this node holds in the catalogs: an error, and
+	 * the next try, instead of a wait that nobody sees.
+	 */
+	(void) set_config_option("lock_timeout", "1s", PGC_SUSET, PGC_S_OVERRIDE, GUC_ACTION_SAVE, true,
+							 ERROR, false);
+
+	/* Event triggers are of this node alone: they must not fire here. */
+	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_OVERRIDE,
+							 GUC_ACTION_SAVE, true, ERROR, false);
+
+	switch (op->kind)
+	{
+		case PAXOS_DDL_CREATE_TABLE:
+			apply_create_table(op, PaxosTableId(at_slot, index));
+			break;
+		case PAXOS_DDL_DROP_TABLE:
+			apply_drop_table(op);
+			break;
+		case PAXOS_DDL_CREATE_INDEX:
+			apply_create_index(op);
+			break;
+		case PAXOS_DDL_DROP_INDEX:
+			apply_drop_index(op);
+			break;
+	}
+
+	AtEOXact_GUC(true, nest_level);
+}
+
+/* ------------------------------------------------------------------
+ * As a snapshot brings it (paxos_snapshot.c)
+ * ------------------------------------------------------------------
+ */
+
+Oid
+paxos_ddl_create_in(const char *schema, const char *definition)
+{
+	CreateStmt *stmt = (CreateStmt *) paxos_ddl_parse_one(definition, T_CreateStmt);
+	Oid relid;
+
+	stmt->relation->schemaname = pstrdup(schema);
+	paxos_ddl_run_statement((Node *) stmt, definition);
+	relid = get_relname_relid(stmt->relation->relname, get_namespace_oid(schema, false));
+	if (!OidIsValid(relid))
+		elog(ERROR, "table \"%s\" was not created", stmt->relation->relname);
+	return relid;
+}
+
+void
+paxos_ddl_create_index_in(const char *schema, const char *definition)
+{
+	IndexStmt *stmt = (IndexStmt *) paxos_ddl_parse_one(definition, T_IndexStmt);
+
+	stmt->relation->schemaname = pstrdup(schema);
+	paxos_ddl_run_statement((Node *) stmt, definition);
+}
+
+void
+paxos_ddl_replace_table(int64 table_id, Oid relid)
+{
+	paxos_ddl_lock_parts(relid);
+	forget_table(table_id, relid);
+	drop_relation(relid);
+}
+
+void
+paxos_ddl_adopt_table(int64 table_id, Oid relid)
+{
+	paxos_backstop_create(relid);
+	record_table(table_id, relid);
+	CommandCounterIncrement();
+}
+
+void
+paxos_ddl_spread_sequence(Oid sequence, int64 least)
+{
+	spread_sequence(sequence, least);
+}

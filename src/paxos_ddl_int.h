@@ -1,0 +1,103 @@
+/*
+ * paxos_ddl_int.h
+ *	  What the parts of statements through the log share: trying and sending them
+ *	  (paxos_ddl.c), writing definitions down (paxos_ddl_write.c), carrying them out
+ *	  at their slot (paxos_ddl_apply.c).
+ */
+#ifndef PAXOS_DDL_INT_H
+#define PAXOS_DDL_INT_H
+
+#include "access/htup.h"
+#include "nodes/parsenodes.h"
+#include "storage/lockdefs.h"
+
+#include "paxos_ddl.h"
+#include "paxos_command.h"
+
+/* ---- trying (paxos_ddl.c) ---- */
+
+typedef struct PaxosTrial
+{
+	MemoryContext context;
+	ResourceOwner owner;
+	int nest_level;
+} PaxosTrial;
+
+extern void paxos_trial_begin(PaxosTrial *trial);
+extern void paxos_trial_end(PaxosTrial *trial);
+
+/*
+ * In PG_CATCH: the subtransaction must be gone before the error goes on, else
+ * only it would be aborted and the session be left in a failed transaction.
+ *
+ * Returns for one error: somebody made a thing of that name while we tried, and
+ * we met in the catalogs' unique index, or at its row type.  Tried again, it is found to exist.
+ */
+extern void paxos_trial_failed(PaxosTrial *trial, const char *name, Oid nsp);
+
+/* 25001, 25006, and who is no member. */
+extern void paxos_ddl_begin_statement(PaxosUtility *u, const char *what);
+
+/* Send it, wait, raise what it failed with. */
+extern void paxos_ddl_submit(PaxosDdlOp *op);
+
+/* Carry out one statement, given as text, inside a trial. */
+extern void paxos_ddl_run_text(const char *sql);
+
+extern void paxos_ddl_check_owner(Oid table);
+extern int64 paxos_ddl_table_id_of(Oid table);
+extern void paxos_ddl_refuse_kv(Oid table, const char *what);
+extern void paxos_ddl_check_constraint_clauses(List *constraints);
+
+/* ---- writing down (paxos_ddl_write.c) ---- */
+
+extern void paxos_ddl_not_supported(const char *what, const char *hint) pg_attribute_noreturn();
+
+/* How definitions are written down, whatever this session has chosen; ended by
+ * AtEOXact_GUC(true, the level returned). */
+extern int paxos_ddl_begin_writing_down(void);
+
+extern void paxos_ddl_check_collation(const char *column, Oid collation);
+extern void paxos_ddl_check_dependencies(Oid relid);
+extern void paxos_ddl_check_primary_key(Oid relid);
+
+/*
+ * The whole statement that makes a table like this one; checks on the way.  spread:
+ * its sequences are those of a consensus table already.
+ */
+extern char *paxos_ddl_write_table(Oid relid, bool if_not_exists, bool spread);
+
+/* The names that a table takes in its schema; not of sequences, which give way. */
+extern List *paxos_ddl_names_taken(Oid relid);
+
+/* ---- at the slot (paxos_ddl_apply.c) ---- */
+
+/* One statement, of this kind. */
+extern Node *paxos_ddl_parse_one(const char *sql, NodeTag tag);
+extern void paxos_ddl_run_statement(Node *stmt, const char *sql);
+
+/* What is missing on this node is trouble of this node. */
+extern Oid paxos_ddl_schema_here(const char *schema);
+extern Oid paxos_ddl_role_here(const char *role);
+
+/*
+ * The table a statement speaks of, locked; InvalidOid if an earlier slot has
+ * dropped it, which every node knows.  That its relation has vanished from this
+ * node by itself is another matter, and no answer.
+ */
+extern Oid paxos_ddl_lock_table(int64 table_id, LOCKMODE mode);
+
+/* What goes with a table is locked too: nobody may keep us waiting there. */
+extern void paxos_ddl_lock_parts(Oid relid);
+
+/*
+ * What has this name, after whoever is making it has been cleared away;
+ * InvalidOid if the name is free.  And to say that it is not.
+ */
+extern Oid paxos_ddl_holder_of_name(const char *name, Oid nsp);
+extern void paxos_ddl_name_taken(const char *name, Oid existing) pg_attribute_noreturn();
+
+/* An error that the rows cause, and so the same rows on every node. */
+extern bool paxos_ddl_is_data_error(int sqlstate);
+
+#endif /* PAXOS_DDL_INT_H */

@@ -1,0 +1,542 @@
+/*
+ * paxos_ddl_write.c
+ *	  Definitions written down: what a consensus table may consist of, and the
+ *	  statement that makes one like it.
+ *
+ * Owns: the words in which a definition goes to other nodes, in the log
+ * (paxos_ddl.c, paxos_alter.c) or in a snapshot (paxos_snapshot_send.c), and the
+ * rules on what it may contain.
+ *
+ * The text the user typed may mean another thing elsewhere (a literal read under
+ * another DateStyle, a backslash, a name found by another search_path, a constraint
+ * named by what else stands in the schema): so all is written from the catalogs, in
+ * the words of one fixed set of settings and with every name qualified.
+ *
+ * What a definition may contain is what gives the same on every node: types,
+ * functions, operators and collations that are built in; nothing mutable in a
+ * constraint.  Defaults are free, because they are evaluated once, where a row
+ * is inserted (paxos_api.c).
+ *
+ * No state.
+ */
+#include "postgres.h"
+
+#include "access/reloptions.h"
+#include "access/table.h"
+#include "access/toast_compression.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_sequence.h"
+#include "commands/defrem.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
+#include "utils/ruleutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "paxos_apply.h"
+#include "paxos_ddl_int.h"
+#include "paxos_expr.h"
+
+PG_FUNCTION_INFO_V1(paxos_table_statement);
+
+void
+paxos_ddl_not_supported(const char *what, const char *hint)
+{
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("%s is not supported for a consensus-backed table", what),
+					hint ? errhint("%s", hint) : 0));
+}
+
+/* How definitions are written down, whatever this session has chosen. */
+int
+paxos_ddl_begin_writing_down(void)
+{
+	static const char *const settings[][2] = {
+		{"search_path", "pg_catalog"},    {"DateStyle", "ISO, MDY"},
+		{"IntervalStyle", "postgres"},    {"TimeZone", "UTC"},
+		{"extra_float_digits", "1"},      {"bytea_output", "hex"},
+		{"quote_all_identifiers", "off"}, {"standard_conforming_strings", "on"},
+	};
+	int nest_level = NewGUCNestLevel();
+
+	for (int i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, ERROR, false);
+	return nest_level;
+}
+
+/* ------------------------------------------------------------------
+ * What a definition may contain
+ * ------------------------------------------------------------------
+ */
+
+/*
+ * Types whose text does not mean the same everywhere: object ids differ between
+ * nodes, roles may, money is written by lc_monetary.
+ */
+static void
+check_type(const char *column, Oid type)
+{
+	const char *why = paxos_expr_type_trouble(type);
+
+	if (why != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("column \"%s\" of type %s is not supported for a consensus-backed table",
+						column, format_type_be(type)),
+				 errdetail("The type cannot be used because %s.", why)));
+}
+
+void
+paxos_ddl_check_collation(const char *column, Oid collation)
+{
+	if (!paxos_expr_portable_collation(collation))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg(
+				 "collation \"%s\" of column \"%s\" is not supported for a consensus-backed table",
+				 get_collation_name(collation), column),
+			 errdetail("Nodes may order text under it differently."),
+			 errhint("Use the database's default collation or \"C\".")));
+}
+
+/* The first function in an expression that is not immutable. */
+static bool
+is_mutable_function(Oid func, void *context)
+{
+	if (func_volatile(func) == PROVOLATILE_IMMUTABLE)
+		return false;
+	*(Oid *) context = func;
+	return true;
+}
+
+static bool
+find_mutable_function(Node *node, Oid *func)
+{
+	if (node == NULL)
+		return false;
+	if (check_functions_in_node(node, is_mutable_function, func))
+		return true;
+	return expression_tree_walker(node, find_mutable_function, func);
+}
+
+static void
+check_constraint(Form_pg_constraint con, HeapTuple tuple, TupleDesc desc)
+{
+	if (con->condeferrable)
+		paxos_ddl_not_supported("a deferrable constraint", NULL);
+	if (con->contype == CONSTRAINT_CHECK)
+	{
+		bool isnull;
+		Datum bin = heap_getattr(tuple, Anum_pg_constraint_conbin, desc, &isnull);
+		Node *expr = stringToNode(TextDatumGetCString(bin));
+		Oid func = InvalidOid;
+
+		if (contain_mutable_functions(expr))
+		{
+			find_mutable_function(expr, &func);
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 OidIsValid(func)
+					 ? errmsg("constraint \"%s\" calls %s, which is not immutable",
+							  NameStr(con->conname), format_procedure(func))
+					 : errmsg("constraint \"%s\" is not immutable", NameStr(con->conname)),
+				 errdetail(
+					 "Every node checks the constraint by itself, and all must come to the same answer.")));
+		}
+	}
+}
+
+/*
+ * Everything that a new table (or index) consists of or refers to, by
+ * pg_depend; pinned objects, that is all of PostgreSQL's own, do not appear
+ * there.
+ */
+typedef struct Parts
+{
+	ObjectAddresses *list;
+	ObjectAddress *at; /* the same, in the order found */
+	int n;
+	int room;
+} Parts;
+
+static bool
+part_known(const Parts *parts, Oid class_id, Oid object_id)
+{
+	for (int i = 0; i < parts->n; i++)
+	{
+		if (parts->at[i].classId == class_id && parts->at[i].objectId == object_id)
+			return true;
+	}
+	return false;
+}
+
+static void
+part_add(Parts *parts, Oid class_id, Oid object_id)
+{
+	if (part_known(parts, class_id, object_id))
+		return;
+	if (parts->n == parts->room)
+	{
+		parts->room = parts->room == 0 ? 32 : parts->room * 2;
+		if (parts->at == NULL)
+			parts->at = palloc_array(ObjectAddress, parts->room);
+		else
+			parts->at = repalloc_array(parts->at, ObjectAddress, parts->room);
+	}
+	ObjectAddressSet(parts->at[parts->n], class_id, object_id);
+	parts->n++;
+}
+
+void
+paxos_ddl_check_dependencies(Oid relid)
+{
+	Relation depend = table_open(DependRelationId, AccessShareLock);
+	Parts parts = {0};
+
+	part_add(&parts, RelationRelationId, relid);
+
+	/* What depends on the new relation belongs to it: nothing else can yet. */
+	for (int i = 0; i < parts.n; i++)
+	{
+		ScanKeyData key[2];
+		SysScanDesc scan;
+		HeapTuple tuple;
+
+		ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(parts.at[i].classId));
+		ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(parts.at[i].objectId));
+		scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, key);
+		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		{
+			Form_pg_depend d = (Form_pg_depend) GETSTRUCT(tuple);
+
+			part_add(&parts, d->classid, d->objid);
+		}
+		systable_endscan(scan);
+	}
+
+	for (int i = 0; i < parts.n; i++)
+	{
+		ScanKeyData key[2];
+		SysScanDesc scan;
+		HeapTuple tuple;
+
+		ScanKeyInit(&key[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(parts.at[i].classId));
+		ScanKeyInit(&key[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(parts.at[i].objectId));
+		scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2, key);
+		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		{
+			Form_pg_depend d = (Form_pg_depend) GETSTRUCT(tuple);
+			ObjectAddress other;
+
+			if (d->refclassid == NamespaceRelationId || d->refclassid == AccessMethodRelationId ||
+				part_known(&parts, d->refclassid, d->refobjid))
+				continue;
+			ObjectAddressSubSet(other, d->refclassid, d->refobjid, d->refobjsubid);
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("%s cannot be used by a consensus-backed table",
+							getObjectDescription(&other, false)),
+					 errdetail("It is local to this node."),
+					 errhint("Use types, functions, operators and collations that are built in.")));
+		}
+		systable_endscan(scan);
+	}
+	table_close(depend, AccessShareLock);
+}
+
+/* ------------------------------------------------------------------
+ * Writing a table down
+ * ------------------------------------------------------------------
+ */
+
+static void
+write_options(StringInfo out, const char *prefix, Oid relid, bool *any)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool isnull;
+	Datum options;
+	List *list = NIL;
+	ListCell *lc;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	options = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_reloptions, &isnull);
+	if (!isnull)
+		list = untransformRelOptions(options);
+	foreach (lc, list)
+	{
+		DefElem *e = lfirst_node(DefElem, lc);
+
+		appendStringInfo(out, "%s%s%s", *any ? ", " : " WITH (", prefix,
+						 quote_identifier(e->defname));
+		if (e->arg != NULL)
+			appendStringInfo(out, " = %s", quote_literal_cstr(defGetString(e)));
+		*any = true;
+	}
+	ReleaseSysCache(tuple);
+}
+
+/*
+ * The sequence of a serial or identity column.  Its step is ours, so it may not
+ * have one of its own; and where it ends it must not begin again.
+ */
+static Form_pg_sequence
+check_sequence(Oid sequence, const char *column, bool spread)
+{
+	HeapTuple tuple = SearchSysCacheCopy1(SEQRELID, ObjectIdGetDatum(sequence));
+	Form_pg_sequence s;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for sequence %u", sequence);
+	s = (Form_pg_sequence) GETSTRUCT(tuple);
+	if (!spread &&
+		(s->seqincrement != 1 || s->seqcycle || s->seqmax - PAXOS_SEQUENCE_STEP < s->seqstart))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg(
+				 "sequence options of column \"%s\" are not supported for a consensus-backed table",
+				 column),
+			 errdetail(
+				 "The sequence of each node advances in steps of %d; INCREMENT, CYCLE and a small MAXVALUE do not go with it.",
+				 PAXOS_SEQUENCE_STEP)));
+	return s;
+}
+
+static void
+write_column(StringInfo out, Relation rel, Form_pg_attribute att, List *sequences, bool spread)
+{
+	const char *name = NameStr(att->attname);
+	Oid sequence = InvalidOid;
+	char ownership = '\0';
+	ListCell *lc;
+
+	check_type(name, att->atttypid);
+	paxos_ddl_check_collation(name, att->attcollation);
+
+	foreach (lc, sequences)
+	{
+		Oid table;
+		int32 column;
+
+		if (sequenceIsOwned(lfirst_oid(lc), DEPENDENCY_AUTO, &table, &column) &&
+			column == att->attnum)
+		{
+			sequence = lfirst_oid(lc);
+			ownership = DEPENDENCY_AUTO;
+		}
+		else if (sequenceIsOwned(lfirst_oid(lc), DEPENDENCY_INTERNAL, &table, &column) &&
+				 column == att->attnum)
+		{
+			sequence = lfirst_oid(lc);
+			ownership = DEPENDENCY_INTERNAL;
+		}
+	}
+
+	appendStringInfo(out, "%s ", quote_identifier(name));
+	if (ownership == DEPENDENCY_AUTO)
+	{
+		(void) check_sequence(sequence, name, spread);
+		appendStringInfoString(out, att->atttypid == INT8OID   ? "bigserial"
+									: att->atttypid == INT2OID ? "smallserial"
+															   : "serial");
+		return;
+	}
+
+	appendStringInfoString(out, format_type_with_typemod(att->atttypid, att->atttypmod));
+	if (att->attcompression == TOAST_PGLZ_COMPRESSION)
+		appendStringInfoString(out, " COMPRESSION pglz");
+	else if (att->attcompression == TOAST_LZ4_COMPRESSION)
+		appendStringInfoString(out, " COMPRESSION lz4");
+	if (OidIsValid(att->attcollation) && att->attcollation != get_typcollation(att->atttypid))
+		appendStringInfo(out, " COLLATE %s", generate_collation_name(att->attcollation));
+
+	if (ownership == DEPENDENCY_INTERNAL)
+	{
+		Form_pg_sequence s = check_sequence(sequence, name, spread);
+
+		appendStringInfo(out,
+						 " GENERATED %s AS IDENTITY (START WITH " INT64_FORMAT
+						 " MINVALUE " INT64_FORMAT " MAXVALUE " INT64_FORMAT " CACHE " INT64_FORMAT
+						 ")",
+						 att->attidentity == ATTRIBUTE_IDENTITY_ALWAYS ? "ALWAYS" : "BY DEFAULT",
+						 s->seqstart, s->seqmin, s->seqmax, s->seqcache);
+	}
+	else if (att->atthasdef)
+	{
+		TupleConstr *constr = RelationGetDescr(rel)->constr;
+		Node *expr = NULL;
+		char *text;
+
+		for (int i = 0; i < constr->num_defval; i++)
+		{
+			if (constr->defval[i].adnum == att->attnum)
+				expr = stringToNode(constr->defval[i].adbin);
+		}
+		text = deparse_expression(
+			expr, deparse_context_for(RelationGetRelationName(rel), RelationGetRelid(rel)), false,
+			false);
+		if (att->attgenerated)
+			appendStringInfo(out, " GENERATED ALWAYS AS (%s) %s", text,
+							 att->attgenerated == ATTRIBUTE_GENERATED_STORED ? "STORED"
+																			 : "VIRTUAL");
+		else
+			appendStringInfo(out, " DEFAULT %s", text);
+	}
+	if (att->attnotnull)
+		appendStringInfoString(out, " NOT NULL");
+}
+
+static int
+compare_constraints(const ListCell *a, const ListCell *b)
+{
+	Oid x = ((Form_pg_constraint) GETSTRUCT((HeapTuple) lfirst(a)))->oid;
+	Oid y = ((Form_pg_constraint) GETSTRUCT((HeapTuple) lfirst(b)))->oid;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * The whole statement that makes a table like this one; checks on the way.  spread:
+ * its sequences are those of a consensus table already.
+ */
+char *
+paxos_ddl_write_table(Oid relid, bool if_not_exists, bool spread)
+{
+	StringInfoData out;
+	Relation rel = table_open(relid, NoLock);
+	TupleDesc desc = RelationGetDescr(rel);
+	List *sequences = getOwnedSequences(relid);
+	List *constraints = NIL;
+	Relation catalog;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	ListCell *lc;
+	bool any = false;
+	int columns = 0;
+
+	initStringInfo(&out);
+	appendStringInfo(&out, "CREATE TABLE %s%s (", if_not_exists ? "IF NOT EXISTS " : "",
+					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+												RelationGetRelationName(rel)));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (TupleDescAttr(desc, i)->attisdropped)
+			continue;
+		appendStringInfoString(&out, columns++ > 0 ? ", " : "");
+		write_column(&out, rel, TupleDescAttr(desc, i), sequences, spread);
+	}
+
+	/* Constraints with their names, which another node might choose otherwise,
+	 * and in the order made: that is the order in which they are checked. */
+	catalog = table_open(ConstraintRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_constraint_conrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(catalog, ConstraintRelidTypidNameIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		constraints = lappend(constraints, heap_copytuple(tuple));
+	systable_endscan(scan);
+	list_sort(constraints, compare_constraints);
+	foreach (lc, constraints)
+	{
+		Form_pg_constraint con;
+
+		tuple = lfirst(lc);
+		con = (Form_pg_constraint) GETSTRUCT(tuple);
+		if (con->contype != CONSTRAINT_PRIMARY && con->contype != CONSTRAINT_UNIQUE &&
+			con->contype != CONSTRAINT_CHECK)
+			continue;
+		check_constraint(con, tuple, RelationGetDescr(catalog));
+		appendStringInfo(&out, ", CONSTRAINT %s %s", quote_identifier(NameStr(con->conname)),
+						 TextDatumGetCString(OidFunctionCall1(F_PG_GET_CONSTRAINTDEF_OID,
+															  ObjectIdGetDatum(con->oid))));
+	}
+	table_close(catalog, AccessShareLock);
+
+	appendStringInfoString(&out, ") USING paxos");
+	write_options(&out, "", relid, &any);
+	if (OidIsValid(rel->rd_rel->reltoastrelid))
+		write_options(&out, "toast.", rel->rd_rel->reltoastrelid, &any);
+	if (any)
+		appendStringInfoChar(&out, ')');
+	table_close(rel, NoLock);
+	return out.data;
+}
+
+/* The names that a table takes in its schema; not of sequences, which give way. */
+List *
+paxos_ddl_names_taken(Oid relid)
+{
+	Relation rel = table_open(relid, NoLock);
+	List *names = list_make1(pstrdup(RelationGetRelationName(rel)));
+	ListCell *lc;
+
+	foreach (lc, RelationGetIndexList(rel))
+		names = lappend(names, get_rel_name(lfirst_oid(lc)));
+	table_close(rel, NoLock);
+	return names;
+}
+
+void
+paxos_ddl_check_primary_key(Oid relid)
+{
+	Relation rel = table_open(relid, NoLock);
+
+	list_free(RelationGetIndexList(rel));
+	if (!OidIsValid(rel->rd_pkindex))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+						errmsg("consensus-backed table \"%s\" must have a primary key",
+							   RelationGetRelationName(rel)),
+						errdetail("Every change names the row it is about by its primary key."),
+						errhint("Add a PRIMARY KEY, or USING heap to make an ordinary table.")));
+	table_close(rel, NoLock);
+}
+
+/* ------------------------------------------------------------------
+ * For others
+ * ------------------------------------------------------------------
+ */
+
+char *
+paxos_ddl_describe_table(Oid relid)
+{
+	int nest_level = paxos_ddl_begin_writing_down();
+	char *sql = paxos_ddl_write_table(relid, false, true);
+
+	AtEOXact_GUC(true, nest_level);
+	return sql;
+}
+
+/* paxos.table_statement(regclass): the same, for whoever writes a backup's script. */
+Datum
+paxos_table_statement(PG_FUNCTION_ARGS)
+{
+	Oid relid = PG_GETARG_OID(0);
+	char *sql;
+
+	LockRelationOid(relid, AccessShareLock);
+	if (get_rel_relkind(relid) != RELKIND_RELATION || paxos_table_id(relid) == 0)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("%s is not a consensus-backed table",
+							   get_rel_name(relid) != NULL
+								   ? quote_identifier(get_rel_name(relid))
+								   : psprintf("the relation with OID %u", relid))));
+	sql = paxos_ddl_describe_table(relid);
+	PG_RETURN_TEXT_P(cstring_to_text(sql));
+}
