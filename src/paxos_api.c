@@ -311,11 +311,11 @@ open_api_table(Oid relid, Relation *rel)
 	r = try_relation_open(relid, AccessShareLock);
 	if (r == NULL)
 	{
-		t = hash_search(api_tables, &relid, HASH_FIND, NULL);
-		if (t != NULL)
+		e = hash_search(api_tables, &relid, HASH_FIND, NULL);
+		if (e != NULL)
 		{
-			if (t->context != NULL)
-				MemoryContextDelete(t->context);
+			if (e->table != NULL)
+				retire(e->table->context);
 			(void) hash_search(api_tables, &relid, HASH_REMOVE, NULL);
 		}
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
@@ -1181,8 +1181,8 @@ result_descriptor(FunctionCallInfo fcinfo)
  * A row's image.  Not every json is a jsonb (a NUL character, say), but the
  * command has been decided, and an error would say that it has failed.
  */
-static void
-put_image(const char *json, bool visible, Datum *value, bool *isnull)
+void
+paxos_api_image(const char *json, bool visible, Datum *value, bool *isnull)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile bool failed = false;
@@ -1219,14 +1219,13 @@ put_image(const char *json, bool visible, Datum *value, bool *isnull)
 
 /* Send a keyed operation, wait, and make a paxos_result of what came back. */
 static Datum
-submit_keyed(FunctionCallInfo fcinfo, ApiTable *t, PaxosKeyedOp *op, int request_arg)
+submit_keyed(FunctionCallInfo fcinfo, Oid relid, PaxosKeyedOp *op, int request_arg)
 {
 	PaxosCommand command = {0};
 	PaxosCommandResult result;
 	char *bytes;
 	Size len;
 	px_slot decided_at;
-	Oid relid = t->relid;
 	bool visible;
 	Datum values[6] = {0};
 	bool nulls[6] = {0};
@@ -1241,8 +1240,6 @@ submit_keyed(FunctionCallInfo fcinfo, ApiTable *t, PaxosKeyedOp *op, int request
 	}
 
 	bytes = paxos_command_encode(&command, &len);
-
-	/* 't' may not be looked at any more: waiting processes invalidations. */
 	bytes = paxos_submit(bytes, len, command.has_request_id ? &command.request_id : NULL, &len,
 						 &decided_at);
 	if (!paxos_result_decode(bytes, len, &result))
@@ -1267,8 +1264,8 @@ submit_keyed(FunctionCallInfo fcinfo, ApiTable *t, PaxosKeyedOp *op, int request
 	values[0] = BoolGetDatum(result.applied);
 	values[1] = BoolGetDatum(result.existed);
 	values[2] = Int64GetDatum((int64) (result.decided_at ? result.decided_at : decided_at));
-	put_image(result.previous, visible, &values[3], &nulls[3]);
-	put_image(result.current, visible, &values[4], &nulls[4]);
+	paxos_api_image(result.previous, visible, &values[3], &nulls[3]);
+	paxos_api_image(result.current, visible, &values[4], &nulls[4]);
 	if (command.has_request_id)
 		values[5] = UUIDPGetDatum(&command.request_id);
 	else
@@ -1314,21 +1311,44 @@ json_arg(FunctionCallInfo fcinfo, int n, const char *what)
 	return PG_GETARG_JSONB_P(n);
 }
 
-static ApiTable *
-table_arg(FunctionCallInfo fcinfo, Relation *rel)
+static Oid
+table_arg(FunctionCallInfo fcinfo)
 {
-	ApiTable *t;
-
 	if (PG_ARGISNULL(0))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("table must not be null")));
-	t = open_api_table(PG_GETARG_OID(0), rel);
+	return PG_GETARG_OID(0);
+}
+
+/* Begin an operation on a table, which comes back open (open_api_table). */
+static ApiTable *
+open_for_op(PaxosKeyedOp *op, PaxosVerb verb, Oid relid, Relation *rel)
+{
+	ApiTable *t = open_api_table(relid, rel);
+
 	refuse_row_security(t);
+	memset(op, 0, sizeof(*op));
+	op->table_id = t->table_id;
+	op->verb = verb;
 	return t;
+}
+
+/* Naming a row reads its key, and a condition what it compares. */
+static void
+add_condition(PaxosKeyedOp *op, ApiTable *t, const Columns *key, const char *what, Jsonb *json)
+{
+	need_columns(t, key, ACL_SELECT);
+	if (json != NULL)
+	{
+		Columns conditions = conditions_from_json(t, what, condition_ops, json);
+
+		need_columns(t, &conditions, ACL_SELECT);
+		op_conditions(op, &conditions);
+	}
 }
 
 /* A row to insert: what the caller gave, with its privileges, and all of it. */
 static Columns
-new_row(ApiTable *t, Relation rel, Columns given)
+complete_new_row(ApiTable *t, Relation rel, Columns given)
 {
 	for (int i = 0; i < given.n; i++)
 	{
@@ -1344,43 +1364,29 @@ new_row(ApiTable *t, Relation rel, Columns given)
  * ------------------------------------------------------------------
  */
 
-/* paxos_insert_if_not_exists(tbl regclass, new_row jsonb, request_id uuid) */
-Datum
-paxos_insert_if_not_exists(PG_FUNCTION_ARGS)
+/* The operation is complete on return, and its table closed: nothing is locked. */
+void
+paxos_api_insert(PaxosKeyedOp *op, PaxosVerb verb, Oid relid, const char *what, Jsonb *new_row)
 {
-	PaxosKeyedOp op = {0};
 	Relation rel;
-	ApiTable *t;
-	Columns row, key;
+	ApiTable *t = open_for_op(op, verb, relid, &rel);
+	Columns row = complete_new_row(t, rel, columns_from_json(t, what, no_ops, 0, new_row));
+	Columns key = key_of_row(t, &row);
 
-	paxos_begin_write("paxos_insert_if_not_exists()");
-	t = table_arg(fcinfo, &rel);
-	row =
-		new_row(t, rel, columns_from_json(t, "new_row", no_ops, 0, json_arg(fcinfo, 1, "new_row")));
-	key = key_of_row(t, &row);
+	op_key(op, &key);
+	op_row(op, &row);
 	relation_close(rel, AccessShareLock);
-
-	op.table_id = t->table_id;
-	op.verb = PAXOS_VERB_INSERT;
-	op_key(&op, &key);
-	op_row(&op, &row);
-	return submit_keyed(fcinfo, t, &op, 2);
 }
 
-/* paxos_upsert(tbl regclass, new_row jsonb, request_id uuid) */
-Datum
-paxos_upsert(PG_FUNCTION_ARGS)
+void
+paxos_api_upsert(PaxosKeyedOp *op, Oid relid, const char *what, Jsonb *new_row)
 {
-	PaxosKeyedOp op = {0};
 	Relation rel;
-	ApiTable *t;
-	Columns given, row, key, sets;
-
-	paxos_begin_write("paxos_upsert()");
-	t = table_arg(fcinfo, &rel);
-	given = columns_from_json(t, "new_row", no_ops, 0, json_arg(fcinfo, 1, "new_row"));
-	row = new_row(t, rel, given);
-	key = key_of_row(t, &row);
+	ApiTable *t = open_for_op(op, PAXOS_VERB_UPSERT, relid, &rel);
+	Columns given = columns_from_json(t, what, no_ops, 0, new_row);
+	Columns row = complete_new_row(t, rel, given);
+	Columns key = key_of_row(t, &row);
+	Columns sets;
 
 	/* An existing row gets just the columns the caller named. */
 	sets.n = 0;
@@ -1397,68 +1403,90 @@ paxos_upsert(PG_FUNCTION_ARGS)
 	}
 	need_columns(t, &sets, ACL_UPDATE);
 	need_columns(t, &key, ACL_SELECT);
+	op_key(op, &key);
+	op_row(op, &row);
+	op_sets(op, &sets);
 	relation_close(rel, AccessShareLock);
+}
 
-	op.table_id = t->table_id;
-	op.verb = PAXOS_VERB_UPSERT;
-	op_key(&op, &key);
-	op_row(&op, &row);
-	op_sets(&op, &sets);
-	return submit_keyed(fcinfo, t, &op, 2);
+void
+paxos_api_update(PaxosKeyedOp *op, Oid relid, Jsonb *key_json, Jsonb *set_json, const char *what,
+				 Jsonb *condition_json)
+{
+	Relation rel;
+	ApiTable *t = open_for_op(op, PAXOS_VERB_UPDATE, relid, &rel);
+	Columns key = key_from_json(t, key_json);
+	Columns sets = sets_from_json(t, "set", set_ops, set_json, NULL);
+
+	need_sets(t, &sets);
+	op_key(op, &key);
+	op_sets(op, &sets);
+	add_condition(op, t, &key, what, condition_json);
+	relation_close(rel, AccessShareLock);
+}
+
+void
+paxos_api_look(PaxosKeyedOp *op, PaxosVerb verb, Oid relid, Jsonb *key_json, const char *what,
+			   Jsonb *condition_json)
+{
+	Relation rel;
+	ApiTable *t = open_for_op(op, verb, relid, &rel);
+	Columns key = key_from_json(t, key_json);
+
+	if (verb == PAXOS_VERB_DELETE)
+		need_table(t, ACL_DELETE);
+	if (verb == PAXOS_VERB_GET && !paxos_may_see_rows(relid))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, t->name);
+	op_key(op, &key);
+	add_condition(op, t, &key, what, condition_json);
+	relation_close(rel, AccessShareLock);
+}
+
+/* paxos_insert_if_not_exists(tbl regclass, new_row jsonb, request_id uuid) */
+Datum
+paxos_insert_if_not_exists(PG_FUNCTION_ARGS)
+{
+	PaxosKeyedOp op;
+
+	paxos_begin_write("paxos_insert_if_not_exists()");
+	paxos_api_insert(&op, PAXOS_VERB_INSERT, table_arg(fcinfo), "new_row",
+					 json_arg(fcinfo, 1, "new_row"));
+	return submit_keyed(fcinfo, PG_GETARG_OID(0), &op, 2);
+}
+
+/* paxos_upsert(tbl regclass, new_row jsonb, request_id uuid) */
+Datum
+paxos_upsert(PG_FUNCTION_ARGS)
+{
+	PaxosKeyedOp op;
+
+	paxos_begin_write("paxos_upsert()");
+	paxos_api_upsert(&op, table_arg(fcinfo), "new_row", json_arg(fcinfo, 1, "new_row"));
+	return submit_keyed(fcinfo, PG_GETARG_OID(0), &op, 2);
 }
 
 /* paxos_update_if(tbl regclass, key jsonb, set jsonb, condition jsonb, request_id uuid) */
 Datum
 paxos_update_if(PG_FUNCTION_ARGS)
 {
-	PaxosKeyedOp op = {0};
-	Relation rel;
-	ApiTable *t;
-	Columns key, sets, conditions;
+	PaxosKeyedOp op;
 
 	paxos_begin_write("paxos_update_if()");
-	t = table_arg(fcinfo, &rel);
-	key = key_from_json(t, json_arg(fcinfo, 1, "key"));
-	sets = sets_from_json(t, "set", set_ops, json_arg(fcinfo, 2, "set"), NULL);
-	conditions =
-		conditions_from_json(t, "condition", condition_ops, json_arg(fcinfo, 3, "condition"));
-	need_sets(t, &sets);
-	need_columns(t, &key, ACL_SELECT);
-	need_columns(t, &conditions, ACL_SELECT);
-	relation_close(rel, AccessShareLock);
-
-	op.table_id = t->table_id;
-	op.verb = PAXOS_VERB_UPDATE;
-	op_key(&op, &key);
-	op_sets(&op, &sets);
-	op_conditions(&op, &conditions);
-	return submit_keyed(fcinfo, t, &op, 4);
+	paxos_api_update(&op, table_arg(fcinfo), json_arg(fcinfo, 1, "key"), json_arg(fcinfo, 2, "set"),
+					 "condition", json_arg(fcinfo, 3, "condition"));
+	return submit_keyed(fcinfo, PG_GETARG_OID(0), &op, 4);
 }
 
 /* paxos_delete_if(tbl regclass, key jsonb, condition jsonb, request_id uuid) */
 Datum
 paxos_delete_if(PG_FUNCTION_ARGS)
 {
-	PaxosKeyedOp op = {0};
-	Relation rel;
-	ApiTable *t;
-	Columns key, conditions;
+	PaxosKeyedOp op;
 
 	paxos_begin_write("paxos_delete_if()");
-	t = table_arg(fcinfo, &rel);
-	key = key_from_json(t, json_arg(fcinfo, 1, "key"));
-	conditions =
-		conditions_from_json(t, "condition", condition_ops, json_arg(fcinfo, 2, "condition"));
-	need_table(t, ACL_DELETE);
-	need_columns(t, &key, ACL_SELECT);
-	need_columns(t, &conditions, ACL_SELECT);
-	relation_close(rel, AccessShareLock);
-
-	op.table_id = t->table_id;
-	op.verb = PAXOS_VERB_DELETE;
-	op_key(&op, &key);
-	op_conditions(&op, &conditions);
-	return submit_keyed(fcinfo, t, &op, 3);
+	paxos_api_look(&op, PAXOS_VERB_DELETE, table_arg(fcinfo), json_arg(fcinfo, 1, "key"),
+				   "condition", json_arg(fcinfo, 2, "condition"));
+	return submit_keyed(fcinfo, PG_GETARG_OID(0), &op, 3);
 }
 
 /*
@@ -1468,15 +1496,14 @@ paxos_delete_if(PG_FUNCTION_ARGS)
 Datum
 paxos_cas(PG_FUNCTION_ARGS)
 {
-	PaxosKeyedOp op = {0};
+	PaxosKeyedOp op;
 	Relation rel;
 	ApiTable *t;
 	Columns key, list;
 
 	paxos_begin_write("paxos_cas()");
-	t = table_arg(fcinfo, &rel);
+	t = open_for_op(&op, PAXOS_VERB_INSERT, table_arg(fcinfo), &rel);
 	key = key_from_json(t, json_arg(fcinfo, 1, "key"));
-	op.table_id = t->table_id;
 
 	if (PG_ARGISNULL(2) && PG_ARGISNULL(3))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -1510,8 +1537,7 @@ paxos_cas(PG_FUNCTION_ARGS)
 								errmsg("key and new differ in primary key column \"%s\"",
 									   list.column[i]->name)));
 		}
-		row = new_row(t, rel, given);
-		op.verb = PAXOS_VERB_INSERT;
+		row = complete_new_row(t, rel, given);
 		op_row(&op, &row);
 	}
 	else
@@ -1536,7 +1562,7 @@ paxos_cas(PG_FUNCTION_ARGS)
 	relation_close(rel, AccessShareLock);
 
 	op_key(&op, &key);
-	return submit_keyed(fcinfo, t, &op, 4);
+	return submit_keyed(fcinfo, t->relid, &op, 4);
 }
 
 /* ------------------------------------------------------------------
@@ -1635,7 +1661,7 @@ static Datum
 kv_submit(FunctionCallInfo fcinfo, KvOp *kv, int request_arg)
 {
 	relation_close(kv->rel, AccessShareLock);
-	return submit_keyed(fcinfo, kv->table, &kv->op, request_arg);
+	return submit_keyed(fcinfo, kv->table->relid, &kv->op, request_arg);
 }
 
 /* paxos_kv_put(key text, value jsonb, request_id uuid) */
@@ -1856,8 +1882,8 @@ paxos_outcome(PG_FUNCTION_ARGS)
 		nulls[1] = false;
 		values[2] = BoolGetDatum(result.existed);
 		nulls[2] = result.failed;
-		put_image(result.previous, visible, &values[4], &nulls[4]);
-		put_image(result.current, visible, &values[5], &nulls[5]);
+		paxos_api_image(result.previous, visible, &values[4], &nulls[4]);
+		paxos_api_image(result.current, visible, &values[5], &nulls[5]);
 	}
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);

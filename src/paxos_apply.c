@@ -1014,6 +1014,7 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 	int nest_level;
 	bool found;
 	bool proposed;
+	bool guard = op->verb == PAXOS_VERB_EXISTS || op->verb == PAXOS_VERB_ABSENT;
 	ExprState **sets;
 	ExprState **conditions;
 
@@ -1056,6 +1057,7 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 		{
 			case PAXOS_VERB_INSERT:
 			case PAXOS_VERB_INSERT_NOTHING:
+			case PAXOS_VERB_ABSENT:
 				result->applied = false;
 				break;
 			case PAXOS_VERB_INSERT_UPDATE:
@@ -1064,21 +1066,24 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 				/* FALLTHROUGH */
 			case PAXOS_VERB_UPDATE:
 			case PAXOS_VERB_DELETE:
+			case PAXOS_VERB_EXISTS:
 				result->applied = conditions_hold(apply, t, op, conditions);
 				break;
 			case PAXOS_VERB_UPSERT:
 			case PAXOS_VERB_INSERT_NEW:
+			case PAXOS_VERB_GET:
 				result->applied = true;
 				break;
 		}
 	}
 	else
-		result->applied = op->verb != PAXOS_VERB_UPDATE && op->verb != PAXOS_VERB_DELETE;
+		result->applied = op->verb != PAXOS_VERB_UPDATE && op->verb != PAXOS_VERB_DELETE &&
+						  op->verb != PAXOS_VERB_EXISTS && op->verb != PAXOS_VERB_GET;
 
-	if (found && (want_previous || !result->applied || op->verb == PAXOS_VERB_DELETE))
+	if (found && !guard && (want_previous || !result->applied || op->verb == PAXOS_VERB_DELETE))
 		result->previous = row_image(t->found, op->as_record, caller);
 
-	if (!result->applied)
+	if (guard || !result->applied)
 		result->current = result->previous;
 	else if (!found)
 	{
@@ -1111,28 +1116,28 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 	SetUserIdAndSecContext(save_user, save_context);
 }
 
-void
-paxos_apply_list(PaxosApply *apply, const PaxosKeyedList *list, bool want_previous,
-				 PaxosCommandResult *result)
+/* The one failure that is not thrown, and so would leave half of the list. */
+static bool
+tables_exist(PaxosApply *apply, const PaxosKeyedList *list, PaxosCommandResult *result)
 {
-	memset(result, 0, sizeof(*result));
-	result->table_id = list->ops[0].table_id;
-	forget_changed();
-
-	/* The one failure that is not thrown, and so would leave half of the list. */
 	for (int i = 0; i < list->n; i++)
 	{
 		if (paxos_apply_open(apply, list->ops[i].table_id) == NULL)
 		{
 			result_of_missing_table(list->ops[i].table_id, result);
-			return;
+			return false;
 		}
 	}
+	return true;
+}
 
+/* Each on what those before it left; 'applied' says whether any was. */
+static void
+apply_in_order(PaxosApply *apply, const PaxosKeyedList *list, bool want_previous,
+			   PaxosCommandResult *result)
+{
 	result->n_parts = list->n;
-	result->parts = palloc0_array(PaxosResultPart, list->n);
-	apply->in_list = true;
-	apply->list_began = GetCurrentCommandId(true);
+	result->parts = palloc0_array(PaxosResultPart, Max(list->n, 1));
 	for (int i = 0; i < list->n; i++)
 	{
 		PaxosCommandResult one;
@@ -1147,5 +1152,56 @@ paxos_apply_list(PaxosApply *apply, const PaxosKeyedList *list, bool want_previo
 		result->parts[i].current = one.current;
 		result->applied = result->applied || one.applied;
 	}
+}
+
+void
+paxos_apply_list(PaxosApply *apply, const PaxosKeyedList *list, bool want_previous,
+				 PaxosCommandResult *result)
+{
+	memset(result, 0, sizeof(*result));
+	result->table_id = list->ops[0].table_id;
+	forget_changed();
+	if (!tables_exist(apply, list, result))
+		return;
+
+	apply->in_list = true;
+	apply->list_began = GetCurrentCommandId(true);
+	apply_in_order(apply, list, want_previous, result);
+	apply->in_list = false;
+}
+
+/*
+ * Guards, and one list or the other.  A table that is gone fails all of it, also if
+ * only the list that does not run names it: an answer that depended on the guards would
+ * hide from the caller that half of what it sent means nothing any more.
+ */
+void
+paxos_apply_txn(PaxosApply *apply, const PaxosTxn *txn, bool want_previous,
+				PaxosCommandResult *result)
+{
+	const PaxosKeyedList *list;
+	bool held = true;
+
+	memset(result, 0, sizeof(*result));
+	forget_changed();
+	if (!tables_exist(apply, &txn->guards, result) ||
+		!tables_exist(apply, &txn->then_ops, result) ||
+		!tables_exist(apply, &txn->else_ops, result))
+		return;
+
+	apply->in_list = true;
+	apply->list_began = GetCurrentCommandId(true);
+	for (int i = 0; i < txn->guards.n && held; i++)
+	{
+		PaxosCommandResult one;
+
+		paxos_apply_keyed(apply, &txn->guards.ops[i], false, &one);
+		held = one.applied;
+	}
+	list = held ? &txn->then_ops : &txn->else_ops;
+	apply_in_order(apply, list, want_previous, result);
+	for (int i = 0; i < list->n; i++)
+		result->parts[i].table_id = list->ops[i].table_id;
+	result->applied = held;
 	apply->in_list = false;
 }

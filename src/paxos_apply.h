@@ -7,6 +7,7 @@
 #ifndef PAXOS_APPLY_H
 #define PAXOS_APPLY_H
 
+#include "executor/tuptable.h"
 #include "utils/relcache.h"
 
 #include "paxos_command.h"
@@ -41,7 +42,7 @@ extern bool paxos_lock_for_apply(Oid relid, LOCKMODE mode);
  * Learner only: see that no transaction holds a lock on this row, which it is
  * about to update or delete.
  */
-extern void paxos_clear_row_locks(struct TupleTableSlot *row);
+extern void paxos_clear_row_locks(TupleTableSlot *row);
 
 /* Learner only: end the local transaction xid (the same way), and see it gone. */
 extern void paxos_end_transaction_in_the_way(TransactionId xid);
@@ -94,6 +95,10 @@ extern void paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool wa
  * the whole list's. */
 extern void paxos_apply_list(PaxosApply *apply, const PaxosKeyedList *list, bool want_previous,
 							 PaxosCommandResult *result);
+
+/* Guards, and the operations of one of two lists; 'applied' says whether they held. */
+extern void paxos_apply_txn(PaxosApply *apply, const PaxosTxn *txn, bool want_previous,
+							PaxosCommandResult *result);
 
 /*
  * The keys that the last keyed operation changes, or would have: known before any

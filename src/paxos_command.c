@@ -14,6 +14,7 @@
  *				| 4 lists: key, row, sets, conditions
  *	list:		u16 count | count * (i16 attnum | u8 op | str)
  *	several:	u32 count | count * keyed
+ *	txn:		3 lists (guards, then, else): u32 count | count * keyed
  *	ddl:		u8 kind | str sql | str schema | str owner
  *				| u16 count | count * i64 table id
  *	verify:		i64 table id
@@ -22,7 +23,8 @@
  *				| u32 count * (u16 table | u8 present | list key | list row)
  *	result:		u8 version | u8 flags | u64 slot | i64 table id
  *				| str previous | str current
- *				| [u32 count | count * (u8 flags | str previous | str current)]
+ *				| [u32 count | count * ([i64 table id] | u8 flags | str previous
+ *				   | str current)]
  *				| [u32 sqlstate | str message, detail, hint, schema, table,
  *				   column, datatype, constraint]
  *
@@ -54,7 +56,8 @@
 #define RESULT_EXISTED 0x04
 #define RESULT_REPLAYED 0x08
 #define RESULT_PARTS 0x10
-#define RESULT_ALL_FLAGS 0x1f
+#define RESULT_TABLES 0x20 /* parts have a table each */
+#define RESULT_ALL_FLAGS 0x3f
 
 /* attnum, op and the length of the text: the least a column can take */
 #define COLUMN_MIN_BYTES (2 + 1 + 4)
@@ -229,6 +232,14 @@ put_keyed(StringInfo buf, const PaxosKeyedOp *op)
 	put_columns(buf, op->n_conditions, op->conditions);
 }
 
+static void
+put_keyed_list(StringInfo buf, const PaxosKeyedList *list)
+{
+	put_uint(buf, list->n, 4);
+	for (int i = 0; i < list->n; i++)
+		put_keyed(buf, &list->ops[i]);
+}
+
 char *
 paxos_command_encode(const PaxosCommand *command, Size *len)
 {
@@ -250,9 +261,12 @@ paxos_command_encode(const PaxosCommand *command, Size *len)
 			put_keyed(&buf, &command->u.keyed);
 			break;
 		case PAXOS_COMMAND_LIST:
-			put_uint(&buf, command->u.list.n, 4);
-			for (int i = 0; i < command->u.list.n; i++)
-				put_keyed(&buf, &command->u.list.ops[i]);
+			put_keyed_list(&buf, &command->u.list);
+			break;
+		case PAXOS_COMMAND_TXN:
+			put_keyed_list(&buf, &command->u.txn.guards);
+			put_keyed_list(&buf, &command->u.txn.then_ops);
+			put_keyed_list(&buf, &command->u.txn.else_ops);
 			break;
 		case PAXOS_COMMAND_DDL:
 		{
@@ -299,8 +313,20 @@ paxos_command_encode(const PaxosCommand *command, Size *len)
 	return buf.data;
 }
 
+/* The verbs that may stand there: from one to another, and one more. */
+typedef struct Verbs
+{
+	uint8 min;
+	uint8 max;
+	uint8 also;
+} Verbs;
+
+static const Verbs changes = {PAXOS_VERB_INSERT, PAXOS_VERB_INSERT_UPDATE, 0};
+static const Verbs changes_and_get = {PAXOS_VERB_INSERT, PAXOS_VERB_INSERT_UPDATE, PAXOS_VERB_GET};
+static const Verbs looks = {PAXOS_VERB_EXISTS, PAXOS_VERB_ABSENT, 0};
+
 static void
-get_keyed(Reader *r, PaxosKeyedOp *op)
+get_keyed(Reader *r, PaxosKeyedOp *op, const Verbs *verbs)
 {
 	uint8 verb;
 
@@ -308,7 +334,7 @@ get_keyed(Reader *r, PaxosKeyedOp *op)
 	verb = (uint8) get_uint(r, 1);
 	op->as_record = (verb & KEYED_AS_RECORD) != 0;
 	verb &= ~KEYED_AS_RECORD;
-	if (verb < PAXOS_VERB_INSERT || verb > PAXOS_VERB_INSERT_UPDATE)
+	if ((verb < verbs->min || verb > verbs->max) && (verb == 0 || verb != verbs->also))
 	{
 		r->bad = true;
 		return;
@@ -323,19 +349,19 @@ get_keyed(Reader *r, PaxosKeyedOp *op)
 }
 
 static void
-get_keyed_list(Reader *r, PaxosKeyedList *list)
+get_keyed_list(Reader *r, PaxosKeyedList *list, const Verbs *verbs)
 {
 	uint32 count = (uint32) get_uint(r, 4);
 
-	if (r->bad || count == 0 || r->left / KEYED_MIN_BYTES < count)
+	if (r->bad || r->left / KEYED_MIN_BYTES < count)
 	{
 		r->bad = true;
 		return;
 	}
 	list->n = (int) count;
-	list->ops = palloc0(sizeof(PaxosKeyedOp) * count);
+	list->ops = palloc0(sizeof(PaxosKeyedOp) * Max(count, 1));
 	for (uint32 i = 0; i < count && !r->bad; i++)
-		get_keyed(r, &list->ops[i]);
+		get_keyed(r, &list->ops[i], verbs);
 }
 
 static void
@@ -461,11 +487,19 @@ paxos_command_decode(const char *bytes, Size len, PaxosCommand *command)
 	{
 		case PAXOS_COMMAND_KEYED:
 			command->kind = PAXOS_COMMAND_KEYED;
-			get_keyed(&r, &command->u.keyed);
+			get_keyed(&r, &command->u.keyed, &changes);
 			break;
 		case PAXOS_COMMAND_LIST:
 			command->kind = PAXOS_COMMAND_LIST;
-			get_keyed_list(&r, &command->u.list);
+			get_keyed_list(&r, &command->u.list, &changes);
+			if (command->u.list.n == 0)
+				return false;
+			break;
+		case PAXOS_COMMAND_TXN:
+			command->kind = PAXOS_COMMAND_TXN;
+			get_keyed_list(&r, &command->u.txn.guards, &looks);
+			get_keyed_list(&r, &command->u.txn.then_ops, &changes_and_get);
+			get_keyed_list(&r, &command->u.txn.else_ops, &changes_and_get);
 			break;
 		case PAXOS_COMMAND_DDL:
 			command->kind = PAXOS_COMMAND_DDL;
@@ -497,6 +531,8 @@ put_parts(StringInfo buf, int n, const PaxosResultPart *parts)
 	put_uint(buf, n, 4);
 	for (int i = 0; i < n; i++)
 	{
+		if (parts[0].table_id != 0)
+			put_uint(buf, (uint64) parts[i].table_id, 8);
 		put_uint(buf,
 				 (parts[i].applied ? RESULT_APPLIED : 0) | (parts[i].existed ? RESULT_EXISTED : 0),
 				 1);
@@ -506,7 +542,7 @@ put_parts(StringInfo buf, int n, const PaxosResultPart *parts)
 }
 
 static void
-get_parts(Reader *r, PaxosCommandResult *result)
+get_parts(Reader *r, bool tables, PaxosCommandResult *result)
 {
 	uint32 count = (uint32) get_uint(r, 4);
 
@@ -519,8 +555,11 @@ get_parts(Reader *r, PaxosCommandResult *result)
 	result->parts = palloc0(sizeof(PaxosResultPart) * count);
 	for (uint32 i = 0; i < count && !r->bad; i++)
 	{
-		uint8 flags = (uint8) get_uint(r, 1);
+		uint8 flags;
 
+		if (tables)
+			result->parts[i].table_id = (int64) get_uint(r, 8);
+		flags = (uint8) get_uint(r, 1);
 		if ((flags & ~(RESULT_APPLIED | RESULT_EXISTED)) != 0)
 			r->bad = true;
 		result->parts[i].applied = (flags & RESULT_APPLIED) != 0;
@@ -540,7 +579,8 @@ paxos_result_encode(const PaxosCommandResult *result, Size *len)
 	put_uint(&buf,
 			 (result->failed ? RESULT_FAILED : 0) | (result->applied ? RESULT_APPLIED : 0) |
 				 (result->existed ? RESULT_EXISTED : 0) | (result->replayed ? RESULT_REPLAYED : 0) |
-				 (result->n_parts > 0 ? RESULT_PARTS : 0),
+				 (result->n_parts > 0 ? RESULT_PARTS : 0) |
+				 (result->n_parts > 0 && result->parts[0].table_id != 0 ? RESULT_TABLES : 0),
 			 1);
 	put_uint(&buf, result->decided_at, 8);
 	put_uint(&buf, (uint64) result->table_id, 8);
@@ -585,7 +625,9 @@ paxos_result_decode(const char *bytes, Size len, PaxosCommandResult *result)
 	result->previous = get_string(&r);
 	result->current = get_string(&r);
 	if ((flags & RESULT_PARTS) != 0)
-		get_parts(&r, result);
+		get_parts(&r, (flags & RESULT_TABLES) != 0, result);
+	else if ((flags & RESULT_TABLES) != 0)
+		r.bad = true;
 	if (result->failed)
 	{
 		result->sqlstate = (int) get_uint(&r, 4);

@@ -21,7 +21,8 @@ typedef enum PaxosCommandKind
 	PAXOS_COMMAND_DDL = 2,
 	PAXOS_COMMAND_VERIFY = 3,
 	PAXOS_COMMAND_LIST = 4,
-	PAXOS_COMMAND_SET = 5
+	PAXOS_COMMAND_SET = 5,
+	PAXOS_COMMAND_TXN = 6
 } PaxosCommandKind;
 
 /*
@@ -35,9 +36,14 @@ typedef enum PaxosCommandKind
  *	INSERT_NEW	insert 'row'			fail: 23505
  *	INSERT_NOTHING	insert 'row'		not applied
  *	INSERT_UPDATE	insert 'row'		if all conditions hold: apply 'sets'
+ *	EXISTS		not applied				applied if all conditions hold
+ *	ABSENT		applied					not applied
+ *	GET			not applied				applied
  *
- * The last three are INSERT as SQL has it: 'row' must be one that the table could
- * take, by its CHECK constraints and the like, also where it is not stored.
+ * INSERT_* are INSERT as SQL has it: 'row' must be one that the table could take, by
+ * its CHECK constraints and the like, also where it is not stored.  The last three
+ * change nothing, and stand only in a transaction (PaxosTxn): EXISTS and ABSENT as its
+ * guards, GET, whose result is the row, in its lists.
  */
 typedef enum PaxosVerb
 {
@@ -47,7 +53,10 @@ typedef enum PaxosVerb
 	PAXOS_VERB_UPSERT,
 	PAXOS_VERB_INSERT_NEW,
 	PAXOS_VERB_INSERT_NOTHING,
-	PAXOS_VERB_INSERT_UPDATE
+	PAXOS_VERB_INSERT_UPDATE,
+	PAXOS_VERB_EXISTS,
+	PAXOS_VERB_ABSENT,
+	PAXOS_VERB_GET
 } PaxosVerb;
 
 /* EQ and NE treat NULL as a value (IS [NOT] DISTINCT FROM); the others are false
@@ -106,6 +115,17 @@ typedef struct PaxosKeyedList
 	int n;
 	PaxosKeyedOp *ops;
 } PaxosKeyedList;
+
+/*
+ * Guards over rows of any tables; if all of them hold, the one list, else the other,
+ * which are as above but may be empty.
+ */
+typedef struct PaxosTxn
+{
+	PaxosKeyedList guards;
+	PaxosKeyedList then_ops;
+	PaxosKeyedList else_ops;
+} PaxosTxn;
 
 typedef enum PaxosDdlKind
 {
@@ -178,6 +198,7 @@ typedef struct PaxosCommand
 		PaxosDdlOp ddl;
 		PaxosVerifyOp verify;
 		PaxosWriteSet set;
+		PaxosTxn txn;
 	} u;
 } PaxosCommand;
 
@@ -192,6 +213,7 @@ extern bool paxos_command_decode(const char *bytes, Size len, PaxosCommand *comm
 /* What one operation of a list did. */
 typedef struct PaxosResultPart
 {
+	int64 table_id; /* in a transaction; else 0, and the result has it */
 	bool applied;
 	bool existed;
 	char *previous;
@@ -200,15 +222,15 @@ typedef struct PaxosResultPart
 
 typedef struct PaxosCommandResult
 {
-	bool failed; /* the command itself failed: error fields say how */
-	bool applied;
+	bool failed;        /* the command itself failed: error fields say how */
+	bool applied;       /* of a transaction: its guards held */
 	bool existed;       /* a row with the key existed before the command */
 	px_slot decided_at; /* the slot */
-	int64 table_id;     /* 0 for DDL */
+	int64 table_id;     /* 0 for DDL and transactions */
 	bool replayed;      /* remembered under a request id, not executed now */
 	char *previous;     /* row before as JSON text, NULL if none */
 	char *current;      /* row after as JSON text, NULL if none */
-	int n_parts;        /* of a list: one for each operation */
+	int n_parts;        /* of the list that ran: one for each operation */
 	PaxosResultPart *parts;
 	/* failed: */
 	int sqlstate;  /* ERRCODE_... */

@@ -252,6 +252,7 @@ fold_result(uint64 digest, const PaxosCommand *command, const PaxosCommandResult
 			   : command->kind == PAXOS_COMMAND_DDL   ? 0x10 + (int) command->u.ddl.kind
 			   : command->kind == PAXOS_COMMAND_LIST  ? 0x30
 			   : command->kind == PAXOS_COMMAND_SET   ? 0x40
+			   : command->kind == PAXOS_COMMAND_TXN   ? 0x50
 													  : 0x20;
 
 	digest = paxos_digest_fold(digest, (uint64) kind | (uint64) r->failed << 8 |
@@ -375,7 +376,8 @@ close_apply(void)
 static bool
 is_keyed(const PaxosCommand *command)
 {
-	return command->kind == PAXOS_COMMAND_KEYED || command->kind == PAXOS_COMMAND_LIST;
+	return command->kind == PAXOS_COMMAND_KEYED || command->kind == PAXOS_COMMAND_LIST ||
+		   command->kind == PAXOS_COMMAND_TXN;
 }
 
 static void
@@ -479,9 +481,12 @@ execute(const PaxosCommand *command, px_slot slot, uint32 index, bool want_previ
 	{
 		case PAXOS_COMMAND_KEYED:
 		case PAXOS_COMMAND_LIST:
+		case PAXOS_COMMAND_TXN:
 			open_apply();
 			if (command->kind == PAXOS_COMMAND_KEYED)
 				paxos_apply_keyed(apply, &command->u.keyed, want_previous, result);
+			else if (command->kind == PAXOS_COMMAND_TXN)
+				paxos_apply_txn(apply, &command->u.txn, want_previous, result);
 			else
 				paxos_apply_list(apply, &command->u.list, want_previous, result);
 			break;

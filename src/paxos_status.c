@@ -416,6 +416,12 @@ verb_name(PaxosVerb verb)
 		case PAXOS_VERB_UPSERT:
 		case PAXOS_VERB_INSERT_UPDATE:
 			return "upsert";
+		case PAXOS_VERB_EXISTS:
+			return "exists";
+		case PAXOS_VERB_ABSENT:
+			return "absent";
+		case PAXOS_VERB_GET:
+			return "get";
 	}
 	return "?";
 }
@@ -439,6 +445,17 @@ describe_keyed(StringInfo out, const PaxosKeyedOp *op)
 }
 
 static void
+describe_list(StringInfo out, const PaxosKeyedList *list)
+{
+	if (list->n == 0)
+		appendStringInfoString(out, "nothing");
+	else
+		describe_keyed(out, &list->ops[0]);
+	if (list->n > 1)
+		appendStringInfo(out, " and %d more", list->n - 1);
+}
+
+static void
 describe_command(StringInfo out, px_bytes bytes)
 {
 	PaxosCommand c;
@@ -454,9 +471,15 @@ describe_command(StringInfo out, px_bytes bytes)
 			describe_keyed(out, &c.u.keyed);
 			break;
 		case PAXOS_COMMAND_LIST:
-			describe_keyed(out, &c.u.list.ops[0]);
-			if (c.u.list.n > 1)
-				appendStringInfo(out, " and %d more", c.u.list.n - 1);
+			describe_list(out, &c.u.list);
+			break;
+		case PAXOS_COMMAND_TXN:
+			appendStringInfoString(out, "if ");
+			describe_list(out, &c.u.txn.guards);
+			appendStringInfoString(out, " then ");
+			describe_list(out, &c.u.txn.then_ops);
+			appendStringInfoString(out, " else ");
+			describe_list(out, &c.u.txn.else_ops);
 			break;
 		case PAXOS_COMMAND_DDL:
 			append_short(out, c.u.ddl.sql);

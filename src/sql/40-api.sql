@@ -86,6 +86,13 @@ CREATE FUNCTION @extschema@.paxos_upsert(
 COMMENT ON FUNCTION @extschema@.paxos_upsert(regclass, jsonb, uuid) IS
     'insert a row, or set the given columns of the one with its primary key';
 
+CREATE FUNCTION @extschema@.paxos_txn(
+    compare jsonb, then_ops jsonb, else_ops jsonb DEFAULT '[]', request_id uuid DEFAULT NULL)
+    RETURNS jsonb
+    LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'paxos_txn';
+COMMENT ON FUNCTION @extschema@.paxos_txn(jsonb, jsonb, jsonb, uuid) IS
+    'if all rows are as compare says, carry out then_ops, else else_ops, in order, all or none of them; compare: [{"table", "key", "exists" or "where"}, ...], operations: [{"op", "table", "key" or "row", "set", "where"}, ...]';
+
 -- Key-value -------------------------------------------------------------------
 
 CREATE FUNCTION @extschema@.paxos_kv_put(

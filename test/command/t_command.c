@@ -152,6 +152,28 @@ list_command(void)
 }
 
 static PaxosCommand
+txn_command(void)
+{
+	static PaxosKeyedOp guards[2], get;
+	PaxosCommand c = list_command();
+	PaxosKeyedList list = c.u.list;
+
+	guards[0] = list.ops[0];
+	guards[0].verb = PAXOS_VERB_EXISTS;
+	guards[1] = list.ops[1];
+	guards[1].verb = PAXOS_VERB_ABSENT;
+	get = list.ops[1];
+	get.verb = PAXOS_VERB_GET;
+	c.kind = PAXOS_COMMAND_TXN;
+	c.u.txn.guards.n = 2;
+	c.u.txn.guards.ops = guards;
+	c.u.txn.then_ops = list;
+	c.u.txn.else_ops.n = 1;
+	c.u.txn.else_ops.ops = &get;
+	return c;
+}
+
+static PaxosCommand
 ddl_command(void)
 {
 	static int64 ids[2] = {1, PG_INT64_MAX};
@@ -351,6 +373,32 @@ test_commands(void)
 	torment(bytes, len, command_is_canonical, "several keyed operations");
 	c.u.list.n = 0;
 	ok(refuses(&c), "no operation at all is refused");
+	c = list_command();
+	c.u.list.ops[1].verb = PAXOS_VERB_GET;
+	ok(refuses(&c), "among several operations none only reads");
+
+	c = txn_command();
+	bytes = paxos_command_encode(&c, &len);
+	ok(paxos_command_decode(bytes, len, &back) && back.kind == PAXOS_COMMAND_TXN &&
+		   back.u.txn.guards.n == 2 && back.u.txn.guards.ops[0].verb == PAXOS_VERB_EXISTS &&
+		   back.u.txn.guards.ops[1].verb == PAXOS_VERB_ABSENT && back.u.txn.then_ops.n == 2 &&
+		   back.u.txn.then_ops.ops[1].verb == PAXOS_VERB_INSERT_UPDATE &&
+		   back.u.txn.else_ops.n == 1 && back.u.txn.else_ops.ops[0].verb == PAXOS_VERB_GET &&
+		   same_columns(3, c.u.txn.else_ops.ops[0].row, back.u.txn.else_ops.ops[0].n_row,
+						back.u.txn.else_ops.ops[0].row),
+	   "a transaction is decoded to what it was");
+	torment(bytes, len, command_is_canonical, "transaction");
+	c.u.txn.guards.ops[1].verb = PAXOS_VERB_GET;
+	ok(refuses(&c), "a guard that is none is refused");
+	c = txn_command();
+	c.u.txn.then_ops.ops[0].verb = PAXOS_VERB_ABSENT;
+	ok(refuses(&c), "a guard among the operations is refused");
+	c = txn_command();
+	c.u.txn.guards.n = c.u.txn.then_ops.n = c.u.txn.else_ops.n = 0;
+	bytes = paxos_command_encode(&c, &len);
+	ok(paxos_command_decode(bytes, len, &back) && back.u.txn.guards.n == 0 &&
+		   back.u.txn.then_ops.n == 0 && back.u.txn.else_ops.n == 0,
+	   "the lists of a transaction may be empty");
 
 	c = ddl_command();
 	bytes = paxos_command_encode(&c, &len);
