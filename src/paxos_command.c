@@ -496,6 +496,8 @@ paxos_command_decode(const char *bytes, Size len, PaxosCommand *command)
 				return false;
 			break;
 		case PAXOS_COMMAND_TXN:
+			if (version < PAXOS_VERSION_TXN)
+				return false;
 			command->kind = PAXOS_COMMAND_TXN;
 			get_keyed_list(&r, &command->u.txn.guards, &looks);
 			get_keyed_list(&r, &command->u.txn.then_ops, &changes_and_get);
@@ -559,6 +561,8 @@ get_parts(Reader *r, bool tables, PaxosCommandResult *result)
 
 		if (tables)
 			result->parts[i].table_id = (int64) get_uint(r, 8);
+		if (tables && result->parts[i].table_id == 0)
+			r->bad = true;
 		flags = (uint8) get_uint(r, 1);
 		if ((flags & ~(RESULT_APPLIED | RESULT_EXISTED)) != 0)
 			r->bad = true;

@@ -30,6 +30,7 @@
 #include "paxos_apply.h"
 #include "paxos_ext.h"
 #include "paxos_queue.h"
+#include "paxos_version.h"
 
 PG_FUNCTION_INFO_V1(paxos_txn);
 
@@ -356,6 +357,7 @@ paxos_txn(PG_FUNCTION_ARGS)
 	Size len;
 
 	paxos_begin_write("paxos_txn()");
+	paxos_version_require(PAXOS_VERSION_TXN, "calls of paxos_txn()");
 	command.kind = PAXOS_COMMAND_TXN;
 	txn->guards = read_list(fcinfo, 0, "compare");
 	txn->then_ops = read_list(fcinfo, 1, "then_ops");

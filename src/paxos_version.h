@@ -32,6 +32,9 @@ extern void paxos_version_require(int version, const char *what);
 /* Write sets, and origin batches that stand alone. */
 #define PAXOS_VERSION_SETS 2
 
+/* Guards and two lists of operations (paxos_txn). */
+#define PAXOS_VERSION_TXN 2
+
 /* Error for a peer that speaks or wants a version this node does not. */
 extern void paxos_version_refuse(int version);
 

@@ -478,7 +478,7 @@ test_commands(void)
 static void
 test_parts(void)
 {
-	PaxosResultPart parts[2] = {{true, false, NULL, "(1,a)"}, {false, true, "(2,b)", NULL}};
+	PaxosResultPart parts[2] = {{0, true, false, NULL, "(1,a)"}, {0, false, true, "(2,b)", NULL}};
 	PaxosCommandResult r = good_result();
 	PaxosCommandResult back;
 	Size len;
@@ -493,6 +493,15 @@ test_parts(void)
 		   same_text(back.parts[1].previous, "(2,b)"),
 	   "the parts of a result are decoded to what they were");
 	torment(bytes, len, result_is_canonical, "result in parts");
+
+	parts[0].table_id = 1;
+	parts[1].table_id = 65537;
+	bytes = paxos_result_encode(&r, &len);
+	ok(paxos_result_decode(bytes, len, &back) && back.n_parts == 2 &&
+		   back.parts[0].table_id == 1 && back.parts[1].table_id == 65537 &&
+		   same_text(back.parts[1].previous, "(2,b)"),
+	   "parts of several tables, too");
+	torment(bytes, len, result_is_canonical, "result in parts of several tables");
 }
 
 static void
