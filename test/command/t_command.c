@@ -497,9 +497,8 @@ test_parts(void)
 	parts[0].table_id = 1;
 	parts[1].table_id = 65537;
 	bytes = paxos_result_encode(&r, &len);
-	ok(paxos_result_decode(bytes, len, &back) && back.n_parts == 2 &&
-		   back.parts[0].table_id == 1 && back.parts[1].table_id == 65537 &&
-		   same_text(back.parts[1].previous, "(2,b)"),
+	ok(paxos_result_decode(bytes, len, &back) && back.n_parts == 2 && back.parts[0].table_id == 1 &&
+		   back.parts[1].table_id == 65537 && same_text(back.parts[1].previous, "(2,b)"),
 	   "parts of several tables, too");
 	torment(bytes, len, result_is_canonical, "result in parts of several tables");
 }
