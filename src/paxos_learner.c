@@ -414,16 +414,16 @@ keys_of_ddl(const PaxosDdlOp *op, int *n)
 static void
 execute_set(const PaxosWriteSet *set, px_slot slot, PaxosCommandResult *result)
 {
-	PaxosVerdict verdict = paxos_window_judge(&working, slot, set);
+	px_certificate verdict = paxos_window_judge(&working, slot, set);
 	uint64 *changed;
 	int n;
 
 	memset(result, 0, sizeof(*result));
-	if (verdict != PAXOS_CERTIFIED)
+	if (verdict != PX_CERTIFIED)
 	{
 		result->failed = true;
 		result->sqlstate =
-			verdict == PAXOS_LOST ? ERRCODE_T_R_SERIALIZATION_FAILURE : ERRCODE_SNAPSHOT_TOO_OLD;
+			verdict == PX_LOST ? ERRCODE_T_R_SERIALIZATION_FAILURE : ERRCODE_SNAPSHOT_TOO_OLD;
 		result->message =
 			pstrdup("could not serialize access due to a concurrent change on another node");
 		result->hint = pstrdup("The transaction might succeed if retried.");

@@ -121,8 +121,8 @@ read_tuple(HeapTuple tuple, TupleDesc desc, PaxosReplicated *r)
 	r->log_time_us = (uint64) DatumGetInt64(values[REPLICATED_LOG_TIME - 1]);
 	r->requests.count = DatumGetInt64(values[REPLICATED_REQUESTS - 1]);
 	r->requests.bytes = DatumGetInt64(values[REPLICATED_BYTES - 1]);
-	r->window_from = (px_slot) DatumGetInt64(values[REPLICATED_WINDOW_FROM - 1]);
-	r->window_used = (px_slot) DatumGetInt64(values[REPLICATED_WINDOW_USED - 1]);
+	r->window.from = (px_slot) DatumGetInt64(values[REPLICATED_WINDOW_FROM - 1]);
+	r->window.used = (px_slot) DatumGetInt64(values[REPLICATED_WINDOW_USED - 1]);
 	r->tid = tuple->t_self;
 
 	memset(&r->origins, 0, sizeof(r->origins));
@@ -221,8 +221,8 @@ paxos_replicated_write(Relation rel, PaxosReplicated *before, PaxosReplicated *a
 	values[REPLICATED_REQUESTS - 1] = Int64GetDatum(after->requests.count);
 	values[REPLICATED_BYTES - 1] = Int64GetDatum(after->requests.bytes);
 	values[REPLICATED_CONFIGURATION - 1] = Int64GetDatum((int64) after->origins.config);
-	values[REPLICATED_WINDOW_FROM - 1] = Int64GetDatum((int64) after->window_from);
-	values[REPLICATED_WINDOW_USED - 1] = Int64GetDatum((int64) after->window_used);
+	values[REPLICATED_WINDOW_FROM - 1] = Int64GetDatum((int64) after->window.from);
+	values[REPLICATED_WINDOW_USED - 1] = Int64GetDatum((int64) after->window.used);
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	CatalogTupleUpdate(rel, &before->tid, tuple);
 	after->tid = tuple->t_self;

@@ -12,6 +12,7 @@
 #include "utils/relcache.h"
 
 #include "core/px_origin.h"
+#include "core/px_window.h"
 #include "paxos_request.h"
 
 typedef struct PaxosReplicated
@@ -21,8 +22,7 @@ typedef struct PaxosReplicated
 	uint64 log_time_us;
 	px_origins origins;
 	PaxosRequests requests;
-	px_slot window_from; /* paxos_window.c: keys are noted behind this slot; 0: are not */
-	px_slot window_used; /* slot of the last write set */
+	px_window_span window;
 	ItemPointerData tid; /* of the row */
 } PaxosReplicated;
 

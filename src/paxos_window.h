@@ -1,20 +1,13 @@
 /*
  * paxos_window.h
- *	  The window: which keys were changed lately, and at which slot
- *	  (paxos_window.c).  All but paxos_window_row() are the learner's.
+ *	  Where the learner keeps the window: which keys were changed lately, and at
+ *	  which slot (paxos_window.c).  All but paxos_window_row() are the learner's.
  */
 #ifndef PAXOS_WINDOW_H
 #define PAXOS_WINDOW_H
 
 #include "paxos_command.h"
 #include "paxos_replicated.h"
-
-typedef enum PaxosVerdict
-{
-	PAXOS_CERTIFIED,
-	PAXOS_LOST,   /* one of its keys was changed after its base */
-	PAXOS_TOO_OLD /* that cannot be told any more, or not yet */
-} PaxosVerdict;
 
 /* A transaction begins: what the table says is in memory. */
 extern void paxos_window_begin(const PaxosReplicated *r);
@@ -23,7 +16,8 @@ extern void paxos_window_begin(const PaxosReplicated *r);
 extern void paxos_window_slot(PaxosReplicated *r, px_slot slot);
 
 /* The verdict on a set at this slot. */
-extern PaxosVerdict paxos_window_judge(PaxosReplicated *r, px_slot slot, const PaxosWriteSet *set);
+extern px_certificate paxos_window_judge(PaxosReplicated *r, px_slot slot,
+										 const PaxosWriteSet *set);
 
 /* These were changed at this slot. */
 extern void paxos_window_note(const PaxosReplicated *r, px_slot slot, const uint64 *keys, int n);
@@ -35,7 +29,7 @@ extern uint64 *paxos_window_keys_of_set(const PaxosWriteSet *set, int *n);
 extern void paxos_window_save(const PaxosReplicated *r);
 
 /* By the session whose turn it is: the row for its slot; open relation locked by it. */
-extern void paxos_window_row(Relation window, px_slot slot, const uint64 *keys, int n);
+extern void paxos_window_row(Relation rel, px_slot slot, const uint64 *keys, int n);
 
 /* That row is committed: the learner's memory follows. */
 extern void paxos_window_row_committed(const PaxosReplicated *r, px_slot slot, const uint64 *keys,
