@@ -74,6 +74,7 @@
 #include "paxos_api.h"
 #include "paxos_apply.h"
 #include "paxos_command.h"
+#include "paxos_ddl.h"
 #include "paxos_ext.h"
 #include "paxos_queue.h"
 
@@ -1326,6 +1327,8 @@ open_for_op(PaxosKeyedOp *op, PaxosVerb verb, Oid relid, Relation *rel)
 	ApiTable *t = open_api_table(relid, rel);
 
 	refuse_row_security(t);
+	if (paxos_has_triggers(*rel))
+		paxos_refuse_triggers(*rel);
 	memset(op, 0, sizeof(*op));
 	op->table_id = t->table_id;
 	op->verb = verb;

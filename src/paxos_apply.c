@@ -71,6 +71,7 @@
 #include "utils/typcache.h"
 
 #include "paxos_apply_int.h"
+#include "paxos_ddl.h"
 #include "paxos_expr.h"
 #include "paxos_turn.h"
 
@@ -232,6 +233,7 @@ rel_info(Relation rel)
 	index_close(pk, NoLock);
 	info->keys = paxos_keys_of(rel, paxos_table_id(relid));
 	info->plain_keys = paxos_keys_are_plain(info->keys);
+	info->triggers = paxos_has_triggers(rel);
 
 	MemoryContextSwitchTo(old);
 
@@ -1030,6 +1032,13 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 		result_of_missing_table(op->table_id, result);
 		return;
 	}
+
+	/* It was looked at where the operation was issued (paxos_trigger.c). */
+	if (t->info->triggers)
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("table \"%s\" has got a trigger or a foreign key meanwhile",
+							   RelationGetRelationName(t->rel)),
+						errhint("The statement might succeed if retried."), paxos_err_decided()));
 
 	MemoryContextReset(apply->command_cxt);
 	ResetPerTupleExprContext(apply->estate);

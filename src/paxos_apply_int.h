@@ -51,6 +51,7 @@ typedef struct PaxosRelInfo
 	AttrNumber key[INDEX_MAX_KEYS];
 	ScanKeyData scankey[INDEX_MAX_KEYS]; /* without arguments */
 	PaxosKeys *keys;
+	bool triggers;   /* or foreign keys: changed by write sets alone */
 	bool plain_keys; /* whether a unique key changes is seen from 'keys' */
 } PaxosRelInfo;
 

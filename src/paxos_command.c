@@ -370,7 +370,7 @@ get_ddl(Reader *r, PaxosDdlOp *op)
 	uint8 kind = (uint8) get_uint(r, 1);
 	int count;
 
-	if (kind < PAXOS_DDL_CREATE_TABLE || kind > PAXOS_DDL_DROP_INDEX)
+	if (kind < PAXOS_DDL_CREATE_TABLE || kind > PAXOS_DDL_DROP_TRIGGER)
 	{
 		r->bad = true;
 		return;

@@ -15,6 +15,7 @@
 #include "nodes/parsenodes.h"
 #include "nodes/plannodes.h"
 #include "tcop/utility.h"
+#include "utils/relcache.h"
 
 #include "paxos_ext.h"
 
@@ -54,6 +55,17 @@ extern void paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table);
 extern void paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt);
 extern void paxos_ddl_drop_index(PaxosUtility *u, DropStmt *stmt);
 
+/* On a consensus table (paxos_trigger.c). */
+extern void paxos_ddl_create_trigger(PaxosUtility *u, CreateTrigStmt *stmt);
+extern void paxos_ddl_drop_trigger(PaxosUtility *u, DropStmt *stmt);
+
+/*
+ * Has the table triggers of a user, or foreign keys to or from it?  Then it is changed
+ * by write sets alone.  The error of a function that does not change it so: 0A000.
+ */
+extern bool paxos_has_triggers(Relation rel);
+extern void paxos_refuse_triggers(Relation rel) pg_attribute_noreturn();
+
 /*
  * Ask every other member that can be reached whether it could create this: a
  * table (table_id 0) with its own name first and those of its keys' indexes, or
@@ -61,6 +73,9 @@ extern void paxos_ddl_drop_index(PaxosUtility *u, DropStmt *stmt);
  */
 extern void paxos_ddl_ask_members(const char *schema, const char *owner, int64 table_id,
 								  List *names);
+
+/* The same of a function, by its signature as to_regprocedure() reads it. */
+extern void paxos_ddl_ask_for_function(const char *function);
 
 /*
  * The consensus table that a relation is or belongs to (as index, or as sequence

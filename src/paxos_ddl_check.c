@@ -52,6 +52,7 @@
 #include "paxos_node.h"
 
 PG_FUNCTION_INFO_V1(paxos_sql_check_statement);
+PG_FUNCTION_INFO_V1(paxos_sql_check_function);
 
 /*
  * Not "paxos ...": that name is for the connections by which the cluster works,
@@ -187,6 +188,27 @@ paxos_sql_check_statement(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(lack));
 }
 
+/* paxos.check_function(cluster, version, sender, function): the same of a function. */
+Datum
+paxos_sql_check_function(PG_FUNCTION_ARGS)
+{
+	LOCAL_FCINFO(find, 1);
+	char *function;
+
+	(void) paxos_peer_check(fcinfo, NULL);
+	if (PG_ARGISNULL(3))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("function must not be null")));
+	function = text_to_cstring(PG_GETARG_TEXT_PP(3));
+	InitFunctionCallInfoData(*find, NULL, 1, InvalidOid, NULL, NULL);
+	find->args[0].value = PG_GETARG_DATUM(3);
+	find->args[0].isnull = false;
+	(void) to_regprocedure(find); /* null if there is none */
+	if (!find->isnull)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("function %s does not exist", function)));
+}
+
 /* ------------------------------------------------------------------
  * Where the statement is issued
  * ------------------------------------------------------------------
@@ -207,7 +229,8 @@ names_as_text(List *names)
 
 /* What one member answers; NULL: it lacks nothing, or does not answer. */
 static char *
-ask_member(PaxosMember *m, const char *const *params, int n_params, px_usec deadline)
+ask_member(PaxosMember *m, const char *sql, const char *const *params, int n_params,
+		   px_usec deadline)
 {
 	char *error = NULL;
 	char *lack = NULL;
@@ -227,10 +250,7 @@ ask_member(PaxosMember *m, const char *const *params, int n_params, px_usec dead
 	}
 	now = Min(paxos_now_us(), deadline);
 	result =
-		paxos_conn_exec(conn,
-						"SELECT paxos.check_statement($1::pg_catalog.uuid, $2::int, $3::int, "
-						"$4, $5, $6::bigint, $7::text[])",
-						n_params, params, 0,
+		paxos_conn_exec(conn, sql, n_params, params, 0,
 						Min(paxos_connect_timeout_ms, (int) ((deadline - now) / 1000)), &error);
 	if (result != NULL && PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1)
 	{
@@ -251,8 +271,8 @@ ask_member(PaxosMember *m, const char *const *params, int n_params, px_usec dead
  * get the time that a silent minority takes, and one member more: as long as the
  * statement can be chosen at all, everybody who is there is asked.
  */
-void
-paxos_ddl_ask_members(const char *schema, const char *owner, int64 table_id, List *names)
+static void
+ask_members(const char *sql, const char **params, int n_params, const char *hint)
 {
 	List *members = paxos_node_members();
 	char *first_lack = NULL;
@@ -260,7 +280,6 @@ paxos_ddl_ask_members(const char *schema, const char *owner, int64 table_id, Lis
 	StringInfoData more;
 	pg_uuid_t cluster;
 	px_node self;
-	const char *params[7];
 	px_usec deadline;
 	ListCell *lc;
 
@@ -272,10 +291,6 @@ paxos_ddl_ask_members(const char *schema, const char *owner, int64 table_id, Lis
 	params[0] = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&cluster)));
 	params[1] = psprintf("%d", paxos_version_in_use());
 	params[2] = psprintf("%d", self);
-	params[3] = schema;
-	params[4] = owner;
-	params[5] = table_id == 0 ? NULL : psprintf(INT64_FORMAT, table_id);
-	params[6] = names_as_text(names);
 
 	initStringInfo(&more);
 	deadline = paxos_now_us() +
@@ -283,7 +298,7 @@ paxos_ddl_ask_members(const char *schema, const char *owner, int64 table_id, Lis
 	foreach (lc, members)
 	{
 		PaxosMember *m = lfirst(lc);
-		char *lack = m->node == self ? NULL : ask_member(m, params, lengthof(params), deadline);
+		char *lack = m->node == self ? NULL : ask_member(m, sql, params, n_params, deadline);
 
 		if (lack == NULL)
 			continue;
@@ -297,11 +312,34 @@ paxos_ddl_ask_members(const char *schema, const char *owner, int64 table_id, Lis
 	}
 
 	if (first_lack != NULL)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("node \"%s\" could not carry out the statement: %s", first_name, first_lack),
-			 errdetail("Nothing has been sent.%s", more.data),
-			 errhint(
-				 "Roles, schemas, grants and ordinary relations are each server's own: create there what is missing, or rename what is in the way.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("node \"%s\" could not carry out the statement: %s", first_name,
+							   first_lack),
+						errdetail("Nothing has been sent.%s", more.data), errhint("%s", hint)));
+}
+
+void
+paxos_ddl_ask_members(const char *schema, const char *owner, int64 table_id, List *names)
+{
+	const char *params[7];
+
+	params[3] = schema;
+	params[4] = owner;
+	params[5] = table_id == 0 ? NULL : psprintf(INT64_FORMAT, table_id);
+	params[6] = names_as_text(names);
+	ask_members(
+		"SELECT paxos.check_statement($1::pg_catalog.uuid, $2::int, $3::int, "
+		"$4, $5, $6::bigint, $7::text[])",
+		params, lengthof(params),
+		"Roles, schemas, grants and ordinary relations are each server's own: create there what is missing, or rename what is in the way.");
+}
+
+void
+paxos_ddl_ask_for_function(const char *function)
+{
+	const char *params[4];
+
+	params[3] = function;
+	ask_members("SELECT paxos.check_function($1::pg_catalog.uuid, $2::int, $3::int, $4)", params,
+				lengthof(params), "Create the function there, too, with the same body.");
 }

@@ -40,6 +40,7 @@
 #include "catalog/objectaddress.h"
 #include "catalog/pg_attrdef.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_largeobject.h"
@@ -148,7 +149,7 @@ refuse_name(RangeVar *rv, const char *what, const char *hint)
 		refuse(table, what, hint);
 }
 
-/* DROP TRIGGER, RULE, POLICY: the table's name, then the object's. */
+/* DROP RULE, POLICY: the table's name, then the object's. */
 static void
 refuse_dropped_parts(DropStmt *stmt, const char *what)
 {
@@ -275,6 +276,54 @@ touch(Oid class_id, Oid object_id, int sub_id)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * The table that something going away is part of: as a relation, a trigger, a constraint
+ * or a default (DROP FUNCTION CASCADE would take them along).
+ */
+static Oid
+table_of_part(Oid class_id, Oid object_id)
+{
+	Oid catalog_index;
+	AttrNumber number;
+	Relation catalog;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	Oid table = InvalidOid;
+
+	switch (class_id)
+	{
+		case RelationRelationId:
+			return paxos_consensus_owner(object_id);
+		case TriggerRelationId:
+			catalog_index = TriggerOidIndexId;
+			number = Anum_pg_trigger_oid;
+			break;
+		case ConstraintRelationId:
+			catalog_index = ConstraintOidIndexId;
+			number = Anum_pg_constraint_oid;
+			break;
+		case AttrDefaultRelationId:
+			catalog_index = AttrDefaultOidIndexId;
+			number = Anum_pg_attrdef_oid;
+			break;
+		default:
+			return InvalidOid;
+	}
+	catalog = table_open(class_id, AccessShareLock);
+	ScanKeyInit(&key, number, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object_id));
+	scan = systable_beginscan(catalog, catalog_index, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		table = class_id == TriggerRelationId ? ((Form_pg_trigger) GETSTRUCT(tuple))->tgrelid
+				: class_id == ConstraintRelationId
+					? ((Form_pg_constraint) GETSTRUCT(tuple))->conrelid
+					: ((Form_pg_attrdef) GETSTRUCT(tuple))->adrelid;
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return OidIsValid(table) ? paxos_consensus_owner(table) : InvalidOid;
+}
+
 static void
 object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
 {
@@ -291,10 +340,9 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 		Oid table;
 
 		/* Internal: the old copy after a rewrite (VACUUM FULL), a temporary table. */
-		if (class_id != RelationRelationId || dropping_extension ||
-			(drop && (drop->dropflags & PERFORM_DELETION_INTERNAL) != 0))
+		if (dropping_extension || (drop && (drop->dropflags & PERFORM_DELETION_INTERNAL) != 0))
 			return;
-		table = paxos_consensus_owner(object_id);
+		table = table_of_part(class_id, object_id);
 		if (OidIsValid(table))
 			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 							errmsg("cannot drop %sconsensus-backed table \"%s\" this way",
@@ -409,8 +457,15 @@ handle_drop(PaxosUtility *u, DropStmt *stmt)
 			}
 			return true;
 		case OBJECT_TRIGGER:
-			refuse_dropped_parts(stmt, "DROP TRIGGER");
-			return false;
+		{
+			List *names = linitial_node(List, stmt->objects);
+
+			names = list_truncate(list_copy(names), list_length(names) - 1);
+			if (names == NIL || !OidIsValid(owner_of_name(makeRangeVarFromNameList(names))))
+				return false;
+			paxos_ddl_drop_trigger(u, stmt);
+			return true;
+		}
 		case OBJECT_RULE:
 			refuse_dropped_parts(stmt, "DROP RULE");
 			return false;
@@ -594,8 +649,10 @@ handle_statement(PaxosUtility *u)
 			refuse_name(((AlterSeqStmt *) parse)->sequence, "ALTER SEQUENCE", NULL);
 			return false;
 		case T_CreateTrigStmt:
-			refuse_name(((CreateTrigStmt *) parse)->relation, "CREATE TRIGGER", NULL);
-			return false;
+			if (!OidIsValid(owner_of_name(((CreateTrigStmt *) parse)->relation)))
+				return false;
+			paxos_ddl_create_trigger(u, (CreateTrigStmt *) parse);
+			return true;
 		case T_RuleStmt:
 			refuse_name(((RuleStmt *) parse)->relation, "CREATE RULE", NULL);
 			return false;

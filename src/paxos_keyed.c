@@ -426,20 +426,6 @@ conditions_of(Node *quals)
 	return quals != NULL ? make_ands_implicit(canonicalize_qual((Expr *) quals, false)) : NIL;
 }
 
-/* A user's trigger fires once, where the statement runs: not at the slot. */
-static bool
-has_triggers(Relation rel)
-{
-	TriggerDesc *triggers = rel->trigdesc;
-
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-	{
-		if (!triggers->triggers[i].tgisinternal)
-			return true;
-	}
-	return false;
-}
-
 static PaxosVerb
 verb_of(Query *query)
 {
@@ -464,7 +450,7 @@ recognise(Form *form, Query *query, PlannedStmt *plan, Relation rel)
 	Relation pk;
 	bool good;
 
-	if (!OidIsValid(rel->rd_pkindex) || has_triggers(rel) ||
+	if (!OidIsValid(rel->rd_pkindex) || paxos_has_triggers(rel) ||
 		PaxosHasVirtualColumns(RelationGetDescr(rel)) ||
 		!conflict_fits(form, query, plan, rel, indexes))
 		return false;

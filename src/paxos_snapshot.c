@@ -93,6 +93,7 @@ typedef struct Part
 	char *definition; /* NULL: it is here and stays */
 	List *indexes;    /* of char * */
 	List *grants;     /* of char * */
+	List *afterwards; /* of char *: when all tables are in their places */
 	int loading;      /* number of the schema it is loaded in */
 	Oid relid;        /* what was loaded */
 } Part;
@@ -349,7 +350,7 @@ ask_parts(uint64 *bytes_expected)
 {
 	List *parts = NIL;
 	PGresult *res = ask("SELECT part, table_id, schema, schema_owner, name, owner, bytes, "
-						"definition, indexes, grants FROM paxos.snapshot_parts()",
+						"definition, indexes, grants, afterwards FROM paxos.snapshot_parts()",
 						0, NULL, 0, OPEN_TIMEOUT_MS);
 
 	*bytes_expected = 0;
@@ -367,6 +368,7 @@ ask_parts(uint64 *bytes_expected)
 		part->definition = field(res, i, 7);
 		part->indexes = texts_of(field(res, i, 8));
 		part->grants = texts_of(field(res, i, 9));
+		part->afterwards = texts_of(field(res, i, 10));
 		parts = lappend(parts, part);
 	}
 	PQclear(res);
@@ -848,6 +850,13 @@ load(const PaxosMember *from, const State *state, MemoryContext cxt)
 		else if (OidIsValid(part->relid))
 			swap_heap(part);
 		grant_all(part);
+	}
+	foreach (lc, parts)
+	{
+		ListCell *la;
+
+		foreach (la, ((Part *) lfirst(lc))->afterwards)
+			run(lfirst(la));
 	}
 	for (int i = 0; i < schemas; i++)
 		run(psprintf("DROP SCHEMA " LOADING_SCHEMA, i));

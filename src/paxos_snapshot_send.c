@@ -352,6 +352,11 @@ static const char *const grants_query =
 	"  WHERE b.attrelid = c.oid AND NOT b.attisdropped) a"
 	" WHERE c.oid = $1 AND a.grantee <> c.relowner";
 
+/* Users' triggers (paxos_trigger.c). */
+static const char *const afterwards_query =
+	"SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t WHERE t.tgrelid = $1"
+	" AND NOT t.tgisinternal ORDER BY t.oid";
+
 static Oid
 owner_of_schema(Oid nsp)
 {
@@ -381,8 +386,8 @@ paxos_sql_snapshot_parts(PG_FUNCTION_ARGS)
 		Part *part = lfirst(lc);
 		Relation rel = table_open(part->relid, NoLock);
 		bool made = part->table_id != 0 && part->table_id != PAXOS_KV_TABLE_ID;
-		Datum values[10];
-		bool nulls[10] = {false};
+		Datum values[11];
+		bool nulls[11] = {false};
 
 		values[0] = Int32GetDatum(foreach_current_index(lc));
 		values[1] = Int64GetDatum(part->table_id);
@@ -396,9 +401,10 @@ paxos_sql_snapshot_parts(PG_FUNCTION_ARGS)
 		{
 			values[7] = CStringGetTextDatum(paxos_ddl_describe_table(part->relid));
 			values[8] = texts_of_query(indexes_query, part->relid, caller);
+			values[10] = texts_of_query(afterwards_query, part->relid, caller);
 		}
 		else
-			nulls[7] = nulls[8] = true;
+			nulls[7] = nulls[8] = nulls[10] = true;
 		if (part->table_id != 0)
 			values[9] = texts_of_query(grants_query, part->relid, caller);
 		else
