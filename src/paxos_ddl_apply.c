@@ -597,6 +597,12 @@ paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
 		case PAXOS_DDL_DROP_INDEX:
 			apply_drop_index(op);
 			break;
+		case PAXOS_DDL_CREATE_TRIGGER:
+			paxos_ddl_apply_create_trigger(op);
+			break;
+		case PAXOS_DDL_DROP_TRIGGER:
+			paxos_ddl_apply_drop_trigger(op);
+			break;
 	}
 
 	AtEOXact_GUC(true, nest_level);

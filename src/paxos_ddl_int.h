@@ -10,6 +10,7 @@
 #include "access/htup.h"
 #include "nodes/parsenodes.h"
 #include "storage/lockdefs.h"
+#include "utils/resowner.h"
 
 #include "paxos_ddl.h"
 #include "paxos_command.h"
@@ -96,6 +97,10 @@ extern void paxos_ddl_lock_parts(Oid relid);
  */
 extern Oid paxos_ddl_holder_of_name(const char *name, Oid nsp);
 extern void paxos_ddl_name_taken(const char *name, Oid existing) pg_attribute_noreturn();
+
+/* paxos_trigger.c */
+extern void paxos_ddl_apply_create_trigger(const PaxosDdlOp *op);
+extern void paxos_ddl_apply_drop_trigger(const PaxosDdlOp *op);
 
 /* An error that the rows cause, and so the same rows on every node. */
 extern bool paxos_ddl_is_data_error(int sqlstate);

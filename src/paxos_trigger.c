@@ -58,6 +58,7 @@
 #include "paxos_apply.h"
 #include "paxos_ddl.h"
 #include "paxos_ddl_int.h"
+#include "paxos_version.h"
 
 /* ------------------------------------------------------------------
  * Which tables are changed by write sets alone
@@ -204,6 +205,7 @@ paxos_ddl_create_trigger(PaxosUtility *u, CreateTrigStmt *stmt)
 	AclResult allowed;
 
 	paxos_ddl_begin_statement(u, "CREATE TRIGGER on a consensus-backed table");
+	paxos_version_require(PAXOS_VERSION_SETS, "triggers on consensus-backed tables");
 	if (stmt->constrrel != NULL)
 		paxos_ddl_not_supported("FROM in a constraint trigger", NULL);
 
