@@ -151,7 +151,7 @@ px_certificate
 paxos_window_judge(PaxosReplicated *r, px_slot slot, const PaxosWriteSet *set)
 {
 	uint64 *tables = palloc(sizeof(uint64) * (2 * set->n_tables + 1));
-	px_keys depends[3];
+	px_depends depends[3];
 	uint64 met;
 	int n = 0;
 
@@ -161,10 +161,10 @@ paxos_window_judge(PaxosReplicated *r, px_slot slot, const PaxosWriteSet *set)
 		if (set->tables[i].whole)
 			tables[n++] = paxos_key_any(set->tables[i].table_id);
 	}
-	depends[0] = (px_keys){tables, n};
-	depends[1] = (px_keys){set->keys, set->n_keys};
-	depends[2] = (px_keys){set->locked, set->n_locked};
-	return px_window_judge(window, &r->window, slot, set->base, depends, lengthof(depends), &met);
+	depends[0] = (px_depends){set->base, true, {tables, n}};
+	depends[1] = (px_depends){set->base, true, {set->keys, set->n_keys}};
+	depends[2] = (px_depends){set->base, true, {set->locked, set->n_locked}};
+	return px_window_judge(window, &r->window, slot, depends, lengthof(depends), &met);
 }
 
 static void

@@ -171,24 +171,36 @@ px_window_slot(const px_window *w, px_window_span *span, px_slot slot)
 	span->used = 0;
 }
 
-px_certificate
-px_window_judge(px_window *w, px_window_span *span, px_slot slot, px_slot base,
-				const px_keys *depends, int n_depends, uint64_t *met)
+/*
+ * Is every change behind it known?  One that is not below the slot is no honest
+ * node's.
+ */
+static bool
+reaches_back(const px_window *w, const px_window_span *span, px_slot slot, px_slot since)
 {
+	return since >= span->from && since >= w->forgotten && since < slot &&
+		   slot - since <= w->max_slots;
+}
+
+px_certificate
+px_window_judge(px_window *w, px_window_span *span, px_slot slot, const px_depends *depends,
+				int n_depends, uint64_t *met)
+{
+	*met = 0;
 	span->used = slot;
 	if (span->from == 0)
 		span->from = slot;
-
-	/* A base that is not below the slot is no honest node's. */
-	if (base < span->from || base < w->forgotten || base >= slot || slot - base > w->max_slots)
-		return PX_TOO_OLD;
 	for (int i = 0; i < n_depends; i++)
 	{
-		for (size_t j = 0; j < depends[i].n; j++)
+		const px_depends *d = &depends[i];
+
+		if (!reaches_back(w, span, slot, d->since))
+			return d->renewable ? PX_TOO_OLD : PX_LOST;
+		for (size_t j = 0; j < d->keys.n; j++)
 		{
-			if (last_change(w, depends[i].at[j]) <= base)
+			if (last_change(w, d->keys.at[j]) <= d->since)
 				continue;
-			*met = depends[i].at[j];
+			*met = d->keys.at[j];
 			return PX_LOST;
 		}
 	}

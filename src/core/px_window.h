@@ -37,7 +37,7 @@ typedef struct px_keys
 typedef enum px_certificate
 {
 	PX_CERTIFIED,
-	PX_LOST,   /* one of its keys was changed after its base */
+	PX_LOST,   /* one of its keys was changed meanwhile */
 	PX_TOO_OLD /* that cannot be told any more, or not yet */
 } px_certificate;
 
@@ -51,12 +51,21 @@ extern px_window *px_window_init(void *memory, size_t bytes, uint32_t max_slots,
 extern void px_window_slot(const px_window *w, px_window_span *span, px_slot slot);
 
 /*
- * The verdict on a set at this slot, whose transaction had seen all up to base and
- * depends on these keys.  If it is lost, *met is the first of them that was changed.
+ * What a set depends on: these keys must not have changed behind 'since'.  Of rows it
+ * has locked that is its base, and if the window does not reach back so far a
+ * newer one can be had; of what it has merely read it is its snapshot, and it cannot.
  */
+typedef struct px_depends
+{
+	px_slot since;
+	bool renewable;
+	px_keys keys;
+} px_depends;
+
+/* The verdict on a set at this slot.  If it is lost, *met is a key that was changed;
+ * or 0, if it can only not be told whether one was. */
 extern px_certificate px_window_judge(px_window *w, px_window_span *span, px_slot slot,
-									  px_slot base, const px_keys *depends, int n_depends,
-									  uint64_t *met);
+									  const px_depends *depends, int n_depends, uint64_t *met);
 
 /* These were changed at this slot.  False: nothing is noted now, and nothing to keep. */
 extern bool px_window_record(px_window *w, const px_window_span *span, px_slot slot, px_keys keys);

@@ -52,15 +52,16 @@ garbage(fuzz_bytes *b, px_window **memory, uint32_t max_slots, uint32_t max_keys
 	uint8_t *bytes = fuzz_take(b, 256, &len);
 	px_bytes entries = {bytes, len};
 	uint64_t key = fuzz_number(b, 1);
-	px_keys depends = {&key, 1};
+	px_keys keys = {&key, 1};
+	px_depends depends = {fuzz_number(b, 10), fuzz_u8(b) % 2 == 0, {&key, 1}};
 	px_slot slot = fuzz_number(b, 10);
 	uint64_t met;
 
 	if (px_window_load(w, entries))
 		FUZZ_CHECK(len % PX_WINDOW_ENTRY_BYTES == 0);
 	px_window_slot(w, &span, slot);
-	(void) px_window_judge(w, &span, slot, fuzz_number(b, slot), &depends, 1, &met);
-	(void) px_window_record(w, &span, slot, depends);
+	(void) px_window_judge(w, &span, slot, &depends, 1, &met);
+	(void) px_window_record(w, &span, slot, keys);
 	free(bytes);
 }
 
@@ -99,6 +100,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		else if (slot > 0)
 		{
 			px_slot base = fuzz_number(&b, slot - 1);
+			px_depends depends = {base, true, one};
 			px_slot gone = fuzz_number(&b, slot);
 			px_window *other = empty(&again, max_slots, max_keys);
 			px_window_span same = span;
@@ -116,8 +118,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				px_window_put(bytes, changes[i].slot, changes[i].key);
 				FUZZ_CHECK(px_window_load(other, entries));
 			}
-			c = px_window_judge(w, &span, slot, base, &one, 1, &met);
-			FUZZ_CHECK(px_window_judge(other, &same, slot, base, &one, 1, &met) == c);
+			c = px_window_judge(w, &span, slot, &depends, 1, &met);
+			FUZZ_CHECK(px_window_judge(other, &same, slot, &depends, 1, &met) == c);
 			FUZZ_CHECK(same.from == span.from && same.used == span.used && span.used == slot);
 			FUZZ_CHECK(strcmp(px_certificate_name(c), "unknown") != 0);
 			if (c != PX_TOO_OLD)

@@ -27,9 +27,9 @@ begin(uint32_t max_slots, uint32_t max_keys)
 static px_certificate
 verdict(px_slot slot, px_slot base, uint64_t key)
 {
-	px_keys depends = {&key, 1};
-	uint64_t met = 0;
-	px_certificate c = px_window_judge(w, &span, slot, base, &depends, 1, &met);
+	px_depends depends = {base, true, {&key, 1}};
+	uint64_t met;
+	px_certificate c = px_window_judge(w, &span, slot, &depends, 1, &met);
 
 	if (c == PX_LOST && met != key)
 		die("a set lost by a key it does not depend on");
@@ -54,7 +54,7 @@ record(px_slot slot, uint64_t key)
 static void
 test_verdict(void)
 {
-	px_keys depends[3];
+	px_depends depends[3];
 	uint64_t first[2] = {1, 2};
 	uint64_t third[2] = {3, A};
 	uint64_t met = 0;
@@ -80,13 +80,25 @@ test_verdict(void)
 	judge(16, 16, A, PX_TOO_OLD, "a base that is the slot");
 	judge(16, UINT64_MAX, A, PX_TOO_OLD, "a base above the slot");
 
-	depends[0] = (px_keys){first, 2};
-	depends[1] = (px_keys){NULL, 0};
-	depends[2] = (px_keys){third, 2};
-	ok(px_window_judge(w, &span, 17, 13, depends, 3, &met) == PX_LOST, "any key of any list");
+	depends[0] = (px_depends){13, true, {first, 2}};
+	depends[1] = (px_depends){13, true, {NULL, 0}};
+	depends[2] = (px_depends){13, true, {third, 2}};
+	ok(px_window_judge(w, &span, 17, depends, 3, &met) == PX_LOST, "any key of any list");
 	is(met, A, "that one");
-	ok(px_window_judge(w, &span, 17, 14, depends, 3, &met) == PX_CERTIFIED, "none of any list");
-	ok(px_window_judge(w, &span, 17, 13, depends, 2, &met) == PX_CERTIFIED, "not of other lists");
+	ok(px_window_judge(w, &span, 17, depends, 2, &met) == PX_CERTIFIED, "not of other lists");
+	depends[2].since = 14;
+	ok(px_window_judge(w, &span, 17, depends, 3, &met) == PX_CERTIFIED, "each since its own slot");
+
+	/* what was read, since the snapshot */
+	depends[2] = (px_depends){13, false, {third, 2}};
+	ok(px_window_judge(w, &span, 17, depends, 3, &met) == PX_LOST, "read, and changed since");
+	depends[2].since = 9;
+	ok(px_window_judge(w, &span, 17, depends, 3, &met) == PX_LOST,
+	   "read before the window began: a newer base would not help");
+	is(met, 0, "no key in particular");
+	depends[2].since = 14;
+	depends[0].since = 9;
+	ok(px_window_judge(w, &span, 17, depends, 3, &met) == PX_TOO_OLD, "a newer base would help");
 	ok(strcmp(px_certificate_name(PX_TOO_OLD), "too old") == 0, "names");
 }
 
