@@ -31,6 +31,15 @@
 #define PaxosProcLatch(number) (&ProcGlobal->allProcs[number].procLatch)
 #endif
 
+/* Memory for what the check hook of a setting hands on. */
+#if PG_VERSION_NUM >= 160000
+#define PaxosGucAlloc(size) guc_malloc(LOG, (size))
+#define PaxosGucFree(p) guc_free(p)
+#else
+#define PaxosGucAlloc(size) malloc(size)
+#define PaxosGucFree(p) free(p)
+#endif
+
 /* A wait event set that lives until it is freed. */
 #if PG_VERSION_NUM >= 170000
 #define PaxosCreateWaitEventSet(n_events) CreateWaitEventSet(NULL, (n_events))

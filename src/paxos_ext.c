@@ -26,6 +26,7 @@
 #include "utils/guc.h"
 
 #include "paxos_ext.h"
+#include "paxos_read.h"
 #include "paxos_set.h"
 
 PG_MODULE_MAGIC;
@@ -42,6 +43,7 @@ int paxos_request_retention_s = 24 * 60 * 60;
 int paxos_log_retention_slots = 1000 * 1000;
 int paxos_log_retention_kb = 512 * 1024;
 int paxos_trace_level = PAXOS_TRACE_OFF;
+bool paxos_lease_reads = false;
 bool paxos_allow_unsafe_fsync = false;
 int paxos_statement_timeout_ms = 5000;
 int paxos_yield_timeout_ms = 200;
@@ -56,6 +58,13 @@ static const struct config_enum_entry trace_options[] = {{"off", PAXOS_TRACE_OFF
 
 static const struct config_enum_entry local_writes_options[] = {
 	{"refuse", PAXOS_LOCAL_REFUSE, false}, {"allow", PAXOS_LOCAL_ALLOW, false}, {NULL, 0, false}};
+
+static const struct config_enum_entry read_options[] = {
+	{"local", PAXOS_READ_LOCAL, false},
+	{"session", PAXOS_READ_SESSION, false},
+	{"bounded", PAXOS_READ_BOUNDED, false},
+	{"linearizable", PAXOS_READ_LINEARIZABLE, false},
+	{NULL, 0, false}};
 
 static shmem_request_hook_type previous_shmem_request = NULL;
 static shmem_startup_hook_type previous_shmem_startup = NULL;
@@ -154,6 +163,27 @@ define_settings(void)
 		"decided and before this node has committed.",
 		&paxos_local_writes, PAXOS_LOCAL_REFUSE, local_writes_options, PGC_USERSET, 0, NULL, NULL,
 		NULL);
+	DefineCustomEnumVariable(
+		"paxos.read_consistency", "How new a state statements on consensus-backed tables read.",
+		"\"local\": what this node has applied; \"session\": at least what paxos.session_token says; "
+		"\"bounded\": what was acknowledged anywhere paxos.max_staleness ago; \"linearizable\": what was "
+		"acknowledged anywhere.",
+		&paxos_read_consistency, PAXOS_READ_LOCAL, read_options, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("paxos.max_staleness",
+							"How old a state reads may show with paxos.read_consistency = bounded.",
+							"Counted when the statement begins.", &paxos_max_staleness_ms, 1000, 0,
+							INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"paxos.session_token",
+		"What reads must show at least, unless paxos.read_consistency is local.",
+		"A value of paxos_session_token(), perhaps of another node.", &paxos_session_token, "",
+		PGC_USERSET, 0, paxos_check_session_token, paxos_assign_session_token, NULL);
+	DefineCustomBoolVariable(
+		"paxos.lease_reads",
+		"Leaders ask for leases under which linearizable reads need no round trip.",
+		"Safe only if no clock runs a fifth faster than another.  After a leader has failed the "
+		"next one waits until its leases have run out.",
+		&paxos_lease_reads, false, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"paxos.yield_timeout",
 		"How long a session in the way of applying the log is canceled before it is terminated.",
@@ -194,6 +224,9 @@ _PG_init(void)
 
 	/* first, so that its transaction callback is the last to run */
 	paxos_set_install_hooks();
+
+	/* inside of those that choose another plan, or refuse */
+	paxos_read_install_hooks();
 	paxos_ddl_install_hooks();
 	paxos_keyed_install_hooks();
 	paxos_reserve_install_hook();
@@ -244,6 +277,8 @@ static const FixedSetting fixed_settings[] = {
 	{"synchronous_commit", "local", true},
 	{"search_path", "pg_catalog", true},
 	{"row_security", "off", true},
+
+	{"paxos.read_consistency", "local", false},
 
 	/* what shapes data */
 	{"DateStyle", "ISO, MDY", true},

@@ -31,6 +31,7 @@ extern int paxos_request_retention_s;   /* how long results of request ids are k
 extern int paxos_trace_level;           /* enum off, roles, messages */
 extern int paxos_yield_timeout_ms;      /* who is in the learner's way hears a cancel for so
 										 * long, then is terminated; 200 */
+extern bool paxos_lease_reads;          /* off: leaders ask for leases to read under */
 extern bool paxos_allow_unsafe_fsync;   /* paxos.allow_fsync_off, tests only */
 /* USERSET */
 extern int paxos_statement_timeout_ms; /* 5000; 0: wait for ever */

@@ -76,6 +76,14 @@
 /* How often an idle proposer looks whether there is a cluster now. */
 #define IDLE_LOOK_MS 3000
 
+/*
+ * By how much one node's clock may run faster than another's while a lease runs, parts per
+ * million; taken off every lease.  A machine's own rate is off by a hundred at most, but
+ * chrony corrects a wrong clock by letting it run up to a twelfth too fast or too slow: two
+ * nodes corrected in opposite ways differ by a fifth.
+ */
+#define LEASE_DRIFT_PPM 200000
+
 /* How long a leader that is told to end tries to hand over. */
 #define HAND_OVER_US 1000000
 
@@ -133,7 +141,8 @@ typedef struct Life
 
 	px_local local; /* as last told to the core */
 	bool local_told;
-	bool read_told; /* PX_EV_READ sent and not answered by READ_SENT */
+	px_usec lease_until; /* as published */
+	bool read_told;      /* PX_EV_READ sent and not answered by READ_SENT */
 
 	int n_members;
 	PaxosMember members[PX_MAX_MEMBERS]; /* of 'config' */
@@ -201,6 +210,7 @@ withdraw_published(bool process_ends)
 	paxos_shared->role = PX_FOLLOWER;
 	paxos_shared->ballot = 0;
 	paxos_shared->leader = 0;
+	paxos_shared->lease_until = 0;
 	paxos_shared->ready = false;
 	for (int i = 0; i < paxos_shared->n_peers; i++)
 		paxos_shared->peers[i].connected = paxos_shared->peers[i].open = false;
@@ -541,6 +551,25 @@ do_action(Life *life, const px_action *a)
 	}
 }
 
+/*
+ * Let sessions read under the lease (paxos_queue.c).  What it has lost it loses before
+ * anything of the step is done: an Accept that withdraws it lets another lead.  What it
+ * has gained it gets afterwards: the watermark it goes with is published by the step's
+ * actions, and the one before it may be a former ballot's.
+ */
+static void
+publish_lease(Life *life, bool gained)
+{
+	px_usec until = px_proposer_lease(life->core);
+
+	if (gained ? until <= life->lease_until : until >= life->lease_until)
+		return;
+	life->lease_until = until;
+	LWLockAcquire(paxos_proposer_lock, LW_EXCLUSIVE);
+	paxos_shared->lease_until = until;
+	LWLockRelease(paxos_proposer_lock);
+}
+
 /* Run one event through the core and do what it says. */
 static void
 step(Life *life, px_event *ev)
@@ -563,6 +592,7 @@ step(Life *life, px_event *ev)
 	if (trace && px_proposer_reason(life->core)[0] != '\0')
 		ereport(LOG, (errmsg_internal("paxos: %u: %s", life->self, px_proposer_reason(life->core)),
 					  errhidestmt(true)));
+	publish_lease(life, false);
 	for (int i = 0; i < life->update.n_actions; i++)
 	{
 		if (trace)
@@ -572,6 +602,7 @@ step(Life *life, px_event *ev)
 					 errhidestmt(true)));
 		do_action(life, &life->update.actions[i]);
 	}
+	publish_lease(life, true);
 }
 
 static void
@@ -1150,7 +1181,7 @@ reload_settings(Life *life)
 	 * and check_identity() will see it */
 	(void) look_up_membership();
 	px_proposer_retime(life->core, (px_usec) paxos_heartbeat_interval_ms * 1000,
-					   election_timeout_us(), election_timeout_us(),
+					   election_timeout_us(), election_timeout_us(), paxos_lease_reads,
 					   (uint16_t) Min(paxos_pipeline_depth, PX_MAX_WINDOW));
 }
 
@@ -1228,7 +1259,8 @@ begin_life(Life *life)
 	params.max_value_bytes = PX_MAX_VALUE_BYTES;
 	params.intake_bytes = INTAKE_BYTES;
 	params.lease_us = election_timeout_us();
-	params.lease_readable = false;
+	params.lease_readable = paxos_lease_reads;
+	params.drift_ppm = LEASE_DRIFT_PPM;
 
 	/* Large, and mostly never touched: the system gives it page by page. */
 	bytes = px_proposer_bytes(&params);

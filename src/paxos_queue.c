@@ -146,6 +146,15 @@ typedef struct Queue
 	pg_atomic_uint32 n_wait_applied;
 	pg_atomic_uint32 n_waiting; /* cells neither FREE nor DONE */
 
+	/*
+	 * The request for a read index that was sent last, and when; the newest index
+	 * that came, and a moment before it was asked for (0: none).
+	 */
+	uint64 asked_seq;
+	px_usec asked_at;
+	px_slot fresh_index;
+	px_usec fresh_at;
+
 	/* Highest watermark the learner told paxos_queue_applied(); its writer. */
 	pg_atomic_uint64 applied;
 
@@ -827,6 +836,8 @@ wait_for_read(int number, px_usec deadline)
 	if (state != CELL_DONE)
 	{
 		RESUME_INTERRUPTS();
+		if (!ProcDiePending && paxos_turn_canceled())
+			paxos_turn_raise();
 		CHECK_FOR_INTERRUPTS();
 		if (state == CELL_WAIT_APPLIED)
 			ereport(
@@ -844,7 +855,7 @@ wait_for_read(int number, px_usec deadline)
 			 errdetail("%s", why_undecided()),
 			 errhint(
 				 "See paxos.members for the members this node reaches, and paxos.statement_timeout.  "
-				 "An ordinary SELECT reads what this node has applied so far.")));
+				 "With paxos.read_consistency = local a SELECT reads what this node has applied so far.")));
 	}
 
 	target = cell->target;
@@ -855,14 +866,40 @@ wait_for_read(int number, px_usec deadline)
 	return target;
 }
 
+/*
+ * The read index at once, while the published lease holds.  The clock is read last: at
+ * that moment no other ballot can have a majority, so what had been acknowledged when we
+ * came was chosen by this leader, who published it before anybody could know.  A pause
+ * after it is harmless, for the snapshot is taken later still.
+ */
+static bool
+leased_read_index(px_slot *index)
+{
+	px_usec until;
+
+	LWLockAcquire(paxos_proposer_lock, LW_SHARED);
+	until = paxos_shared->lease_until;
+	*index = paxos_shared->leader_chosen;
+	LWLockRelease(paxos_proposer_lock);
+	return until != 0 && paxos_now_us() < until;
+}
+
 px_slot
 paxos_wait_read_index(void)
 {
 	int number;
 	px_usec deadline = deadline_from(paxos_now_us());
+	px_slot index;
 
 	paxos_require_member();
+	if (leased_read_index(&index))
+	{
+		pg_atomic_fetch_add_u64(&paxos_shared->n_lease_reads, 1);
+		paxos_wait_applied(index);
+		return index;
+	}
 	number = my_cell();
+	paxos_turn_listen();
 
 	HOLD_INTERRUPTS();
 	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
@@ -900,6 +937,7 @@ paxos_wait_applied(px_slot upto)
 	if (pg_atomic_read_u64(&queue->applied) >= upto)
 		return;
 	number = my_cell();
+	paxos_turn_listen();
 
 	HOLD_INTERRUPTS();
 	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
@@ -908,6 +946,18 @@ paxos_wait_applied(px_slot upto)
 	LWLockRelease(paxos_queue_lock);
 
 	(void) wait_for_read(number, deadline);
+}
+
+bool
+paxos_queue_fresh(px_usec since, px_slot *index)
+{
+	bool fresh;
+
+	LWLockAcquire(paxos_queue_lock, LW_SHARED);
+	*index = queue->fresh_index;
+	fresh = queue->fresh_at != 0 && queue->fresh_at >= since;
+	LWLockRelease(paxos_queue_lock);
+	return fresh;
 }
 
 /* ---- learner side ---- */
@@ -1155,6 +1205,8 @@ paxos_queue_proposer_started(void)
 		pg_atomic_fetch_sub_u32(&queue->n_forwards, 1);
 	}
 	queue->forward_bytes = 0;
+	queue->asked_seq = 0;
+	queue->fresh_at = 0;
 	LWLockRelease(paxos_queue_lock);
 }
 
@@ -1213,6 +1265,8 @@ paxos_queue_read_sent(uint64 read_seq)
 	int next;
 
 	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
+	queue->asked_seq = read_seq;
+	queue->asked_at = paxos_now_us();
 	for (int i = queue->head[LIST_READS]; i >= 0; i = next)
 	{
 		Cell *cell = &queue->cells[i];
@@ -1237,6 +1291,11 @@ paxos_queue_read_done(uint64 read_seq, px_slot index)
 	int next;
 
 	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
+	if (queue->asked_seq == read_seq)
+	{
+		queue->fresh_index = index;
+		queue->fresh_at = queue->asked_at;
+	}
 	for (int i = queue->head[LIST_READS]; i >= 0; i = next)
 	{
 		Cell *cell = &queue->cells[i];

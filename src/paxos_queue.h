@@ -76,6 +76,9 @@ extern px_slot paxos_wait_read_index(void);
 /* Wait until this node has applied 'upto'; 57P03 on time-out. */
 extern void paxos_wait_applied(px_slot upto);
 
+/* A read index this node asked for at 'since' or later (CLOCK_BOOTTIME); false: none. */
+extern bool paxos_queue_fresh(px_usec since, px_slot *index);
+
 /*
  * For operators: cells that are not FREE, and bytes of commands, results and
  * forwarded batches that lie outside of cells.  Both are 0 when nobody waits.

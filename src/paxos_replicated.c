@@ -158,6 +158,23 @@ paxos_replicated_read(Relation rel, PaxosReplicated *r)
 	table_endscan(scan);
 }
 
+px_slot
+paxos_replicated_applied(Relation rel, Snapshot snapshot)
+{
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	HeapTuple tuple = heap_getnext(scan, ForwardScanDirection);
+	px_slot applied;
+	bool isnull;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("%s.%s has no row", PAXOS_SCHEMA, "replicated")));
+	applied = (px_slot) DatumGetInt64(
+		heap_getattr(tuple, REPLICATED_APPLIED, RelationGetDescr(rel), &isnull));
+	table_endscan(scan);
+	return applied;
+}
+
 /*
  * The row is found where it was left: a scan would walk over its dead versions,
  * of which a long-running snapshot somewhere can keep many.

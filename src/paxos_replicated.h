@@ -10,6 +10,7 @@
 
 #include "storage/itemptr.h"
 #include "utils/relcache.h"
+#include "utils/snapshot.h"
 
 #include "core/px_origin.h"
 #include "core/px_window.h"
@@ -31,6 +32,9 @@ extern Relation paxos_replicated_open(void);
 
 /* Find the row and read it. */
 extern void paxos_replicated_read(Relation rel, PaxosReplicated *r);
+
+/* How far a snapshot shows the log applied. */
+extern px_slot paxos_replicated_applied(Relation rel, Snapshot snapshot);
 
 /*
  * Replace the row that 'before' stands for by 'after'; sets after->tid.  False,

@@ -110,6 +110,7 @@ paxos_shmem_startup(void)
 		pg_atomic_init_u64(&s->n_command_errors, 0);
 		pg_atomic_init_u64(&s->n_unknown_outcomes, 0);
 		pg_atomic_init_u64(&s->n_read_indexes, 0);
+		pg_atomic_init_u64(&s->n_lease_reads, 0);
 		pg_atomic_init_u64(&s->n_apply_retries, 0);
 		pg_atomic_init_u64(&s->n_fetched_entries, 0);
 		init_histogram(&s->accept_us);

@@ -218,6 +218,8 @@ typedef struct PaxosShared
 	px_ballot ballot;
 	px_node leader;
 	px_slot leader_chosen;
+	px_usec lease_until; /* before that this node's leader_chosen is a read index, with
+								 * no round (CLOCK_BOOTTIME); 0: it is not */
 	bool ready;
 	uint64 incarnation;
 	uint64 elections_started;
@@ -301,6 +303,7 @@ typedef struct PaxosShared
 	pg_atomic_uint64 n_command_errors;
 	pg_atomic_uint64 n_unknown_outcomes;
 	pg_atomic_uint64 n_read_indexes;
+	pg_atomic_uint64 n_lease_reads;
 	pg_atomic_uint64 n_apply_retries;
 	pg_atomic_uint64 n_fetched_entries;
 	PaxosHistogram accept_us;      /* leader: Accept sent to answer, per peer message */

@@ -68,6 +68,7 @@
 #include "paxos_alarm.h"
 #include "paxos_apply.h"
 #include "paxos_ddl.h"
+#include "paxos_read.h"
 #include "paxos_snapshot.h"
 
 #define PIECE_BYTES (1024 * 1024)
@@ -217,6 +218,7 @@ keep_snapshot(void)
 	static const char *const own[] = {"replicated", "tables", "request", "configuration", "window"};
 	List *locked = NIL;
 
+	paxos_read_as_it_is();
 	for (int i = 0; i < lengthof(own); i++)
 		LockRelationOid(paxos_internal_relid(own[i]), AccessShareLock);
 	for (;;)

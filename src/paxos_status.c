@@ -704,6 +704,7 @@ paxos_stats(PG_FUNCTION_ARGS)
 	put_int64(&r, counter(&s->n_command_errors));
 	put_int64(&r, counter(&s->n_unknown_outcomes));
 	put_int64(&r, counter(&s->n_read_indexes));
+	put_int64(&r, counter(&s->n_lease_reads));
 	put_int64(&r, started);
 	put_int64(&r, won);
 	put_int64(&r, resent);

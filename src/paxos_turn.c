@@ -113,6 +113,19 @@ paxos_turn_register(void)
 }
 
 void
+paxos_turn_listen(void)
+{
+	Entry *e = my_entry();
+
+	if (e->last_pid == MyProcPid)
+		return;
+	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
+	e->last_pid = MyProcPid;
+	e->canceled_us = 0;
+	LWLockRelease(paxos_queue_lock);
+}
+
+void
 paxos_turn_unregister(void)
 {
 	if (!registered)

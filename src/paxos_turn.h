@@ -24,6 +24,9 @@ extern void paxos_turn_unregister(void);
 /* The learner has marked this session's transaction. */
 extern PaxosDoom paxos_turn_doomed(void);
 
+/* Without a set: paxos_turn_canceled() shall tell, too. */
+extern void paxos_turn_listen(void);
+
 /* The cancellation that has just come is the learner's. */
 extern bool paxos_turn_canceled(void);
 

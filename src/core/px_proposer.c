@@ -321,11 +321,12 @@ px_proposer_init(void *memory, size_t bytes, const px_proposer_params *params,
 
 void
 px_proposer_retime(px_proposer *p, px_usec heartbeat_us, px_usec election_timeout_us,
-				   px_usec lease_us, uint16_t pipeline_depth)
+				   px_usec lease_us, bool lease_readable, uint16_t pipeline_depth)
 {
 	p->params.heartbeat_us = heartbeat_us;
 	p->params.election_timeout_us = election_timeout_us;
 	p->params.lease_us = lease_us;
+	p->params.lease_readable = lease_readable;
 	p->params.pipeline_depth = pipeline_depth;
 	PX_ASSERT(params_valid(&p->params));
 }
@@ -654,6 +655,12 @@ px_proposer_look(const px_proposer *p, px_proposer_view *view)
 		v->answered_at = peer->answered_at;
 		v->rtt_us = peer->rtt_us;
 	}
+}
+
+px_usec
+px_proposer_lease(const px_proposer *p)
+{
+	return px_read_lease_until(p);
 }
 
 const char *

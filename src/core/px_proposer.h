@@ -104,7 +104,7 @@ extern px_proposer *px_proposer_init(void *memory, size_t bytes, const px_propos
  * carried.
  */
 extern void px_proposer_retime(px_proposer *p, px_usec heartbeat_us, px_usec election_timeout_us,
-							   px_usec lease_us, uint16_t pipeline_depth);
+							   px_usec lease_us, bool lease_readable, uint16_t pipeline_depth);
 
 /*
  * ---- events ----
@@ -462,6 +462,9 @@ typedef struct px_proposer_view
 } px_proposer_view;
 
 extern void px_proposer_look(const px_proposer *p, px_proposer_view *view);
+
+/* px_proposer_view.lease_until alone. */
+extern px_usec px_proposer_lease(const px_proposer *p);
 
 /* Why the last step did what it did: one line for a role change or an ignored
  * message, "" if there is nothing to say.  Valid until the next step. */

@@ -136,6 +136,11 @@ CREATE FUNCTION @extschema@.paxos_outcome(
 COMMENT ON FUNCTION @extschema@.paxos_outcome(uuid) IS
     'what became of a request id: applied, not applied, failed (with sqlstate and message), or unknown to the cluster: not decided so far, or forgotten';
 
+CREATE FUNCTION @extschema@.paxos_session_token() RETURNS text
+    LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'paxos_session_token_now';
+COMMENT ON FUNCTION @extschema@.paxos_session_token() IS
+    'what this session may have seen so far: with SET paxos.session_token to this, reads on another node (paxos.read_consistency = session or above) show at least that';
+
 -- Backups ---------------------------------------------------------------------
 
 CREATE FUNCTION paxos.table_statement(tbl regclass) RETURNS text

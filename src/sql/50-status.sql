@@ -102,7 +102,7 @@ COMMENT ON COLUMN paxos.log.description IS 'the first commands in words: verb, t
 CREATE FUNCTION paxos.node_stats(
     OUT proposals bigint, OUT chosen bigint, OUT applied_slots bigint, OUT applied_commands bigint,
     OUT conditions_not_met bigint, OUT command_errors bigint, OUT unknown_outcomes bigint,
-    OUT read_indexes bigint, OUT elections_started bigint, OUT elections_won bigint,
+    OUT read_indexes bigint, OUT lease_reads bigint, OUT elections_started bigint, OUT elections_won bigint,
     OUT batches_resent bigint, OUT gaps_seen bigint, OUT apply_retries bigint,
     OUT fetched_entries bigint,
     OUT writes bigint, OUT write_mean_ms double precision, OUT write_p50_ms double precision,
@@ -130,7 +130,8 @@ COMMENT ON COLUMN paxos.stats.applied_commands IS 'commands in them';
 COMMENT ON COLUMN paxos.stats.conditions_not_met IS 'of those, not applied because the condition did not hold';
 COMMENT ON COLUMN paxos.stats.command_errors IS 'of those, failed';
 COMMENT ON COLUMN paxos.stats.unknown_outcomes IS 'calls on this node that ended without knowing the outcome';
-COMMENT ON COLUMN paxos.stats.read_indexes IS 'linearizable reads served on this node';
+COMMENT ON COLUMN paxos.stats.read_indexes IS 'read indexes confirmed for this node''s sessions; waiting sessions share one';
+COMMENT ON COLUMN paxos.stats.lease_reads IS 'linearizable reads of this node''s sessions that needed none, as it led and had a lease';
 COMMENT ON COLUMN paxos.stats.elections_started IS 'elections its proposer stood in since it started';
 COMMENT ON COLUMN paxos.stats.elections_won IS 'of those, won';
 COMMENT ON COLUMN paxos.stats.batches_resent IS 'origin batches it sent again';

@@ -508,7 +508,7 @@ retime(sim_node *n)
 	{
 		cover(cov_retimed);
 		px_proposer_retime(n->proposer, n->params.heartbeat_us, n->params.election_timeout_us,
-						   n->params.lease_us, n->params.pipeline_depth);
+						   n->params.lease_us, n->params.lease_readable, n->params.pipeline_depth);
 		node_wake(n);
 	}
 }

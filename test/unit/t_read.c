@@ -347,7 +347,7 @@ test_lease(void)
 	/* the longest counts, and a shorter one does not take it back */
 	s = lease_leader(3);
 	sent = s->view.lease_until;
-	px_proposer_retime(s->p, s->params.heartbeat_us, s->params.election_timeout_us, 60000, 8);
+	px_proposer_retime(s->p, s->params.heartbeat_us, s->params.election_timeout_us, 60000, true, 8);
 	solo_tick(s, s->params.heartbeat_us + 1000);
 	solo_accepted(s, 1, next);
 	solo_accepted(s, 2, next);
@@ -404,7 +404,7 @@ test_lease_of_former_ballot(void)
 	solo_accepted(s, 1, next);
 	solo_accepted(s, 2, next);
 	ok(s->view.lease_until > s->now + 400000, "leases hold");
-	px_proposer_retime(s->p, s->params.heartbeat_us, s->params.election_timeout_us, 100000,
+	px_proposer_retime(s->p, s->params.heartbeat_us, s->params.election_timeout_us, 100000, true,
 					   s->params.pipeline_depth);
 	s->local.promised = B(9, 2);
 	solo_local(s);

@@ -616,7 +616,7 @@ test_retime(void)
 	for (int i = 0; i < 8; i++)
 		solo_batch(s, "a");
 	is(s->view.in_flight, 8, "eight in flight");
-	px_proposer_retime(s->p, 20000, 300000, 300000, 2);
+	px_proposer_retime(s->p, 20000, 300000, 300000, false, 2);
 	solo_batch(s, "b");
 	solo_tick(s, 21000);
 	ok(sent(s, 2, 0) != NULL && sent(s, 2, 0)->lease_us == 300000,
