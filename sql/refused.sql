@@ -7,7 +7,7 @@ SELECT applied FROM paxos_upsert('c', '{"id": 2, "v": 2}');
 CREATE TABLE h (id int PRIMARY KEY, v int);
 INSERT INTO h VALUES (1, 1);
 
--- rows: part of a write set, but for row locks, TRUNCATE, and a mixture with local tables
+-- rows: part of a write set, but for TRUNCATE, and a mixture with local tables
 \set ON_ERROR_ROLLBACK on
 BEGIN;
 INSERT INTO c VALUES (3, 3), (4, 4);
@@ -21,10 +21,6 @@ COPY c FROM stdin;
 \.
 TRUNCATE c;
 TRUNCATE h, c;
-SELECT * FROM c FOR UPDATE;
-SELECT * FROM c JOIN h USING (id) FOR SHARE OF c;
-SELECT h.id FROM c JOIN h USING (id) FOR UPDATE OF h;
-SELECT * FROM (SELECT * FROM c FOR KEY SHARE) x;
 EXPLAIN (COSTS OFF) DELETE FROM c;
 PREPARE w AS UPDATE c SET v = 3;
 EXECUTE w;

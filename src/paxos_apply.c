@@ -59,6 +59,7 @@
 #include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
@@ -233,6 +234,7 @@ rel_info(Relation rel)
 	index_close(pk, NoLock);
 	info->keys = paxos_keys_of(rel, paxos_table_id(relid));
 	info->plain_keys = paxos_keys_are_plain(info->keys);
+	info->key_columns = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_KEY);
 	info->triggers = paxos_has_triggers(rel);
 
 	MemoryContextSwitchTo(old);
@@ -283,7 +285,7 @@ paxos_apply_end(PaxosApply *apply)
 }
 
 PaxosApplyTable *
-paxos_apply_open(PaxosApply *apply, int64 table_id)
+paxos_apply_open(PaxosApply *apply, int64 table_id, LOCKMODE lock)
 {
 	Oid relid;
 	PaxosApplyTable *t;
@@ -294,8 +296,12 @@ paxos_apply_open(PaxosApply *apply, int64 table_id)
 	foreach (lc, apply->tables)
 	{
 		t = lfirst(lc);
-		if (t->table_id == table_id)
-			return t;
+		if (t->table_id != table_id)
+			continue;
+		if (t->lock < lock)
+			(void) paxos_lock_for_apply(RelationGetRelid(t->rel), lock);
+		t->lock = Max(t->lock, lock);
+		return t;
 	}
 
 	relid = paxos_table_relid(table_id);
@@ -307,7 +313,7 @@ paxos_apply_open(PaxosApply *apply, int64 table_id)
 	 * node is damaged; to answer "no such table" would be this node's own
 	 * opinion.
 	 */
-	if (!paxos_lock_for_apply(relid, RowExclusiveLock))
+	if (!paxos_lock_for_apply(relid, lock))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("relation %u of consensus table " INT64_FORMAT " is missing on this node",
@@ -316,6 +322,7 @@ paxos_apply_open(PaxosApply *apply, int64 table_id)
 	old = MemoryContextSwitchTo(apply->cxt);
 	t = palloc0(sizeof(PaxosApplyTable));
 	t->table_id = table_id;
+	t->lock = lock;
 	t->rel = table_open(relid, NoLock);
 	if (t->rel->rd_rel->relkind != RELKIND_RELATION || !paxos_is_consensus_table(relid))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -691,7 +698,9 @@ static void
 note_changed(PaxosApplyTable *t, bool old, TupleTableSlot *new)
 {
 	PaxosKeys *keys = t->info->keys;
-	int needed = n_changed + 2 * paxos_keys_max(keys) + 1;
+	int needed = n_changed + 2 * paxos_keys_max(keys) + 2;
+	int n_old = 0;
+	int n_new = 0;
 
 	if (changed_room < needed)
 	{
@@ -701,9 +710,14 @@ note_changed(PaxosApplyTable *t, bool old, TupleTableSlot *new)
 		changed_room = needed;
 	}
 	if (old)
-		n_changed += paxos_keys_of_row(keys, t->found, changed + n_changed);
+		n_old = paxos_keys_of_row(keys, t->found, changed + n_changed);
 	if (new != NULL)
-		n_changed += paxos_keys_of_row(keys, new, changed + n_changed);
+		n_new = paxos_keys_of_row(keys, new, changed + n_changed + n_old);
+	if (old &&
+		!(t->info->plain_keys && n_old == n_new &&
+		  memcmp(changed + n_changed, changed + n_changed + n_old, sizeof(uint64) * n_old) == 0))
+		changed[n_changed + n_old + n_new++] = paxos_key_gone(paxos_key_of_row(keys, t->found));
+	n_changed += n_old + n_new;
 	changed[n_changed++] = paxos_key_any(t->table_id);
 	paxos_turn_changing(changed, n_changed);
 }
@@ -798,7 +812,7 @@ paxos_apply_delete(PaxosApplyTable *t)
 	CheckCmdReplicaIdentity(t->rel, CMD_DELETE);
 	for (;;)
 	{
-		paxos_clear_row_locks(t->found);
+		paxos_clear_row_locks(t->found, LockTupleExclusive);
 		result = table_tuple_delete(t->rel, &t->found->tts_tid, GetCurrentCommandId(true),
 									GetActiveSnapshot(), InvalidSnapshot, false, &failure, false);
 		if (result == TM_Ok)
@@ -808,23 +822,81 @@ paxos_apply_delete(PaxosApplyTable *t)
 	}
 }
 
+void
+paxos_apply_lock(PaxosApplyTable *t, LockTupleMode mode)
+{
+	for (;;)
+	{
+		ItemPointerData tid = t->found->tts_tid;
+		TM_FailureData failure;
+		TM_Result result;
+
+		paxos_clear_row_locks(t->found, mode);
+		result = table_tuple_lock(t->rel, &tid, GetActiveSnapshot(), t->other,
+								  GetCurrentCommandId(true), mode, LockWaitBlock, 0, &failure);
+		ExecClearTuple(t->other);
+		if (result == TM_Ok)
+			return;
+		not_in_the_way(t, result);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
+ * The lock that the heap will take for the update.  It compares bytes, so a value
+ * that is equal, but written otherwise or stored otherwise, is another one: if we took it
+ * for the same, and let somebody's FOR KEY SHARE be, the heap would wait for him.
+ */
+static LockTupleMode
+lock_of_update(PaxosApplyTable *t)
+{
+	int i = -1;
+
+	while ((i = bms_next_member(t->info->key_columns, i)) >= 0)
+	{
+		int at = i + FirstLowInvalidHeapAttributeNumber - 1;
+		Form_pg_attribute att;
+		Datum before;
+		bool isnull;
+
+		if (at < 0)
+			return LockTupleExclusive;
+		att = TupleDescAttr(RelationGetDescr(t->rel), at);
+		before = slot_getattr(t->found, at + 1, &isnull);
+		if (isnull != t->fresh->tts_isnull[at])
+			return LockTupleExclusive;
+		if (isnull)
+			continue;
+		if (att->attlen == -1 && VARATT_IS_EXTENDED(DatumGetPointer(before)) &&
+			!VARATT_IS_SHORT(DatumGetPointer(before)))
+			return LockTupleExclusive;
+		if (!datum_image_eq(before, t->fresh->tts_values[at], att->attbyval, att->attlen))
+			return LockTupleExclusive;
+	}
+	return LockTupleNoKeyExclusive;
+}
+
 static void
 update_in_place(PaxosApplyTable *t, PaxosUpdateIndexes *indexes)
 {
 	TM_FailureData failure;
 	LockTupleMode mode;
 	TM_Result result;
+	bool wait = false;
 
 	CheckCmdReplicaIdentity(t->rel, CMD_UPDATE);
 	for (;;)
 	{
-		paxos_clear_row_locks(t->found);
+		paxos_clear_row_locks(t->found, lock_of_update(t));
 		result = table_tuple_update(t->rel, &t->found->tts_tid, t->fresh, GetCurrentCommandId(true),
-									GetActiveSnapshot(), InvalidSnapshot, false, &failure, &mode,
+									GetActiveSnapshot(), InvalidSnapshot, wait, &failure, &mode,
 									indexes);
 		if (result == TM_Ok)
 			return;
 		not_in_the_way(t, result);
+
+		/* A lock that does not conflict: the heap only looks whose it is when it may wait. */
+		wait = true;
 		CHECK_FOR_INTERRUPTS();
 	}
 }
@@ -1026,7 +1098,7 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 	if (!apply->in_list)
 		forget_changed();
 
-	t = paxos_apply_open(apply, op->table_id);
+	t = paxos_apply_open(apply, op->table_id, RowExclusiveLock);
 	if (t == NULL)
 	{
 		result_of_missing_table(op->table_id, result);
@@ -1131,7 +1203,7 @@ tables_exist(PaxosApply *apply, const PaxosKeyedList *list, PaxosCommandResult *
 {
 	for (int i = 0; i < list->n; i++)
 	{
-		if (paxos_apply_open(apply, list->ops[i].table_id) == NULL)
+		if (paxos_apply_open(apply, list->ops[i].table_id, RowExclusiveLock) == NULL)
 		{
 			result_of_missing_table(list->ops[i].table_id, result);
 			return false;

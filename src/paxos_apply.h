@@ -8,6 +8,7 @@
 #define PAXOS_APPLY_H
 
 #include "executor/tuptable.h"
+#include "nodes/lockoptions.h"
 #include "utils/relcache.h"
 
 #include "paxos_command.h"
@@ -39,10 +40,10 @@ extern void paxos_table_forget(void);
 extern bool paxos_lock_for_apply(Oid relid, LOCKMODE mode);
 
 /*
- * Learner only: see that no transaction holds a lock on this row, which it is
- * about to update or delete.
+ * Learner only: see that no transaction holds a lock on this row that conflicts with
+ * 'mode', which it is about to take.
  */
-extern void paxos_clear_row_locks(TupleTableSlot *row);
+extern void paxos_clear_row_locks(TupleTableSlot *row, LockTupleMode mode);
 
 /* Learner only: end the local transaction xid (the same way), and see it gone. */
 extern void paxos_end_transaction_in_the_way(TransactionId xid);

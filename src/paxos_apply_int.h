@@ -51,14 +51,16 @@ typedef struct PaxosRelInfo
 	AttrNumber key[INDEX_MAX_KEYS];
 	ScanKeyData scankey[INDEX_MAX_KEYS]; /* without arguments */
 	PaxosKeys *keys;
-	bool triggers;   /* or foreign keys: changed by write sets alone */
-	bool plain_keys; /* whether a unique key changes is seen from 'keys' */
+	bool triggers;          /* or foreign keys: changed by write sets alone */
+	bool plain_keys;        /* whether a unique key changes is seen from 'keys' */
+	Bitmapset *key_columns; /* what the heap takes for such */
 } PaxosRelInfo;
 
 /* Relations open over one transaction. */
 typedef struct PaxosApplyTable
 {
 	int64 table_id;
+	LOCKMODE lock; /* RowExclusiveLock, or RowShareLock where rows are merely locked */
 	PaxosRelInfo *info;
 	Relation rel;
 	Relation pk; /* one of result's indexes */
@@ -79,8 +81,8 @@ struct PaxosApply
 	CommandId list_began; /* what the list did itself has this command id or a later one */
 };
 
-/* NULL: the replicated catalogue has no such table. */
-extern PaxosApplyTable *paxos_apply_open(PaxosApply *apply, int64 table_id);
+/* Open, with this lock at least.  NULL: the replicated catalogue has no such table. */
+extern PaxosApplyTable *paxos_apply_open(PaxosApply *apply, int64 table_id, LOCKMODE lock);
 
 /* Find the row with this key in t->found. */
 extern bool paxos_apply_find(PaxosApplyTable *t, int n_key, const PaxosColumn *key);
@@ -91,5 +93,8 @@ extern bool paxos_apply_find(PaxosApplyTable *t, int n_key, const PaxosColumn *k
  */
 extern void paxos_apply_store(PaxosApply *apply, PaxosApplyTable *t, bool update);
 extern void paxos_apply_delete(PaxosApplyTable *t);
+
+/* Lock t->found, to the transaction's end. */
+extern void paxos_apply_lock(PaxosApplyTable *t, LockTupleMode mode);
 
 #endif /* PAXOS_APPLY_INT_H */

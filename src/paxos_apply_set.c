@@ -17,6 +17,12 @@
  * as they come: what the origin has committed must not be able to fail elsewhere.  No
  * trigger fires, as for keyed operations.
  *
+ * Rows and tables that the transaction had locked are locked here too, first.  A
+ * transaction of this node that holds one in a way that conflicts is ended by it:
+ * PostgreSQL would have had it wait, and then see what we bring.  Had it only to
+ * look for us between its base and its slot, it would find nothing: its base is what is
+ * applied when it is proposed, and by then we are (paxos_window.c).
+ *
  * No state.
  */
 #include "postgres.h"
@@ -93,8 +99,8 @@ void
 paxos_apply_set(PaxosApply *apply, const PaxosWriteSet *set, const uint64 *changed, int n_changed)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	PaxosApplyTable **tables = palloc(sizeof(PaxosApplyTable *) * Max(set->n_tables, 1));
-	Action *actions = palloc0(sizeof(Action) * set->n_rows);
+	PaxosApplyTable **tables = palloc0(sizeof(PaxosApplyTable *) * Max(set->n_tables, 1));
+	Action *actions = palloc0(sizeof(Action) * Max(set->n_rows, 1));
 	Oid save_user;
 	int save_context;
 	int nest_level;
@@ -102,13 +108,38 @@ paxos_apply_set(PaxosApply *apply, const PaxosWriteSet *set, const uint64 *chang
 	paxos_turn_changing(changed, n_changed);
 	for (int i = 0; i < set->n_tables; i++)
 	{
-		tables[i] = paxos_apply_open(apply, set->tables[i].table_id);
+		/* a table that was only read may have gone since */
+		if (set->tables[i].hold == PAXOS_TABLE_READ)
+			continue;
+		tables[i] = paxos_apply_open(
+			apply, set->tables[i].table_id,
+			(set->tables[i].hold & PAXOS_TABLE_CHANGED) != 0 ? RowExclusiveLock : RowShareLock);
 		if (tables[i] == NULL)
 			elog(ERROR, "a certified write set names table " INT64_FORMAT ", which is not here",
 				 set->tables[i].table_id);
+		if ((set->tables[i].hold & (PAXOS_TABLE_SHARE | PAXOS_TABLE_EXCLUSIVE)) != 0)
+			(void) paxos_lock_for_apply(
+				RelationGetRelid(tables[i]->rel),
+				(set->tables[i].hold & PAXOS_TABLE_EXCLUSIVE) != 0 ? ExclusiveLock : ShareLock);
 	}
 	GetUserIdAndSecContext(&save_user, &save_context);
 	nest_level = NewGUCNestLevel();
+
+	for (int i = 0; i < set->n_rows; i++)
+	{
+		const PaxosSetRow *row = &set->rows[i];
+		PaxosApplyTable *t = tables[row->table];
+
+		if (row->what < PAXOS_ROW_LOCKED)
+			continue;
+		MemoryContextReset(apply->command_cxt);
+		MemoryContextSwitchTo(apply->command_cxt);
+		become_owner(t, save_context);
+
+		/* one that the transaction made itself is not there yet */
+		if (paxos_apply_find(t, row->n_key, row->key))
+			paxos_apply_lock(t, (LockTupleMode) (row->what - PAXOS_ROW_LOCKED));
+	}
 
 	/* What there is to do; and the deletes. */
 	for (int i = 0; i < set->n_rows; i++)
@@ -116,13 +147,15 @@ paxos_apply_set(PaxosApply *apply, const PaxosWriteSet *set, const uint64 *chang
 		const PaxosSetRow *row = &set->rows[i];
 		PaxosApplyTable *t = tables[row->table];
 
+		if (row->what >= PAXOS_ROW_LOCKED)
+			continue;
 		MemoryContextReset(apply->command_cxt);
 		ResetPerTupleExprContext(apply->estate);
 		MemoryContextSwitchTo(apply->command_cxt);
 		become_owner(t, save_context);
 		if (!paxos_apply_find(t, row->n_key, row->key))
-			actions[i] = row->present ? INSERT_ROW : NOTHING;
-		else if (!row->present)
+			actions[i] = row->what == PAXOS_ROW_PRESENT ? INSERT_ROW : NOTHING;
+		else if (row->what == PAXOS_ROW_GONE)
 			actions[i] = DELETE_ROW;
 		else
 		{
@@ -159,6 +192,8 @@ paxos_apply_set(PaxosApply *apply, const PaxosWriteSet *set, const uint64 *chang
 	}
 	for (int i = 0; i < set->n_tables; i++)
 	{
+		if (tables[i] == NULL)
+			continue;
 		ExecClearTuple(tables[i]->found);
 		ExecClearTuple(tables[i]->proposed);
 		ExecClearTuple(tables[i]->fresh);

@@ -18,9 +18,9 @@
  *	ddl:		u8 kind | str sql | str schema | str owner
  *				| u16 count | count * i64 table id
  *	verify:		i64 table id
- *	set:		u64 base | u16 count * (i64 table id | u8 whole)
- *				| u32 count * u64 key | u32 count * u64 locked key
- *				| u32 count * (u16 table | u8 present | list key | list row)
+ *	set:		u64 base | u64 snapshot | u16 count * (i64 table id | u8 hold)
+ *				| for each of the five holds: u32 count * u64 key
+ *				| u32 count * (u16 table | u8 what | list key | list row)
  *	result:		u8 version | u8 flags | u64 slot | i64 table id
  *				| str previous | str current
  *				| [u32 count | count * ([i64 table id] | u8 flags | str previous
@@ -66,7 +66,7 @@
 #define KEYED_MIN_BYTES (8 + 1 + 4 * 2 + COLUMN_MIN_BYTES)
 #define PART_MIN_BYTES (1 + 4 + 4)
 
-/* table, presence, and two counts of columns */
+/* table, what is said, and two counts of columns */
 #define SET_ROW_MIN_BYTES (2 + 1 + 2 + 2)
 
 /*
@@ -290,19 +290,20 @@ paxos_command_encode(const PaxosCommand *command, Size *len)
 			const PaxosWriteSet *op = &command->u.set;
 
 			put_uint(&buf, op->base, 8);
+			put_uint(&buf, op->snapshot, 8);
 			put_uint(&buf, op->n_tables, 2);
 			for (int i = 0; i < op->n_tables; i++)
 			{
 				put_uint(&buf, (uint64) op->tables[i].table_id, 8);
-				put_uint(&buf, op->tables[i].whole, 1);
+				put_uint(&buf, op->tables[i].hold, 1);
 			}
-			put_keys(&buf, op->n_keys, op->keys);
-			put_keys(&buf, op->n_locked, op->locked);
+			for (int i = 0; i < PAXOS_HOLDS; i++)
+				put_keys(&buf, op->n_keys[i], op->keys[i]);
 			put_uint(&buf, op->n_rows, 4);
 			for (int i = 0; i < op->n_rows; i++)
 			{
 				put_uint(&buf, op->rows[i].table, 2);
-				put_uint(&buf, op->rows[i].present, 1);
+				put_uint(&buf, op->rows[i].what, 1);
 				put_columns(&buf, op->rows[i].n_key, op->rows[i].key);
 				put_columns(&buf, op->rows[i].n_row, op->rows[i].row);
 			}
@@ -422,37 +423,37 @@ static void
 get_set(Reader *r, PaxosWriteSet *op)
 {
 	op->base = get_uint(r, 8);
+	op->snapshot = get_uint(r, 8);
 	op->n_tables = get_count(r, 2, 8 + 1);
 	op->tables = palloc(sizeof(PaxosSetTable) * Max(op->n_tables, 1));
 	for (int i = 0; i < op->n_tables; i++)
 	{
-		uint8 whole;
+		PaxosSetTable *table = &op->tables[i];
 
-		op->tables[i].table_id = (int64) get_uint(r, 8);
-		whole = (uint8) get_uint(r, 1);
-		op->tables[i].whole = whole != 0;
-		if (whole > 1)
+		table->table_id = (int64) get_uint(r, 8);
+		table->hold = (uint8) get_uint(r, 1);
+		if (table->hold == 0 || (table->hold & ~PAXOS_TABLE_ALL) != 0)
 			r->bad = true;
 	}
-	op->keys = get_keys(r, &op->n_keys);
-	op->locked = get_keys(r, &op->n_locked);
+	for (int i = 0; i < PAXOS_HOLDS; i++)
+		op->keys[i] = get_keys(r, &op->n_keys[i]);
 	op->n_rows = get_count(r, 4, SET_ROW_MIN_BYTES);
 	op->rows = palloc0(sizeof(PaxosSetRow) * Max(op->n_rows, 1));
 	for (int i = 0; i < op->n_rows && !r->bad; i++)
 	{
 		PaxosSetRow *row = &op->rows[i];
-		uint8 present;
 
 		row->table = (uint16) get_uint(r, 2);
-		present = (uint8) get_uint(r, 1);
-		row->present = present != 0;
+		row->what = (uint8) get_uint(r, 1);
 		row->key = get_columns(r, &row->n_key, 0, 0);
 		row->row = get_columns(r, &row->n_row, 0, 0);
-		if (row->table >= op->n_tables || present > 1 || row->n_key == 0 ||
-			(row->n_row > 0) != row->present)
+		if (row->table >= op->n_tables || row->what >= PAXOS_ROW_LOCKED + PAXOS_HOLD_READ ||
+			(op->tables[row->table].hold &
+			 (row->what < PAXOS_ROW_LOCKED ? PAXOS_TABLE_CHANGED : PAXOS_TABLE_LOCKED)) == 0 ||
+			row->n_key == 0 || (row->n_row > 0) != (row->what == PAXOS_ROW_PRESENT))
 			r->bad = true;
 	}
-	if (op->n_rows == 0)
+	if (op->n_tables == 0)
 		r->bad = true;
 }
 

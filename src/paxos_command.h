@@ -158,31 +158,61 @@ typedef struct PaxosVerifyOp
  * afterwards; applied whole or not at all (paxos_set.c, paxos_apply_set.c).  It is alone
  * in its origin batch and its slot.
  */
+
+/*
+ * How a transaction holds a row: the first four are PostgreSQL's row locks, in their
+ * order (LockTupleMode), a change among them.  READ is what a serializable
+ * transaction has merely read.
+ */
+typedef enum PaxosHold
+{
+	PAXOS_HOLD_KEY_SHARE,
+	PAXOS_HOLD_SHARE,
+	PAXOS_HOLD_NO_KEY_UPDATE,
+	PAXOS_HOLD_UPDATE,
+	PAXOS_HOLD_READ
+} PaxosHold;
+
+#define PAXOS_HOLDS 5
+
+/* How it holds a table: bits. */
+#define PAXOS_TABLE_LOCKED 0x01    /* rows of it, and no more */
+#define PAXOS_TABLE_CHANGED 0x02   /* rows of it */
+#define PAXOS_TABLE_READ 0x04      /* depends on every row, as of 'snapshot' */
+#define PAXOS_TABLE_SHARE 0x08     /* LOCK TABLE: nobody else changes a row */
+#define PAXOS_TABLE_EXCLUSIVE 0x10 /* LOCK TABLE: nobody else changes or locks one */
+#define PAXOS_TABLE_ALL 0x1f
+
 typedef struct PaxosSetTable
 {
 	int64 table_id;
-	bool whole; /* depends on every row of it */
+	uint8 hold; /* PAXOS_TABLE_..., at least one */
 } PaxosSetTable;
+
+/* What is said of a row: afterwards there is none with this key; it is this one; or
+ * (LOCKED + a PaxosHold below READ) it was locked. */
+#define PAXOS_ROW_GONE 0
+#define PAXOS_ROW_PRESENT 1
+#define PAXOS_ROW_LOCKED 2
 
 typedef struct PaxosSetRow
 {
 	uint16 table; /* in 'tables' */
-	bool present; /* false: there is no row with this key afterwards */
+	uint8 what;   /* PAXOS_ROW_... */
 	int n_key;
 	PaxosColumn *key;
-	int n_row; /* every column, generated ones too */
+	int n_row; /* when it is present: every column, generated ones too */
 	PaxosColumn *row;
 } PaxosSetRow;
 
 typedef struct PaxosWriteSet
 {
-	px_slot base; /* the origin had applied so much when it was proposed */
+	px_slot base;     /* the origin had applied so much when it was proposed */
+	px_slot snapshot; /* serializable: what was read is the state behind this slot; or 0 */
 	int n_tables;
 	PaxosSetTable *tables;
-	int n_keys; /* of rows changed, before and after (paxos_key.h) */
-	uint64 *keys;
-	int n_locked; /* of rows that must not have changed */
-	uint64 *locked;
+	int n_keys[PAXOS_HOLDS]; /* of rows, before and after (paxos_key.h), by PaxosHold */
+	uint64 *keys[PAXOS_HOLDS];
 	int n_rows;
 	PaxosSetRow *rows;
 } PaxosWriteSet;

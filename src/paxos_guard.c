@@ -5,7 +5,7 @@
  *
  * Two lines of defence.  The hooks see statements and refuse them with a word
  * about what to use instead: ProcessUtility for DDL and TRUNCATE, ExecutorStart for
- * row locks (and to announce INSERT, UPDATE, DELETE, MERGE to paxos_set.c), the object
+ * INSERT, UPDATE, DELETE, MERGE and row locks (to announce them to paxos_set.c), the object
  * access hook for what a statement does on the side (DROP SCHEMA CASCADE, DROP
  * OWNED, REASSIGN OWNED) and for new local objects that would depend on a
  * consensus table.  What never was a statement - logical replication's apply,
@@ -71,6 +71,7 @@
 
 #include "paxos_apply.h"
 #include "paxos_ddl.h"
+#include "paxos_rowlock.h"
 #include "paxos_set.h"
 
 #define EXTENSION_NAME "paxos_ext"
@@ -537,7 +538,7 @@ lock_whole(LockStmt *stmt)
 
 		if (OidIsValid(table) && get_rel_relkind(table) == RELKIND_RELATION &&
 			paxos_table_id(table) != 0)
-			paxos_set_whole(table);
+			paxos_set_whole(table, stmt->mode);
 	}
 }
 
@@ -963,13 +964,14 @@ analyze(ParseState *state, Query *query, JumbleState *jumble)
 }
 
 /*
- * INSERT, UPDATE, DELETE and MERGE, wherever they stand, become part of the
- * transaction's write set; row locks are refused.
+ * INSERT, UPDATE, DELETE, MERGE and row locks, wherever they stand, become part of the
+ * transaction's write set.
  */
 static void
 executor_start(QueryDesc *query, int flags)
 {
 	PlannedStmt *stmt = query->plannedstmt;
+	bool locks = false;
 
 	if (!paxos_applying && !paxos_trying && !IsBinaryUpgrade &&
 		(stmt->resultRelations != NIL || stmt->rowMarks != NIL) && !paxos_in_own_script())
@@ -987,22 +989,17 @@ executor_start(QueryDesc *query, int flags)
 			else if (get_rel_persistence(rte->relid) != RELPERSISTENCE_TEMP)
 				paxos_set_local();
 		}
-		foreach (lc, stmt->rowMarks)
-		{
-			PlanRowMark *mark = lfirst_node(PlanRowMark, lc);
-			RangeTblEntry *rte = rt_fetch(mark->rti, stmt->rtable);
-
-			if (mark->strength != LCS_NONE && rte->rtekind == RTE_RELATION &&
-				paxos_is_consensus_table(rte->relid))
-				refuse(rte->relid, "a row lock (SELECT FOR UPDATE or SHARE)",
-					   "Read the row and change it with paxos_cas() or paxos_update_if().");
-		}
+		if ((flags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
+			locks = paxos_rowlock_announce(stmt);
 	}
 
 	if (previous_executor_start)
 		previous_executor_start(query, flags);
 	else
 		standard_ExecutorStart(query, flags);
+
+	if (locks)
+		paxos_rowlock_watch(query);
 }
 
 static void

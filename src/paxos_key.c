@@ -51,6 +51,7 @@ struct PaxosKeys
 	int64 table_id;
 	int n;
 	KeyIndex *at;
+	int primary; /* in 'at'; -1: none */
 };
 
 static bool told_apart(Oid type);
@@ -72,6 +73,24 @@ uint64
 paxos_key_whole(int64 table_id)
 {
 	return finish(paxos_digest_fold(paxos_digest_fold(0, (uint64) table_id), UINT64_MAX - 1));
+}
+
+uint64
+paxos_key_gone(uint64 key)
+{
+	return finish(paxos_digest_fold(key, UINT64_MAX - 3));
+}
+
+uint64
+paxos_key_shared(uint64 key)
+{
+	return finish(paxos_digest_fold(key, UINT64_MAX - 4));
+}
+
+uint64
+paxos_key_kept(uint64 key)
+{
+	return finish(paxos_digest_fold(key, UINT64_MAX - 5));
 }
 
 static void
@@ -101,11 +120,14 @@ paxos_keys_of(Relation rel, int64 table_id)
 	ListCell *lc;
 
 	keys->table_id = table_id;
+	keys->primary = -1;
 	keys->at = palloc0(sizeof(KeyIndex) * Max(list_length(indexes), 1));
 	foreach (lc, indexes)
 	{
 		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
 
+		if (lfirst_oid(lc) == rel->rd_pkindex)
+			keys->primary = keys->n;
 		if (index->rd_index->indisunique || index->rd_index->indisexclusion)
 			describe(&keys->at[keys->n++], rel, index);
 		index_close(index, AccessShareLock);
@@ -262,6 +284,29 @@ told_apart(Oid type)
 	}
 }
 
+/* The key in one index; 0 if it is in nobody's way there. */
+static uint64
+key_in(const PaxosKeys *keys, const KeyIndex *k, TupleTableSlot *row)
+{
+	uint64 digest = paxos_digest_fold(0, (uint64) keys->table_id);
+
+	for (int j = 0; j < k->n; j++)
+		digest = paxos_digest_fold(digest, (uint16) k->attnum[j]);
+	for (int j = 0; j < k->n && !k->coarse; j++)
+	{
+		bool isnull;
+		Datum value = slot_getattr(row, k->attnum[j], &isnull);
+
+		if (!isnull)
+			digest = fold_value(digest, k->type[j], value);
+		else if (k->nulls_equal)
+			digest = paxos_digest_fold(digest, UINT64_MAX - 2);
+		else
+			return 0;
+	}
+	return finish(digest);
+}
+
 int
 paxos_keys_of_row(const PaxosKeys *keys, TupleTableSlot *row, uint64 *out)
 {
@@ -269,26 +314,18 @@ paxos_keys_of_row(const PaxosKeys *keys, TupleTableSlot *row, uint64 *out)
 
 	for (int i = 0; i < keys->n; i++)
 	{
-		const KeyIndex *k = &keys->at[i];
-		uint64 digest = paxos_digest_fold(0, (uint64) keys->table_id);
-		bool stands = true;
+		uint64 key = key_in(keys, &keys->at[i], row);
 
-		for (int j = 0; j < k->n; j++)
-			digest = paxos_digest_fold(digest, (uint16) k->attnum[j]);
-		for (int j = 0; j < k->n && !k->coarse && stands; j++)
-		{
-			bool isnull;
-			Datum value = slot_getattr(row, k->attnum[j], &isnull);
-
-			if (!isnull)
-				digest = fold_value(digest, k->type[j], value);
-			else if (k->nulls_equal)
-				digest = paxos_digest_fold(digest, UINT64_MAX - 2);
-			else
-				stands = false; /* is in nobody's way */
-		}
-		if (stands)
-			out[n++] = finish(digest);
+		if (key != 0)
+			out[n++] = key;
 	}
 	return n;
+}
+
+uint64
+paxos_key_of_row(const PaxosKeys *keys, TupleTableSlot *row)
+{
+	if (keys->primary < 0)
+		elog(ERROR, "consensus table " INT64_FORMAT " has no primary key", keys->table_id);
+	return key_in(keys, &keys->at[keys->primary], row);
 }

@@ -23,6 +23,18 @@ extern int paxos_keys_max(const PaxosKeys *keys);
 /* The keys of one row, into 'out'; returns how many. */
 extern int paxos_keys_of_row(const PaxosKeys *keys, TupleTableSlot *row, uint64 *out);
 
+/* That in the primary key, by which a row is known. */
+extern uint64 paxos_key_of_row(const PaxosKeys *keys, TupleTableSlot *row);
+
+/*
+ * Three more for each, for what may happen to a row besides being changed: it goes, or
+ * one of its unique keys is another one afterwards; it is locked FOR SHARE, FOR KEY
+ * SHARE (paxos_window_checked()).
+ */
+extern uint64 paxos_key_gone(uint64 key);
+extern uint64 paxos_key_shared(uint64 key);
+extern uint64 paxos_key_kept(uint64 key);
+
 /*
  * Two keys of a table as a whole.  'any' changes with every row of it; 'whole' with
  * what concerns all rows at once: a change of its definition.

@@ -31,6 +31,11 @@
  * Besides, the keys (paxos_key.h) of every row before and after each change: by them the
  * set is judged.
  *
+ * Rows that were locked without being changed (paxos_rowlock.c) are in the set by their
+ * key and the lock's strength; so are tables that were locked as a whole.  A
+ * transaction that has locked, and changed nothing, goes through the log all the same:
+ * it is told at its COMMIT whether nobody else changed what it had locked.
+ *
  * What a rolled-back savepoint has captured is cut off again: entries stand in the order
  * in which they were made, and those of a subtransaction (and of its own, which have higher
  * numbers) are at the end when it is rolled back.
@@ -109,8 +114,10 @@ typedef struct SetTable
 {
 	Oid relid;
 	int64 table_id;
-	bool whole;
-	PaxosKeys *keys; /* NULL: no row of it has been changed */
+	uint8 hold;      /* PAXOS_TABLE_READ, _SHARE, _EXCLUSIVE */
+	bool changes;    /* rows of it may have been changed */
+	PaxosKeys *keys; /* NULL: no row of it has been changed or locked */
+	bool plain_keys;
 	Oid pk;
 	int n_key;
 	AttrNumber key[INDEX_MAX_KEYS];
@@ -121,6 +128,7 @@ typedef struct SetTable
 typedef struct Change
 {
 	int table;
+	uint8 what; /* PAXOS_ROW_LOCKED + a hold; or PAXOS_ROW_PRESENT, for changed */
 	uint32 len;
 	char *bytes;
 } Change;
@@ -133,8 +141,8 @@ typedef struct ChangeEntry
 
 typedef struct KeyEntry
 {
-	uint64 key; /* hash key */
-	int at;
+	uint64 key;  /* hash key */
+	uint8 holds; /* a bit for each */
 } KeyEntry;
 
 /* The subtransaction that made the entries from here on. */
@@ -142,7 +150,7 @@ typedef struct Mark
 {
 	SubTransactionId subid;
 	int n_changes;
-	int n_keys;
+	int n_keys[PAXOS_HOLDS];
 } Mark;
 
 typedef struct Set
@@ -155,18 +163,19 @@ typedef struct Set
 	int changes_room;
 	Change *changes;
 	HTAB *known_changes;
-	int n_keys;
-	int keys_room;
-	uint64 *keys;
+	int n_keys[PAXOS_HOLDS];
+	int keys_room[PAXOS_HOLDS];
+	uint64 *keys[PAXOS_HOLDS];
 	HTAB *known_keys;
 	int n_marks;
 	int marks_room;
 	Mark *marks;
 } Set;
 
-static Set *set = NULL;      /* of the running transaction */
-static bool local = false;   /* it has changed permanent local tables */
-static bool in_turn = false; /* between the learner's word and the transaction's end */
+static Set *set = NULL;       /* of the running transaction */
+static bool changing = false; /* it changes consensus tables */
+static bool local = false;    /* it has changed permanent local tables */
+static bool in_turn = false;  /* between the learner's word and the transaction's end */
 static int saved_synchronous_commit;
 
 static ExecutorRun_hook_type previous_run = NULL;
@@ -207,7 +216,7 @@ paxos_set_check(void)
 void
 paxos_set_local(void)
 {
-	if (set != NULL && paxos_local_writes == PAXOS_LOCAL_REFUSE)
+	if (changing && paxos_local_writes == PAXOS_LOCAL_REFUSE)
 		refuse_mixed();
 	local = true;
 }
@@ -217,7 +226,8 @@ change_hash(const void *key, Size size)
 {
 	const Change *c = key;
 
-	return hash_bytes((const unsigned char *) c->bytes, (int) c->len) ^ (uint32) c->table;
+	return hash_bytes((const unsigned char *) c->bytes, (int) c->len) ^ (uint32) c->table ^
+		   (uint32) c->what << 16;
 }
 
 static int
@@ -226,7 +236,8 @@ change_match(const void *a, const void *b, Size size)
 	const Change *x = a;
 	const Change *y = b;
 
-	return !(x->table == y->table && x->len == y->len && memcmp(x->bytes, y->bytes, x->len) == 0);
+	return !(x->table == y->table && x->what == y->what && x->len == y->len &&
+			 memcmp(x->bytes, y->bytes, x->len) == 0);
 }
 
 static void
@@ -250,14 +261,6 @@ begin(void)
 					 "primary key.")));
 	paxos_require_member();
 	paxos_version_require(PAXOS_VERSION_SETS, "transactions on consensus-backed tables");
-	if (local && paxos_local_writes == PAXOS_LOCAL_REFUSE)
-		refuse_mixed();
-
-	/* Other nodes store what they get by this: what fits in an index here, but not
-	 * there, would stop them. */
-	if (default_toast_compression != TOAST_PGLZ_COMPRESSION)
-		(void) set_config_option("default_toast_compression", "pglz", PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_LOCAL, true, ERROR, false);
 	if (set != NULL)
 		return;
 
@@ -361,6 +364,7 @@ describe(SetTable *t)
 							   RelationGetRelationName(rel))));
 	old = MemoryContextSwitchTo(set->cxt);
 	t->keys = paxos_keys_of(rel, t->table_id);
+	t->plain_keys = paxos_keys_are_plain(t->keys);
 	t->pk = rel->rd_pkindex;
 	pk = index_open(t->pk, AccessShareLock);
 	t->n_key = IndexRelationGetNumberOfKeyAttributes(pk);
@@ -375,8 +379,8 @@ describe(SetTable *t)
 	table_close(rel, NoLock);
 }
 
-void
-paxos_set_changes(Oid relid)
+static SetTable *
+announce(Oid relid)
 {
 	SetTable *t;
 
@@ -385,14 +389,37 @@ paxos_set_changes(Oid relid)
 	t = add_table(relid);
 	if (t->keys == NULL)
 		describe(t);
+	return t;
 }
 
 void
-paxos_set_whole(Oid relid)
+paxos_set_changes(Oid relid)
+{
+	if (local && paxos_local_writes == PAXOS_LOCAL_REFUSE)
+		refuse_mixed();
+	announce(relid)->changes = true;
+	changing = true;
+
+	/* Other nodes store what they get by this: what fits in an index here, but not
+	 * there, would stop them. */
+	if (default_toast_compression != TOAST_PGLZ_COMPRESSION)
+		(void) set_config_option("default_toast_compression", "pglz", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, ERROR, false);
+}
+
+/* Beside local changes as well: of what is decided for the set, nothing can be lost. */
+void
+paxos_set_locks(Oid relid)
+{
+	(void) announce(relid);
+}
+
+void
+paxos_set_whole(Oid relid, LOCKMODE mode)
 {
 	begin();
 	paxos_set_check();
-	add_table(relid)->whole = true;
+	add_table(relid)->hold |= mode == ShareLock ? PAXOS_TABLE_SHARE : PAXOS_TABLE_EXCLUSIVE;
 }
 
 bool
@@ -400,7 +427,7 @@ paxos_set_captures(Oid relid)
 {
 	SetTable *t = find_table(relid);
 
-	return t != NULL && t->keys != NULL;
+	return t != NULL && t->changes;
 }
 
 /* ------------------------------------------------------------------
@@ -416,24 +443,34 @@ mark(void)
 	if (set->n_marks > 0 && set->marks[set->n_marks - 1].subid == subid)
 		return;
 	MAKE_ROOM(set->n_marks, set->marks_room, set->marks);
-	set->marks[set->n_marks++] = (Mark){subid, set->n_changes, set->n_keys};
+	set->marks[set->n_marks] = (Mark){subid, set->n_changes};
+	memcpy(set->marks[set->n_marks++].n_keys, set->n_keys, sizeof(set->n_keys));
+}
+
+/* The locks that include this one. */
+static uint8
+at_least(PaxosHold hold)
+{
+	return hold == PAXOS_HOLD_READ ? 1 << PAXOS_HOLD_READ : (1 << PAXOS_HOLD_READ) - (1 << hold);
 }
 
 static void
-add_key(uint64 key)
+add_key(uint64 key, PaxosHold hold)
 {
 	bool found;
 	KeyEntry *e = hash_search(set->known_keys, &key, HASH_ENTER, &found);
 
-	if (found)
+	if (!found)
+		e->holds = 0;
+	if ((e->holds & at_least(hold)) != 0)
 		return;
-	e->at = set->n_keys;
-	MAKE_ROOM(set->n_keys, set->keys_room, set->keys);
-	set->keys[set->n_keys++] = key;
+	MAKE_ROOM(set->n_keys[hold], set->keys_room[hold], set->keys[hold]);
+	set->keys[hold][set->n_keys[hold]++] = key;
+	e->holds |= 1 << hold;
 }
 
 static void
-add_change(int table, TupleTableSlot *row)
+add_change(int table, TupleTableSlot *row, uint8 what)
 {
 	SetTable *t = &set->tables[table];
 	Datum values[INDEX_MAX_KEYS];
@@ -451,6 +488,7 @@ add_change(int table, TupleTableSlot *row)
 	}
 	tuple = heap_form_minimal_tuple(t->key_desc, values, nulls);
 	c.table = table;
+	c.what = what;
 	c.len = tuple->t_len;
 	c.bytes = (char *) tuple;
 	(void) hash_search(set->known_changes, &c, HASH_FIND, &found);
@@ -471,16 +509,45 @@ add_change(int table, TupleTableSlot *row)
 	set->changes[set->n_changes++] = c;
 }
 
+/* A row before and after; 'after' is NULL but for an update. */
 static void
-capture_row(int table, TupleTableSlot *row)
+capture_rows(int table, TupleTableSlot *before, TupleTableSlot *after, bool inserted)
 {
 	SetTable *t = &set->tables[table];
-	uint64 *keys = palloc(sizeof(uint64) * (paxos_keys_max(t->keys) + 1));
-	int n = paxos_keys_of_row(t->keys, row, keys);
+	int max = paxos_keys_max(t->keys);
+	uint64 *keys = palloc(sizeof(uint64) * (2 * max + 1));
+	int n = paxos_keys_of_row(t->keys, before, keys);
+	int m = after != NULL ? paxos_keys_of_row(t->keys, after, keys + n) : 0;
 
-	for (int i = 0; i < n; i++)
-		add_key(keys[i]);
-	add_change(table, row);
+	/* Is it still the row that somebody may have locked FOR KEY SHARE? */
+	if (!inserted && !(t->plain_keys && n == m && memcmp(keys, keys + n, sizeof(uint64) * n) == 0))
+		add_key(paxos_key_of_row(t->keys, before), PAXOS_HOLD_UPDATE);
+	for (int i = 0; i < n + m; i++)
+		add_key(keys[i], PAXOS_HOLD_NO_KEY_UPDATE);
+	add_change(table, before, PAXOS_ROW_PRESENT);
+	if (after != NULL)
+		add_change(table, after, PAXOS_ROW_PRESENT);
+}
+
+/*
+ * What this transaction has changed itself is the others' business only as a change,
+ * which no lock but FOR UPDATE goes beyond.
+ */
+void
+paxos_set_row_lock(Oid relid, TupleTableSlot *row, PaxosHold hold)
+{
+	SetTable *t = find_table(relid);
+	bool isnull;
+	Datum xmin = slot_getsysattr(row, MinTransactionIdAttributeNumber, &isnull);
+
+	if (t == NULL || t->keys == NULL)
+		elog(ERROR, "a row lock in table %u was not announced", relid);
+	if (hold != PAXOS_HOLD_UPDATE &&
+		TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin)))
+		return;
+	mark();
+	add_key(paxos_key_of_row(t->keys, row), hold);
+	add_change((int) (t - set->tables), row, (uint8) (PAXOS_ROW_LOCKED + hold));
 }
 
 /* paxos.capture(): the trigger function; runs in per-tuple memory. */
@@ -501,9 +568,9 @@ paxos_capture(PG_FUNCTION_ARGS)
 			 RelationGetRelationName(data->tg_relation));
 	table = (int) (t - set->tables);
 	mark();
-	capture_row(table, data->tg_trigslot);
-	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
-		capture_row(table, data->tg_newslot);
+	capture_rows(table, data->tg_trigslot,
+				 TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newslot : NULL,
+				 TRIGGER_FIRED_BY_INSERT(data->tg_event));
 	return PointerGetDatum(NULL);
 }
 
@@ -512,18 +579,30 @@ static void
 cut_off(SubTransactionId subid)
 {
 	int n_changes = set->n_changes;
-	int n_keys = set->n_keys;
+	int n_keys[PAXOS_HOLDS];
+
+	memcpy(n_keys, set->n_keys, sizeof(n_keys));
 
 	while (set->n_marks > 0 && set->marks[set->n_marks - 1].subid >= subid)
 	{
 		set->n_marks--;
 		n_changes = set->marks[set->n_marks].n_changes;
-		n_keys = set->marks[set->n_marks].n_keys;
+		memcpy(n_keys, set->marks[set->n_marks].n_keys, sizeof(n_keys));
 	}
 	while (set->n_changes > n_changes)
 		(void) hash_search(set->known_changes, &set->changes[--set->n_changes], HASH_REMOVE, NULL);
-	while (set->n_keys > n_keys)
-		(void) hash_search(set->known_keys, &set->keys[--set->n_keys], HASH_REMOVE, NULL);
+	for (int hold = 0; hold < PAXOS_HOLDS; hold++)
+	{
+		while (set->n_keys[hold] > n_keys[hold])
+		{
+			uint64 key = set->keys[hold][--set->n_keys[hold]];
+			KeyEntry *e = hash_search(set->known_keys, &key, HASH_FIND, NULL);
+
+			e->holds &= ~(1 << hold);
+			if (e->holds == 0)
+				(void) hash_search(set->known_keys, &key, HASH_REMOVE, NULL);
+		}
+	}
 }
 
 void
@@ -608,7 +687,17 @@ column_text(OpenTable *o, PaxosColumn *c, AttrNumber attnum, Datum value, bool i
 	*bytes += 7 + strlen(c->text);
 }
 
-/* The row with this key as the transaction leaves it. */
+static void
+check_size(Size bytes)
+{
+	if (bytes > PX_MAX_COMMAND_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("transaction changes too much for the replicated log"),
+						errdetail("A write set may have %d bytes.", PX_MAX_COMMAND_BYTES),
+						errhint("Use several smaller transactions.")));
+}
+
+/* The row with this key as the transaction leaves it; or that it has it locked. */
 static void
 describe_row(PaxosSetRow *out, OpenTable *o, const SetTable *t, const Change *c, Size *bytes)
 {
@@ -631,11 +720,18 @@ describe_row(PaxosSetRow *out, OpenTable *o, const SetTable *t, const Change *c,
 		o->scankey[i].sk_argument = values[i];
 	}
 
+	out->what = c->what;
+	*bytes += 16;
+	check_size(*bytes);
+	if (c->what >= PAXOS_ROW_LOCKED)
+		return;
+
 	scan = PaxosIndexBeginScan(o->rel, o->pk, SnapshotSelf, t->n_key);
 	index_rescan(scan, o->scankey, t->n_key, NULL, 0);
-	out->present = index_getnext_slot(scan, ForwardScanDirection, o->row);
-	if (out->present)
+	out->what = PAXOS_ROW_GONE;
+	if (index_getnext_slot(scan, ForwardScanDirection, o->row))
 	{
+		out->what = PAXOS_ROW_PRESENT;
 		out->row = palloc(sizeof(PaxosColumn) * desc->natts);
 		for (int i = 0; i < desc->natts; i++)
 		{
@@ -650,12 +746,7 @@ describe_row(PaxosSetRow *out, OpenTable *o, const SetTable *t, const Change *c,
 	}
 	index_endscan(scan);
 	ExecClearTuple(o->row);
-	*bytes += 16;
-	if (*bytes > PX_MAX_COMMAND_BYTES)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("transaction changes too much for the replicated log"),
-						errdetail("A write set may have %d bytes.", PX_MAX_COMMAND_BYTES),
-						errhint("Use several smaller transactions.")));
+	check_size(*bytes);
 }
 
 static void
@@ -665,8 +756,8 @@ put_together(PaxosWriteSet *out)
 	Size bytes = 0;
 
 	memset(out, 0, sizeof(*out));
-	out->tables = palloc(sizeof(PaxosSetTable) * set->n_tables);
-	out->rows = palloc0(sizeof(PaxosSetRow) * set->n_changes);
+	out->tables = palloc0(sizeof(PaxosSetTable) * set->n_tables);
+	out->rows = palloc0(sizeof(PaxosSetRow) * Max(set->n_changes, 1));
 	for (int i = 0; i < set->n_changes; i++)
 	{
 		const SetTable *t = &set->tables[set->changes[i].table];
@@ -677,22 +768,24 @@ put_together(PaxosWriteSet *out)
 			open_table(o, t);
 			o->number = out->n_tables;
 			out->tables[out->n_tables].table_id = t->table_id;
-			out->tables[out->n_tables++].whole = t->whole;
+			out->tables[out->n_tables++].hold = t->hold;
 		}
+		out->tables[o->number].hold |=
+			set->changes[i].what >= PAXOS_ROW_LOCKED ? PAXOS_TABLE_LOCKED : PAXOS_TABLE_CHANGED;
 		describe_row(&out->rows[out->n_rows++], o, t, &set->changes[i], &bytes);
 	}
 	for (int i = 0; i < set->n_tables; i++)
 	{
 		if (open[i].rel != NULL)
 			close_table(&open[i]);
-		else if (set->tables[i].whole)
+		else if (set->tables[i].hold != 0)
 		{
 			out->tables[out->n_tables].table_id = set->tables[i].table_id;
-			out->tables[out->n_tables++].whole = true;
+			out->tables[out->n_tables++].hold = set->tables[i].hold;
 		}
 	}
-	out->n_keys = set->n_keys;
-	out->keys = set->keys;
+	memcpy(out->n_keys, set->n_keys, sizeof(out->n_keys));
+	memcpy(out->keys, set->keys, sizeof(out->keys));
 }
 
 /* ------------------------------------------------------------------
@@ -700,24 +793,30 @@ put_together(PaxosWriteSet *out)
  * ------------------------------------------------------------------
  */
 
-/* All that a change of would make the set lose; paxos_window_judge(). */
+/* All that a change of would make the set lose. */
 static void
 publish_keys(const PaxosWriteSet *w)
 {
-	uint64 *keys = palloc(sizeof(uint64) * (w->n_keys + w->n_locked + 2 * w->n_tables));
-	int n = 0;
+	int n;
+	int n_read;
+	uint64 *keys = paxos_window_checked(w, &n, &n_read);
 
-	for (int i = 0; i < w->n_tables; i++)
-	{
-		keys[n++] = paxos_key_whole(w->tables[i].table_id);
-		if (w->tables[i].whole)
-			keys[n++] = paxos_key_any(w->tables[i].table_id);
-	}
-	memcpy(keys + n, w->keys, sizeof(uint64) * w->n_keys);
-	n += w->n_keys;
-	memcpy(keys + n, w->locked, sizeof(uint64) * w->n_locked);
-	n += w->n_locked;
 	paxos_turn_publish(keys, n);
+	pfree(keys);
+}
+
+/* Is there anything for the cluster to decide? */
+static bool
+to_be_proposed(void)
+{
+	if (set == NULL)
+		return false;
+	for (int i = 0; i < set->n_tables; i++)
+	{
+		if (set->tables[i].hold != 0)
+			return true;
+	}
+	return set->n_changes > 0;
 }
 
 /*
@@ -822,6 +921,7 @@ forget(void)
 	}
 	paxos_turn_unregister();
 	set = NULL; /* its memory goes with the transaction's */
+	changing = false;
 	local = false;
 }
 
@@ -831,7 +931,7 @@ at_transaction_end(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
-			if (set != NULL && set->n_changes > 0)
+			if (to_be_proposed())
 				propose();
 			break;
 		case XACT_EVENT_COMMIT:
@@ -844,10 +944,9 @@ at_transaction_end(XactEvent event, void *arg)
 			break;
 		case XACT_EVENT_PRE_PREPARE:
 			if (set != NULL)
-				ereport(ERROR,
-						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						 errmsg("cannot PREPARE a transaction that has changed consensus-backed "
-								"tables")));
+				ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+								errmsg("cannot PREPARE a transaction that has changed or locked "
+									   "consensus-backed tables")));
 			break;
 		default:
 			break;

@@ -6,7 +6,10 @@
 #ifndef PAXOS_SET_H
 #define PAXOS_SET_H
 
-#include "nodes/nodes.h"
+#include "executor/tuptable.h"
+#include "storage/lockdefs.h"
+
+#include "paxos_command.h"
 
 /* paxos.local_writes */
 typedef enum PaxosLocalWrites
@@ -16,12 +19,17 @@ typedef enum PaxosLocalWrites
 } PaxosLocalWrites;
 
 /*
- * A statement of this session is about to change rows of a consensus table, or has
- * it locked as a whole; or a permanent table that is none.  Errors where that cannot be.
+ * A statement of this session is about to change rows of a consensus table, to lock some,
+ * or to lock it as a whole; or changes a permanent table that is none.  Errors
+ * where that cannot be.
  */
 extern void paxos_set_changes(Oid relid);
-extern void paxos_set_whole(Oid relid);
+extern void paxos_set_locks(Oid relid);
+extern void paxos_set_whole(Oid relid, LOCKMODE mode);
 extern void paxos_set_local(void);
+
+/* It has locked this row, of a table announced so. */
+extern void paxos_set_row_lock(Oid relid, TupleTableSlot *row, PaxosHold hold);
 
 /* May the row change go on that the backstop has met? */
 extern bool paxos_set_captures(Oid relid);

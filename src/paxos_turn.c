@@ -36,7 +36,7 @@
 #include "paxos_turn.h"
 
 /* A set of more keys than this that has to make way is told "unknown". */
-#define ENTRY_KEYS 128
+#define ENTRY_KEYS 256
 
 /* A cancellation that strikes so long after the learner's signal is not the learner's. */
 #define CANCEL_US UINT64CONST(1000000)

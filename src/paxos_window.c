@@ -5,6 +5,27 @@
  * Owns: persistence, and which keys of a set count.  What is in the window, how far
  * back it reaches and what follows for a set is src/core/px_window.c.
  *
+ * Locks are changes of a kind.  Who has locked a row takes it that whoever locks it next,
+ * in a way that PostgreSQL would have made wait, sees what he has done; if
+ * both go on at once, on two nodes, that is not so (two sessions lock one row
+ * FOR UPDATE, find that there is no child, and both insert one; or one inserts a child,
+ * which locks its parent FOR KEY SHARE, while the other finds that the parent has
+ * none, and deletes it).  So the second loses.  Each lock is noted under a key of its own
+ * strength, and looks for the keys of those it conflicts with:
+ *
+ *		held				looks for			notes
+ *		KEY SHARE			gone				kept
+ *		SHARE				key					shared
+ *		NO KEY UPDATE		key, shared			key
+ *		UPDATE				key, shared, kept	key, gone
+ *
+ * and alike for tables.  (A transaction that merely held a conflicting lock at the time
+ * another was applied has been ended, for who applies a set takes its locks:
+ * paxos_apply_set.c.  So here too only what is between base and slot counts.)
+ *
+ * What a serializable transaction has read is looked for from its snapshot on, not
+ * from its base.
+ *
  * paxos.window changes in the transactions that apply; the numbers that say whether
  * the window is kept at all stand in paxos.replicated.  A row holds the entries of one
  * transaction, and goes when px_window_over() says so.
@@ -150,21 +171,19 @@ paxos_window_slot(PaxosReplicated *r, px_slot slot)
 px_certificate
 paxos_window_judge(PaxosReplicated *r, px_slot slot, const PaxosWriteSet *set)
 {
-	uint64 *tables = palloc(sizeof(uint64) * (2 * set->n_tables + 1));
-	px_depends depends[3];
+	px_depends depends[2];
+	px_certificate verdict;
+	uint64 *checked;
 	uint64 met;
-	int n = 0;
+	int n;
+	int n_read;
 
-	for (int i = 0; i < set->n_tables; i++)
-	{
-		tables[n++] = paxos_key_whole(set->tables[i].table_id);
-		if (set->tables[i].whole)
-			tables[n++] = paxos_key_any(set->tables[i].table_id);
-	}
-	depends[0] = (px_depends){set->base, true, {tables, n}};
-	depends[1] = (px_depends){set->base, true, {set->keys, set->n_keys}};
-	depends[2] = (px_depends){set->base, true, {set->locked, set->n_locked}};
-	return px_window_judge(window, &r->window, slot, depends, lengthof(depends), &met);
+	checked = paxos_window_checked(set, &n, &n_read);
+	depends[0] = (px_depends){set->base, true, {checked + n_read, n - n_read}};
+	depends[1] = (px_depends){set->snapshot, false, {checked, n_read}};
+	verdict = px_window_judge(window, &r->window, slot, depends, n_read > 0 ? 2 : 1, &met);
+	pfree(checked);
+	return verdict;
 }
 
 static void
@@ -186,15 +205,99 @@ paxos_window_note(const PaxosReplicated *r, px_slot slot, const uint64 *keys, in
 		append_entries(&unsaved, slot, keys, n);
 }
 
+/* Room for so many of each table and of each row. */
+static uint64 *
+key_array(const PaxosWriteSet *set, Size of_table, Size of_row)
+{
+	Size room = of_table * set->n_tables + 1;
+
+	for (int i = 0; i < PAXOS_HOLDS; i++)
+		room += of_row * set->n_keys[i];
+	return MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint64) * room);
+}
+
 uint64 *
 paxos_window_keys_of_set(const PaxosWriteSet *set, int *n)
 {
-	uint64 *keys = palloc(sizeof(uint64) * (set->n_keys + set->n_tables + 1));
+	uint64 *keys = key_array(set, 3, 2);
+	int at = 0;
 
-	*n = set->n_keys;
-	memcpy(keys, set->keys, sizeof(uint64) * set->n_keys);
 	for (int i = 0; i < set->n_tables; i++)
-		keys[(*n)++] = paxos_key_any(set->tables[i].table_id);
+	{
+		uint64 any = paxos_key_any(set->tables[i].table_id);
+		uint8 hold = set->tables[i].hold;
+
+		if ((hold & (PAXOS_TABLE_CHANGED | PAXOS_TABLE_EXCLUSIVE)) != 0)
+			keys[at++] = any;
+		if ((hold & (PAXOS_TABLE_SHARE | PAXOS_TABLE_EXCLUSIVE)) != 0)
+			keys[at++] = paxos_key_shared(any);
+		if ((hold & PAXOS_TABLE_EXCLUSIVE) != 0)
+			keys[at++] = paxos_key_gone(any);
+		else if ((hold & PAXOS_TABLE_LOCKED) != 0)
+			keys[at++] = paxos_key_kept(any);
+	}
+	for (int i = 0; i < set->n_keys[PAXOS_HOLD_KEY_SHARE]; i++)
+		keys[at++] = paxos_key_kept(set->keys[PAXOS_HOLD_KEY_SHARE][i]);
+	for (int i = 0; i < set->n_keys[PAXOS_HOLD_SHARE]; i++)
+		keys[at++] = paxos_key_shared(set->keys[PAXOS_HOLD_SHARE][i]);
+	for (int i = 0; i < set->n_keys[PAXOS_HOLD_NO_KEY_UPDATE]; i++)
+		keys[at++] = set->keys[PAXOS_HOLD_NO_KEY_UPDATE][i];
+	for (int i = 0; i < set->n_keys[PAXOS_HOLD_UPDATE]; i++)
+	{
+		keys[at++] = set->keys[PAXOS_HOLD_UPDATE][i];
+		keys[at++] = paxos_key_gone(set->keys[PAXOS_HOLD_UPDATE][i]);
+	}
+	*n = at;
+	return keys;
+}
+
+uint64 *
+paxos_window_checked(const PaxosWriteSet *set, int *n, int *n_read)
+{
+	uint64 *keys = key_array(set, 6, 3);
+	int at = 0;
+
+	for (int i = 0; i < set->n_tables; i++)
+	{
+		if ((set->tables[i].hold & PAXOS_TABLE_READ) == 0)
+			continue;
+		keys[at++] = paxos_key_whole(set->tables[i].table_id);
+		keys[at++] = paxos_key_any(set->tables[i].table_id);
+	}
+	for (int i = 0; i < set->n_keys[PAXOS_HOLD_READ]; i++)
+		keys[at++] = set->keys[PAXOS_HOLD_READ][i];
+	*n_read = at;
+
+	for (int i = 0; i < set->n_tables; i++)
+	{
+		uint64 any = paxos_key_any(set->tables[i].table_id);
+		uint8 hold = set->tables[i].hold;
+
+		keys[at++] = paxos_key_whole(set->tables[i].table_id);
+		if ((hold & (PAXOS_TABLE_SHARE | PAXOS_TABLE_EXCLUSIVE)) != 0)
+			keys[at++] = any;
+		if ((hold & (PAXOS_TABLE_CHANGED | PAXOS_TABLE_EXCLUSIVE)) != 0)
+			keys[at++] = paxos_key_shared(any);
+		if ((hold & PAXOS_TABLE_EXCLUSIVE) != 0)
+			keys[at++] = paxos_key_kept(any);
+		else if ((hold & PAXOS_TABLE_LOCKED) != 0)
+			keys[at++] = paxos_key_gone(any);
+	}
+	for (int i = 0; i < set->n_keys[PAXOS_HOLD_KEY_SHARE]; i++)
+		keys[at++] = paxos_key_gone(set->keys[PAXOS_HOLD_KEY_SHARE][i]);
+	for (int i = 0; i < set->n_keys[PAXOS_HOLD_SHARE]; i++)
+		keys[at++] = set->keys[PAXOS_HOLD_SHARE][i];
+	for (int hold = PAXOS_HOLD_NO_KEY_UPDATE; hold <= PAXOS_HOLD_UPDATE; hold++)
+	{
+		for (int i = 0; i < set->n_keys[hold]; i++)
+		{
+			keys[at++] = set->keys[hold][i];
+			keys[at++] = paxos_key_shared(set->keys[hold][i]);
+			if (hold == PAXOS_HOLD_UPDATE)
+				keys[at++] = paxos_key_kept(set->keys[hold][i]);
+		}
+	}
+	*n = at;
 	return keys;
 }
 

@@ -22,8 +22,10 @@ extern px_certificate paxos_window_judge(PaxosReplicated *r, px_slot slot,
 /* These were changed at this slot. */
 extern void paxos_window_note(const PaxosReplicated *r, px_slot slot, const uint64 *keys, int n);
 
-/* The changed keys of a set; the array is palloc'd. */
+/* The keys a set changes; and those by whose change it loses, of which the first
+ * n_read as of its snapshot, the others as of its base.  The arrays are palloc'd. */
 extern uint64 *paxos_window_keys_of_set(const PaxosWriteSet *set, int *n);
+extern uint64 *paxos_window_checked(const PaxosWriteSet *set, int *n, int *n_read);
 
 /* What was noted since the last time becomes a row, and rows too old go. */
 extern void paxos_window_save(const PaxosReplicated *r);

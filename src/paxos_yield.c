@@ -225,12 +225,69 @@ paxos_lock_for_apply(Oid relid, LOCKMODE mode)
 	return true;
 }
 
+/* As the heap: each lock of a row by a lock of a table that conflicts with the same. */
+static LOCKMODE
+as_table_lock(LockTupleMode mode)
+{
+	switch (mode)
+	{
+		case LockTupleKeyShare:
+			return AccessShareLock;
+		case LockTupleShare:
+			return RowShareLock;
+		case LockTupleNoKeyExclusive:
+			return ExclusiveLock;
+		case LockTupleExclusive:
+			break;
+	}
+	return AccessExclusiveLock;
+}
+
+static LockTupleMode
+held_by_member(MultiXactStatus status)
+{
+	switch (status)
+	{
+		case MultiXactStatusForKeyShare:
+			return LockTupleKeyShare;
+		case MultiXactStatusForShare:
+			return LockTupleShare;
+		case MultiXactStatusForNoKeyUpdate:
+		case MultiXactStatusNoKeyUpdate:
+			return LockTupleNoKeyExclusive;
+		case MultiXactStatusForUpdate:
+		case MultiXactStatusUpdate:
+			break;
+	}
+	return LockTupleExclusive;
+}
+
+static LockTupleMode
+held_alone(HeapTupleHeader header)
+{
+	if (HEAP_XMAX_IS_KEYSHR_LOCKED(header->t_infomask))
+		return LockTupleKeyShare;
+	if (HEAP_XMAX_IS_SHR_LOCKED(header->t_infomask))
+		return LockTupleShare;
+	return (header->t_infomask2 & HEAP_KEYS_UPDATED) != 0 ? LockTupleExclusive
+														  : LockTupleNoKeyExclusive;
+}
+
+static void
+clear_holder(TransactionId xid, LockTupleMode held, LockTupleMode mode)
+{
+	if (TransactionIdIsNormal(xid) && !TransactionIdIsCurrentTransactionId(xid) &&
+		DoLockModesConflict(as_table_lock(held), as_table_lock(mode)) &&
+		TransactionIdIsInProgress(xid))
+		clear_the_way(InvalidOid, NoLock, xid);
+}
+
 /*
  * The header is read without a buffer lock: a
  * locker that comes this very moment is met by lock_timeout and the next try.
  */
 void
-paxos_clear_row_locks(TupleTableSlot *row)
+paxos_clear_row_locks(TupleTableSlot *row, LockTupleMode mode)
 {
 	HeapTuple tuple = ExecFetchSlotHeapTuple(row, false, NULL);
 	uint16 infomask = tuple->t_data->t_infomask;
@@ -247,15 +304,10 @@ paxos_clear_row_locks(TupleTableSlot *row)
 
 		n = GetMultiXactIdMembers(xmax, &members, false, HEAP_XMAX_IS_LOCKED_ONLY(infomask));
 		for (int i = 0; i < n; i++)
-		{
-			if (!TransactionIdIsCurrentTransactionId(members[i].xid) &&
-				TransactionIdIsInProgress(members[i].xid))
-				clear_the_way(InvalidOid, NoLock, members[i].xid);
-		}
+			clear_holder(members[i].xid, held_by_member(members[i].status), mode);
 		if (members != NULL)
 			pfree(members);
 	}
-	else if (TransactionIdIsNormal(xmax) && !TransactionIdIsCurrentTransactionId(xmax) &&
-			 TransactionIdIsInProgress(xmax))
-		clear_the_way(InvalidOid, NoLock, xmax);
+	else
+		clear_holder(xmax, held_alone(tuple->t_data), mode);
 }

@@ -57,19 +57,21 @@ set_command(void)
 	w->tables = palloc0(sizeof(PaxosSetTable) * 2);
 	w->tables[0].table_id = 65536;
 	w->tables[1].table_id = 131072;
-	w->tables[1].whole = true;
-	w->n_keys = 3;
-	w->keys = palloc0(sizeof(uint64) * 3);
-	w->keys[0] = 1;
-	w->keys[1] = UINT64_MAX;
-	w->keys[2] = UINT64CONST(0x123456789abcdef0);
-	w->n_locked = 1;
-	w->locked = palloc0(sizeof(uint64));
-	w->locked[0] = 5;
-	w->n_rows = 2;
-	w->rows = palloc0(sizeof(PaxosSetRow) * 2);
+	w->snapshot = 66;
+	w->tables[0].hold = PAXOS_TABLE_READ | PAXOS_TABLE_CHANGED | PAXOS_TABLE_LOCKED;
+	w->tables[1].hold = PAXOS_TABLE_CHANGED | PAXOS_TABLE_EXCLUSIVE;
+	w->n_keys[PAXOS_HOLD_NO_KEY_UPDATE] = 3;
+	w->keys[PAXOS_HOLD_NO_KEY_UPDATE] = palloc0(sizeof(uint64) * 3);
+	w->keys[PAXOS_HOLD_NO_KEY_UPDATE][0] = 1;
+	w->keys[PAXOS_HOLD_NO_KEY_UPDATE][1] = UINT64_MAX;
+	w->keys[PAXOS_HOLD_NO_KEY_UPDATE][2] = UINT64CONST(0x123456789abcdef0);
+	w->n_keys[PAXOS_HOLD_READ] = 1;
+	w->keys[PAXOS_HOLD_READ] = palloc0(sizeof(uint64));
+	w->keys[PAXOS_HOLD_READ][0] = 5;
+	w->n_rows = 3;
+	w->rows = palloc0(sizeof(PaxosSetRow) * 3);
 	w->rows[0].table = 1;
-	w->rows[0].present = true;
+	w->rows[0].what = PAXOS_ROW_PRESENT;
 	w->rows[0].n_key = 1;
 	w->rows[0].key = palloc0(sizeof(PaxosColumn));
 	w->rows[0].key[0] = column(1, 0, "7");
@@ -81,6 +83,10 @@ set_command(void)
 	w->rows[1].n_key = 1;
 	w->rows[1].key = palloc0(sizeof(PaxosColumn));
 	w->rows[1].key[0] = column(2, 0, "x");
+	w->rows[2].what = PAXOS_ROW_LOCKED + PAXOS_HOLD_UPDATE;
+	w->rows[2].n_key = 1;
+	w->rows[2].key = palloc0(sizeof(PaxosColumn));
+	w->rows[2].key[0] = column(2, 0, "y");
 	return c;
 }
 
@@ -423,24 +429,39 @@ test_commands(void)
 	c = set_command();
 	bytes = paxos_command_encode(&c, &len);
 	ok(paxos_command_decode(bytes, len, &back) && back.kind == PAXOS_COMMAND_SET &&
-		   back.u.set.base == 77 && back.u.set.n_tables == 2 &&
-		   back.u.set.tables[1].table_id == 131072 && back.u.set.tables[1].whole &&
-		   back.u.set.n_keys == 3 && back.u.set.keys[2] == c.u.set.keys[2] &&
-		   back.u.set.n_locked == 1 && back.u.set.locked[0] == 5 && back.u.set.n_rows == 2 &&
-		   back.u.set.rows[0].table == 1 && back.u.set.rows[0].present &&
+		   back.u.set.base == 77 && back.u.set.n_tables == 2 && back.u.set.snapshot == 66 &&
+		   back.u.set.tables[1].table_id == 131072 &&
+		   back.u.set.tables[1].hold == c.u.set.tables[1].hold &&
+		   back.u.set.n_keys[PAXOS_HOLD_SHARE] == 0 &&
+		   back.u.set.n_keys[PAXOS_HOLD_NO_KEY_UPDATE] == 3 &&
+		   back.u.set.keys[PAXOS_HOLD_NO_KEY_UPDATE][2] ==
+			   c.u.set.keys[PAXOS_HOLD_NO_KEY_UPDATE][2] &&
+		   back.u.set.n_keys[PAXOS_HOLD_READ] == 1 && back.u.set.keys[PAXOS_HOLD_READ][0] == 5 &&
+		   back.u.set.n_rows == 3 && back.u.set.rows[0].table == 1 &&
+		   back.u.set.rows[0].what == PAXOS_ROW_PRESENT &&
 		   same_columns(1, c.u.set.rows[0].key, back.u.set.rows[0].n_key, back.u.set.rows[0].key) &&
 		   same_columns(3, c.u.set.rows[0].row, back.u.set.rows[0].n_row, back.u.set.rows[0].row) &&
-		   !back.u.set.rows[1].present && back.u.set.rows[1].n_row == 0,
+		   back.u.set.rows[1].what == PAXOS_ROW_GONE && back.u.set.rows[1].n_row == 0 &&
+		   back.u.set.rows[2].what == PAXOS_ROW_LOCKED + PAXOS_HOLD_UPDATE,
 	   "a write set is decoded to what it was");
 	torment(bytes, len, command_is_canonical, "write set");
 	c = set_command();
-	c.u.set.n_rows = 0;
-	ok(refuses(&c), "a write set without rows is refused");
+	c.u.set.tables[0].hold = 0;
+	ok(refuses(&c), "a table that has no part in a write set is refused");
+	c = set_command();
+	c.u.set.tables[0].hold = PAXOS_TABLE_READ | PAXOS_TABLE_LOCKED;
+	ok(refuses(&c), "a changed row of a table that was not changed is refused");
+	c = set_command();
+	c.u.set.tables[0].hold = PAXOS_TABLE_CHANGED;
+	ok(refuses(&c), "a locked row of a table of which none was locked is refused");
+	c = set_command();
+	c.u.set.rows[2].what = PAXOS_ROW_LOCKED + PAXOS_HOLD_READ;
+	ok(refuses(&c), "a lock that there is not is refused");
 	c = set_command();
 	c.u.set.rows[0].table = 2;
 	ok(refuses(&c), "a row of a table that is not named is refused");
 	c = set_command();
-	c.u.set.rows[1].present = true;
+	c.u.set.rows[1].what = PAXOS_ROW_PRESENT;
 	ok(refuses(&c), "a row that is there but has no columns is refused");
 	c = set_command();
 	c.u.set.rows[1].n_key = 0;
