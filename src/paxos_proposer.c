@@ -141,8 +141,7 @@ typedef struct Life
 
 	px_local local; /* as last told to the core */
 	bool local_told;
-	px_usec lease_until; /* as published */
-	bool read_told;      /* PX_EV_READ sent and not answered by READ_SENT */
+	bool read_told; /* PX_EV_READ sent and not answered by READ_SENT */
 
 	int n_members;
 	PaxosMember members[PX_MAX_MEMBERS]; /* of 'config' */
@@ -353,6 +352,8 @@ do_publish(Life *life, const px_action *a)
 {
 	bool role_changed = life->role != a->u.publish.role || life->ready != a->u.publish.ready;
 	bool leader_changed = life->leader != a->u.publish.leader;
+	bool learned =
+		life->ballot != a->u.publish.ballot || life->chosen != a->u.publish.chosen || role_changed;
 
 	if (a->u.publish.role >= PX_RECOVERING && life->role >= PX_RECOVERING &&
 		life->ballot == a->u.publish.ballot && a->u.publish.chosen > life->chosen)
@@ -401,12 +402,13 @@ do_publish(Life *life, const px_action *a)
 	paxos_shared->ballot = life->ballot;
 	paxos_shared->leader = life->leader;
 	paxos_shared->leader_chosen = life->chosen;
+	paxos_shared->lease_until = a->u.publish.lease_until;
 	paxos_shared->ready = life->ready;
 	LWLockRelease(paxos_proposer_lock);
 
 	/* Only a ballot that streams values can know what this node's acceptor
 	 * received in it to be chosen. */
-	if (life->role >= PX_RECOVERING)
+	if (life->role >= PX_RECOVERING && learned)
 		paxos_acceptor_learn(life->ballot, life->chosen);
 
 	if (leader_changed)
@@ -551,25 +553,6 @@ do_action(Life *life, const px_action *a)
 	}
 }
 
-/*
- * Let sessions read under the lease (paxos_queue.c).  What it has lost it loses before
- * anything of the step is done: an Accept that withdraws it lets another lead.  What it
- * has gained it gets afterwards: the watermark it goes with is published by the step's
- * actions, and the one before it may be a former ballot's.
- */
-static void
-publish_lease(Life *life, bool gained)
-{
-	px_usec until = px_proposer_lease(life->core);
-
-	if (gained ? until <= life->lease_until : until >= life->lease_until)
-		return;
-	life->lease_until = until;
-	LWLockAcquire(paxos_proposer_lock, LW_EXCLUSIVE);
-	paxos_shared->lease_until = until;
-	LWLockRelease(paxos_proposer_lock);
-}
-
 /* Run one event through the core and do what it says. */
 static void
 step(Life *life, px_event *ev)
@@ -592,7 +575,6 @@ step(Life *life, px_event *ev)
 	if (trace && px_proposer_reason(life->core)[0] != '\0')
 		ereport(LOG, (errmsg_internal("paxos: %u: %s", life->self, px_proposer_reason(life->core)),
 					  errhidestmt(true)));
-	publish_lease(life, false);
 	for (int i = 0; i < life->update.n_actions; i++)
 	{
 		if (trace)
@@ -602,7 +584,6 @@ step(Life *life, px_event *ev)
 					 errhidestmt(true)));
 		do_action(life, &life->update.actions[i]);
 	}
-	publish_lease(life, true);
 }
 
 static void

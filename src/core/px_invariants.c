@@ -145,6 +145,8 @@ check_accept(const px_proposer *p, const px_accept *m, bool handed_over)
 	CHECK(m->first <= m->chosen + 1 + PX_MAX_WINDOW, "update: an Accept is beyond the window");
 	CHECK(p->role != PX_HANDING_OVER || m->lease_us == 0,
 		  "update: a lease is asked for after it was withdrawn");
+	CHECK(p->role != PX_HANDING_OVER || p->published_lease == 0,
+		  "update: a lease is withdrawn under which sessions still read");
 	if (p->ballot == m->ballot)
 	{
 		CHECK(m->first + m->n_values <= p->proposed + 1,

@@ -166,18 +166,24 @@ known_chosen(const px_proposer *p)
 /*
  * Tell the own node what changed.  Called before any action that tells it to
  * others: a leader that crashed in between would otherwise have told a
- * follower of a chosen slot that its own sessions still call undecided.
+ * follower of a chosen slot that its own sessions still call undecided.  And
+ * sessions read under the lease by what is published here: they must hear of
+ * its end before an Accept withdraws it (another leads at once), of a chosen
+ * slot before anybody can be told that it is in force, and of a lease not
+ * without the watermark that goes with it.
  */
 void
 px_publish(px_proposer *p)
 {
 	bool ready = p->role == PX_LEADER && !p->leaving;
 	bool removed = px_removed(p) != 0;
+	px_usec lease = px_read_lease_until(p);
 	px_action *a;
 
 	if (p->published && p->published_role == p->role && p->published_ballot == p->ballot &&
 		p->published_leader == p->leader && p->published_chosen == known_chosen(p) &&
-		p->published_ready == ready && p->published_removed == removed)
+		p->published_lease == lease && p->published_ready == ready &&
+		p->published_removed == removed)
 		return;
 
 	p->published = true;
@@ -185,6 +191,7 @@ px_publish(px_proposer *p)
 	p->published_ballot = p->ballot;
 	p->published_leader = p->leader;
 	p->published_chosen = known_chosen(p);
+	p->published_lease = lease;
 	p->published_ready = ready;
 	p->published_removed = removed;
 
@@ -193,6 +200,7 @@ px_publish(px_proposer *p)
 	a->u.publish.ballot = p->ballot;
 	a->u.publish.leader = p->leader;
 	a->u.publish.chosen = known_chosen(p);
+	a->u.publish.lease_until = lease;
 	a->u.publish.ready = ready;
 	a->u.publish.removed = removed;
 }
@@ -655,12 +663,6 @@ px_proposer_look(const px_proposer *p, px_proposer_view *view)
 		v->answered_at = peer->answered_at;
 		v->rtt_us = peer->rtt_us;
 	}
-}
-
-px_usec
-px_proposer_lease(const px_proposer *p)
-{
-	return px_read_lease_until(p);
 }
 
 const char *

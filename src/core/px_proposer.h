@@ -313,7 +313,7 @@ typedef struct px_event
  */
 typedef enum px_action_kind
 {
-	PX_DO_PUBLISH,       /* publish (role, ballot, leader, chosen) on this node,
+	PX_DO_PUBLISH,       /* publish (role, ballot, leader, chosen, lease) on this node,
 								 * px_acceptor_learn(ballot, chosen) included, before
 								 * any later action */
 	PX_DO_SEND_PREVOTE,  /* to, prevote */
@@ -350,8 +350,13 @@ typedef struct px_action
 			px_ballot ballot; /* own ballot when CANDIDATE or above, else 0 */
 			px_node leader;   /* best known; 0: none */
 			px_slot chosen;
-			bool ready;   /* role is LEADER and it serves */
-			bool removed; /* this node is no member any more: by the newest
+			px_usec lease_until; /* 0, or: as long as the clock, read *after* this and
+								 * chosen, is below it, chosen is a read index for this
+								 * node's sessions, without PX_EV_READ.  To be published
+								 * with chosen, as one; and to be cleared before a
+								 * proposer starts */
+			bool ready;          /* role is LEADER and it serves */
+			bool removed;        /* this node is no member any more: by the newest
 								 * configuration it knows, or because a member said so.
 								 * Never false again */
 		} publish;
@@ -462,9 +467,6 @@ typedef struct px_proposer_view
 } px_proposer_view;
 
 extern void px_proposer_look(const px_proposer *p, px_proposer_view *view);
-
-/* px_proposer_view.lease_until alone. */
-extern px_usec px_proposer_lease(const px_proposer *p);
 
 /* Why the last step did what it did: one line for a role change or an ignored
  * message, "" if there is nothing to say.  Valid until the next step. */

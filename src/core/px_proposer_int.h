@@ -246,6 +246,7 @@ struct px_proposer
 	px_ballot published_ballot;
 	px_node published_leader;
 	px_slot published_chosen;
+	px_usec published_lease;
 	bool published_ready;
 	bool published_removed;
 

@@ -224,8 +224,9 @@ px_trace_action(char *buf, size_t cap, px_node self, const px_action *a)
 			add(&l, " publish %s", px_role_name(a->u.publish.role));
 			if (a->u.publish.ballot != 0)
 				add_ballot(&l, "ballot", a->u.publish.ballot);
-			add(&l, " leader n%u chosen %llu%s%s", (unsigned) a->u.publish.leader,
+			add(&l, " leader n%u chosen %llu%s%s%s", (unsigned) a->u.publish.leader,
 				U(a->u.publish.chosen), a->u.publish.ready ? " ready" : "",
+				a->u.publish.lease_until != 0 ? " leased" : "",
 				a->u.publish.removed ? " removed" : "");
 			break;
 		case PX_DO_SEND_PREVOTE:

@@ -142,6 +142,8 @@ typedef struct sim_blob
 	X(cov_all_crashed, "all servers crashed at once")                            \
 	X(cov_duel, "elections provoked on all nodes at once")                       \
 	X(cov_lease_read, "read index given under a lease")                          \
+	X(cov_lease_session, "session reads under a lease without asking")           \
+	X(cov_lease_stopped, "it does while the proposer stands still or is gone")   \
 	X(cov_config_chosen, "configuration chosen")                                 \
 	X(cov_config_recovered, "configuration found by a new leader")               \
 	X(cov_config_lost, "configuration proposed and not chosen")                  \
@@ -553,6 +555,7 @@ typedef struct sim_node
 	px_ballot ballot;
 	px_node leader;
 	px_slot pub_chosen;
+	px_usec pub_lease; /* by its own clock; outlives the proposer */
 	bool ready;
 	bool removed;
 

@@ -440,7 +440,18 @@ client_session(sim_node *n, sim_session *s)
 		s->began = W->step;
 		s->wish.key = (uint8_t) rnd_below(SIM_KEYS);
 		s->must_see = W->acknowledged;
-		node_read(n);
+		if (n->pub_lease > sim_clock(n) && s - n->sessions < (W->n_sessions + 1) / 2)
+		{
+			/* half of the sessions; the others try the way by the proposer */
+			cover(cov_lease_session);
+			if (!n->proposer_up || n->proposer_until > W->now)
+				cover(cov_lease_stopped);
+			s->state = S_READ_APPLY;
+			s->read_index = n->pub_chosen;
+			client_reads_ready(n);
+		}
+		else
+			node_read(n);
 	}
 	else
 	{

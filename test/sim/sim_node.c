@@ -856,6 +856,7 @@ carry_out(sim_node *n, const px_action *a)
 			n->ballot = a->u.publish.ballot;
 			n->leader = a->u.publish.leader;
 			n->pub_chosen = a->u.publish.chosen;
+			n->pub_lease = a->u.publish.lease_until;
 			n->ready = a->u.publish.ready;
 			if (n->removed && !a->u.publish.removed)
 				sim_fail("node %u: removed, and then not", n->id);
@@ -1334,6 +1335,7 @@ proposer_ready(sim_node *n, uint64_t lsn, uint64_t incarnation)
 	n->ballot = 0;
 	n->leader = 0;
 	n->ready = false;
+	n->pub_lease = 0;
 	n->tick_gen = 0;
 	n->tick_at = 0;
 	n->idle_ticks = 0;

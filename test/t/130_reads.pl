@@ -182,6 +182,21 @@ $f->fails("$quick SELECT v FROM t", '57P03', qr/did not catch up/, 'the wait end
 $f->fails("$quick BEGIN ISOLATION LEVEL REPEATABLE READ", '57P03', qr/did not catch up/, 'also in BEGIN');
 $f->fails("$quick SET statement_timeout = 300; SELECT v FROM t", '57014', qr/statement timeout/, 'or with PostgreSQL\'s');
 
+# ---- Whoever waits does not hold the log up ----
+$leader->sql("CREATE TABLE gone (id int PRIMARY KEY) USING paxos");
+go_on();
+$f->sql("SELECT paxos_barrier()");
+stop_learner();
+$leader->sql("DROP TABLE gone");
+$s->query("SET paxos.read_consistency = linearizable");
+$s->ask("SELECT count(*) FROM gone");
+$f->poll_sql($waiting, 1);
+go_on();
+like($s->answer, qr/ERROR:  40001/, 'a change of the definition ends the wait');
+like($s->query("SELECT count(*) FROM gone"), qr/ERROR:  42P01/, 'and is there');
+stop_learner();
+write_elsewhere();
+
 # ---- session ----
 my $token = $leader->sql("SELECT paxos_session_token()");
 like($token, qr/^[0-9a-f]{8}:\d+$/, 'a token');

@@ -313,6 +313,10 @@ test_lease(void)
 	solo_accepted(s, 2, next);
 	ok(s->view.lease_until > sent + 449000 && s->view.lease_until <= sent + 450000,
 	   "from the send time, without the drift");
+	ok(s->up.actions[0].kind == PX_DO_PUBLISH &&
+		   s->up.actions[0].u.publish.lease_until == s->view.lease_until &&
+		   s->up.actions[0].u.publish.chosen == s->view.chosen,
+	   "sessions are told, together with the watermark");
 
 	want_read(s);
 	ok(solo_count(s, PX_DO_READ_SENT, 0) == 1 && done(s) == NULL,
@@ -378,6 +382,9 @@ test_lease_withdrawn(void)
 	solo_event(s, PX_EV_TRANSFER, 2);
 	ok(s->view.role == PX_HANDING_OVER && done(s) == NULL, "a hand-over begins");
 	is(s->view.lease_until, 0, "and no lease is used any more");
+	ok(s->up.actions[0].kind == PX_DO_PUBLISH && s->up.actions[0].u.publish.lease_until == 0 &&
+		   solo_count(s, PX_DO_SEND_ACCEPT, 0) > 0,
+	   "sessions hear of it before an Accept withdraws it");
 	ask_from(s, 3, 1, 1);
 	solo_tick(s, 10);
 	ok(done(s) == NULL, "for nobody");
