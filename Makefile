@@ -6,7 +6,7 @@
 # make at once where pg_config is missing) and call make again for the second
 # half.  The second half is an ordinary PGXS build: all, install, clean.
 
-SCRIPT_TARGETS = test fuzz mutants soak torture demo demo-stop bench lint format format-check deps stage
+SCRIPT_TARGETS = test fuzz mutants soak torture compat demo demo-stop bench lint format format-check deps stage
 
 .DEFAULT_GOAL := all
 
@@ -24,6 +24,8 @@ mutants:
 	test/mutants/run
 torture:
 	TIME="$(TIME)" SEED="$(SEED)" NODES="$(NODES)" KINDS="$(KINDS)" scripts/torture
+compat:
+	test/compat/run $(COMPAT)
 demo:
 	scripts/demo start
 demo-stop:

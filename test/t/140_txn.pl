@@ -98,10 +98,30 @@ for my $n ($n[0], $n[1])
 	is($s->query("COMMIT"), '', 'and stands in nobody\'s way');
 }
 
+# A transaction on its way that has not seen it yet: the verdict at its slot knows of it, by
+# the keys that paxos_txn() changed and by no others.
+my $learner = $n[1]->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'paxos learner'");
+my $s = $n[1]->session;
+for my $case ([1, 7, qr/40001/, 'overtaken on its way'], [2, 52, qr/^$/, 'a row only looked at does not overtake'])
+{
+	my ($id, $balance, $answer, $name) = @$case;
+	kill 'STOP', $learner;
+	$n[0]->sql(q{SELECT paxos_txn('[{"table": "purse", "key": {"id": 2}}]', '[{"op": "update", "table": "purse", "key": {"id": 1}, "set": {"balance": 7}}, {"op": "get", "table": "purse", "key": {"id": 2}}]')});
+	my $applied = $n[0]->sql("SELECT applied FROM paxos.replicated");
+	$s->query("BEGIN");
+	$s->query("UPDATE purse SET balance = balance + 1 WHERE id = $id");
+	$s->ask("COMMIT");
+	$n[0]->poll_sql("SELECT applied > $applied FROM paxos.replicated");
+	kill 'CONT', $learner;
+	like($s->answer, $answer, $name);
+	$_->sql("SELECT paxos_barrier()") for @n;
+	is($_->sql("SELECT balance FROM purse WHERE id = $id"), $balance, "what is there agrees, on node $_->{number}") for @n;
+}
+
 # A table dropped while it was on its way: all of it fails, and nothing is done.
 $n[0]->sql("CREATE TABLE gone (id int PRIMARY KEY) USING paxos");
 $c->await_equal;
-my $learner = $n[2]->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'paxos learner'");
+$learner = $n[2]->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'paxos learner'");
 kill 'STOP', $learner;
 $n[0]->sql("DROP TABLE gone");
 my $late = $n[2]->session;

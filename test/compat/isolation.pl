@@ -1,0 +1,273 @@
+# PostgreSQL's isolation tests on consensus tables (test/compat/run --isolation).
+#
+# Twice each, with every table that can be on the access method paxos (a key is added where
+# there is none).  On one node: isolationtester itself, its output compared permutation by
+# permutation with that of a PostgreSQL without the extension.  Across nodes: each session on
+# a node of its own, by a driver here; nobody waits for anybody there, and who comes too late is
+# told so (40001).  Then the nodes must be equal, and what is there must be what the sessions
+# that succeeded make one after the other, in some order, or what PostgreSQL itself makes of
+# that permutation (READ COMMITTED promises no more).
+use strict;
+use warnings;
+
+use Getopt::Long;
+use PaxosCluster;
+use POSIX qw(:sys_wait_h);
+use Spec;
+
+my $specs = $ENV{COMPAT_REGRESS} . '/../isolation/specs';
+my $results = $ENV{COMPAT_RESULTS};
+my $tester = $ENV{COMPAT_ISOLATIONTESTER};
+
+my @all = qw(read-only-anomaly read-only-anomaly-2 read-only-anomaly-3 read-write-unique read-write-unique-2 read-write-unique-3 read-write-unique-4
+  simple-write-skew receipt-report temporal-range-integrity project-manager classroom-scheduling total-cash
+  referential-integrity ri-trigger partial-index two-ids multiple-row-versions index-only-scan update-conflict-out
+  fk-contention fk-deadlock fk-deadlock2 fk-partitioned-1 fk-partitioned-2 fk-snapshot
+  eval-plan-qual eval-plan-qual-trigger lock-update-delete lock-update-traversal inherit-temp
+  insert-conflict-do-nothing insert-conflict-do-nothing-2 insert-conflict-do-update insert-conflict-do-update-2
+  insert-conflict-do-update-3 insert-conflict-do-update-4
+  delete-abort-savept delete-abort-savept-2 aborted-keyrevoke lock-committed-update lock-committed-keyupdate
+  nowait nowait-2 nowait-3 nowait-4 nowait-5 skip-locked skip-locked-2 skip-locked-3 skip-locked-4
+  merge-insert-update merge-delete merge-update merge-match-recheck merge-join
+  partition-key-update-1 partition-key-update-2 partition-key-update-3 partition-key-update-4
+  tuplelock-conflict tuplelock-update tuplelock-upgrade-no-deadlock update-locked-tuple propagate-lock-delete
+  truncate-conflict create-trigger alter-table-1 alter-table-2 deadlock-simple deadlock-hard plpgsql-toast);
+
+my ($most, $table) = (24, undef);
+GetOptions('most=i' => \$most, 'table=s' => \$table) or die "usage: run --isolation [--most N] [--table FILE] [spec...]\n";
+my @wanted = @ARGV ? @ARGV : @all;
+
+sub slurp { my ($f) = @_; open my $h, '<', $f or return ''; local $/; return <$h> // ''; }
+sub spew { my ($f, $t) = @_; open my $h, '>', $f or die "$f: $!\n"; print $h $t; close $h; }
+
+my $database = 'isolation';
+my $conf = "paxos.local_writes = allow\nmax_prepared_transactions = 2\nautovacuum = off\ndeadlock_timeout = 200ms\n";
+mkdir "$results/isolation";
+
+my $c = PaxosCluster->new(nodes => 3, database => $database, conf => $conf);
+my $reference = PaxosCluster->new(nodes => 1, extension => 0, conf => "shared_preload_libraries = ''\n" . $conf =~ s/^paxos.*\n//mr)->node(1);
+$reference->sql("CREATE DATABASE $database");
+$reference->{cluster}{database} = $database;
+$reference->sql("CREATE ACCESS METHOD paxos TYPE TABLE HANDLER heap_tableam_handler");
+my @n = $c->nodes;
+
+# ---- on one node ---------------------------------------------------------------------------
+
+sub tester
+{
+	my ($n, $spec, $out) = @_;
+	my $pid = fork() // die "fork: $!\n";
+	if ($pid == 0)
+	{
+		open STDIN, '<', $spec or POSIX::_exit(126);
+		open STDOUT, '>', $out or POSIX::_exit(126);
+		open STDERR, '>&', \*STDOUT;
+		$ENV{PGISOLATIONTIMEOUT} = 20;
+		exec $tester, "host=127.0.0.1 port=$n->{port} user=postgres dbname=$database" or POSIX::_exit(127);
+	}
+	eval { PaxosCluster::poll('isolationtester', sub { waitpid($pid, WNOHANG) == $pid }, 300) } and return $?;
+	kill 'KILL', $pid;
+	waitpid $pid, 0;
+	return 'hung';
+}
+
+# Its output, permutation by permutation.
+sub permutations_of { my ($text) = @_; return map { s/\n+\z//r } split /\n(?=starting permutation:)/, $text; }
+
+sub on_one_node
+{
+	my ($name, $file) = @_;
+	my $ended = tester($n[0], $file, "$results/isolation/$name.out");
+	tester($reference, $file, "$results/isolation/$name.ref");
+	my @ours = permutations_of(slurp("$results/isolation/$name.out"));
+	my @theirs = permutations_of(slurp("$results/isolation/$name.ref"));
+	shift @ours; shift @theirs;			# what stands above the first
+	my ($same, $report) = (0, '');
+	for my $i (0 .. $#theirs)
+	{
+		# sequences of consensus tables have steps of their own
+		if (defined $ours[$i] && $ours[$i] eq $theirs[$i]) { $same++; next }
+		$report .= "<<<< expected\n$theirs[$i]\n>>>> here\n" . ($ours[$i] // '(not run)') . "\n\n";
+	}
+	spew("$results/isolation/$name.differences", $report);
+	return (scalar @theirs, $same, $ended eq 'hung' ? 'hung' : '');
+}
+
+# ---- across nodes --------------------------------------------------------------------------
+
+# What all tables hold, but the key that was added.
+my $contents = <<'SQL';
+SET search_path TO pg_catalog;
+SELECT string_agg(format('SELECT %L, (SELECT string_agg(r, '' '' ORDER BY r) FROM (SELECT (to_jsonb(paxos_row.*) - ''paxos_key'')::text r FROM ONLY %s paxos_row) x)', c.oid::regclass, c.oid::regclass), ' UNION ALL ' ORDER BY c.oid::regclass::text)
+FROM pg_class c JOIN pg_namespace s ON s.oid = relnamespace WHERE nspname = 'public' AND relkind = 'r'
+SQL
+
+sub contents
+{
+	my ($n) = @_;
+	my $sql = $n->sql($contents);
+	return $sql =~ /\S/ ? $n->sql("SET search_path TO pg_catalog; $sql ORDER BY 1") : '';
+}
+
+# The setup's blocks, each as one message; what fails, fails.
+sub prepare
+{
+	my ($n, $spec) = @_;
+	for my $block (@{ $spec->{setup} })
+	{
+		my $r = $n->try($block);
+		return $r->{err} if !$r->{ok};
+	}
+	return '';
+}
+
+sub clean
+{
+	my ($n, $spec) = @_;
+	$n->try($spec->{teardown}) if $spec->{teardown} =~ /\S/;
+	for my $t (split /\n/, $n->sql("SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace s ON s.oid = relnamespace WHERE nspname = 'public' AND relkind IN ('r', 'p') AND NOT relispartition"))
+	{
+		$n->try("DROP TABLE $t CASCADE");
+	}
+}
+
+# One permutation, session i on the i-th of these nodes: which sessions met an error.
+sub play
+{
+	my ($spec, $steps, @nodes) = @_;
+	my @s = map { $_->session } @nodes;
+	my (@failed, @busy, @said);
+	my $settle = sub {
+		my ($i, $must) = @_;
+		return 1 if !$busy[$i];
+		my $quiet = 0;
+		my $done = eval {
+			PaxosCluster::poll('a step', sub {
+				return 1 if $s[$i]->answered || !$s[$i]->alive;
+				return 0 if $must;
+				my $w = $nodes[$i]->sql("SELECT coalesce(pg_blocking_pids($s[$i]{pid}) <> '{}', false)");
+				$quiet = $w eq 't' ? $quiet + 1 : 0;
+				return $quiet >= 3 ? 2 : 0;
+			}, 30);
+		};
+		return 0 if ($done // 0) != 1;
+		my $a = $s[$i]->answer(5);
+		$busy[$i] = 0;
+		$said[$i] .= "$a\n";
+		$failed[$i] = 1 if $a =~ /ERROR|FATAL/;
+		return 1;
+	};
+	my $send = sub { my ($i, $sql) = @_; $said[$i] //= ''; $s[$i]->ask($sql); $busy[$i] = 1; };
+	for my $i (0 .. $#s)
+	{
+		$send->($i, $spec->{sessions}[$i]{setup} =~ s/;\s*\z//r), $settle->($i, 1) if $spec->{sessions}[$i]{setup} =~ /\S/;
+	}
+	my $hung = 0;
+	for my $step (@$steps)
+	{
+		my $i = $spec->{steps}{$step}{session};
+		if (!$settle->($i, 1)) { $hung = 1; last }
+		$send->($i, $spec->{steps}{$step}{sql} =~ s/;\s*\z//r);
+		$settle->($i, 0);
+	}
+	for my $i (0 .. $#s) { $hung = 1 if !$hung && !$settle->($i, 1) }
+	$_->close for @s;
+	for my $i (0 .. $#s)
+	{
+		eval { PaxosCluster::poll('its end', sub { waitpid($s[$i]{psql}, WNOHANG) != 0 }, 10) } or kill 'KILL', $s[$i]{psql};
+		$nodes[$i]->poll_sql("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $s[$i]{pid} AND backend_type = 'client backend'") if !$hung;
+	}
+	return ($hung, \@failed, \@said);
+}
+
+sub orders { my (@l) = @_; return ([]) if !@l; return map { my $x = $_; map { [ $x, @$_ ] } orders(grep { $_ != $x } @l) } @l; }
+
+# Everything that sessions one after the other can make, of those that surely succeeded and
+# any of the others.
+sub serial_states
+{
+	my ($spec, $steps, $failed, $known) = @_;
+	my @sessions = 0 .. $#{ $spec->{sessions} };
+	my @sure = grep { !$failed->[$_] } @sessions;
+	my @perhaps = grep { $failed->[$_] } @sessions;
+	my %states;
+	for my $mask (0 .. 2**@perhaps - 1)
+	{
+		for my $order (orders(@sure, map { $perhaps[$_] } grep { $mask & (1 << $_) } 0 .. $#perhaps))
+		{
+			my @run = map { my $i = $_; grep { $spec->{steps}{$_}{session} == $i } @$steps } @$order;
+			my $key = join ' ', @run;
+			if (!defined $known->{$key})
+			{
+				clean($reference, $spec);
+				prepare($reference, $spec);
+				play($spec, \@run, ($reference) x @sessions);
+				$known->{$key} = contents($reference);
+			}
+			$states{ $known->{$key} } = $key;
+		}
+	}
+	return \%states;
+}
+
+sub across
+{
+	my ($name, $spec) = @_;
+	my @permutations = @{ $spec->{permutations} };
+	@permutations = map { $permutations[ int($_ * @permutations / $most) ] } 0 .. $most - 1 if @permutations > $most;
+	my %r = (run => 0, serial => 0, as_postgres => 0, neither => 0, unequal => 0, hung => 0, overtaken => 0);
+	my %known;
+	my $report = '';
+	for my $steps (@permutations)
+	{
+		my @sessions = map { $n[ $_ % 3 ] } 0 .. $#{ $spec->{sessions} };
+		clean($n[0], $spec);
+		my $refused = prepare($n[0], $spec);
+		return { refused => $refused =~ s/.*?ERROR:\s+(\w+: )?([^\n]*).*/$2/sr } if $refused;
+		$c->await_equal;
+		my ($hung, $failed, $said) = play($spec, $steps, @sessions);
+		$r{run}++;
+		$r{overtaken}++ if grep { defined && /40001|57P01/ } @$said;
+		my $trouble = '';
+		if ($hung) { $r{hung}++; $trouble = 'hung' }
+		eval { $c->await_equal; 1 } or $trouble = "digests differ: $@";
+		my @states = map { contents($_) } @n;
+		$trouble = 'the nodes differ' if grep { $_ ne $states[0] } @states;
+		$r{unequal}++ if $trouble =~ /differ/;
+		my $known = serial_states($spec, $steps, $failed, \%known);
+		if (exists $known->{ $states[0] }) { $r{serial}++ }
+		else
+		{
+			clean($reference, $spec);
+			prepare($reference, $spec);
+			play($spec, $steps, ($reference) x @sessions);
+			my $theirs = contents($reference);
+			if ($theirs eq $states[0]) { $r{as_postgres}++ }
+			else { $r{neither}++; $trouble .= " no order of the sessions makes this, nor does PostgreSQL:\n$theirs" }
+		}
+		$report .= "permutation @$steps: $trouble\n" . join('', map { "-- session $_\n" . ($said->[$_] // '') } 0 .. $#$said) . join("\n", @states) . "\n\n" if $trouble;
+	}
+	spew("$results/isolation/$name.across", $report);
+	return \%r;
+}
+
+STDOUT->autoflush(1);
+my ($wrong, @lines) = (0);
+for my $name (@wanted)
+{
+	my $text = Spec::keyed(slurp("$specs/$name.spec"));
+	my $spec = eval { Spec::read($text) } or do { print "$name: $@"; $wrong++; next };
+	spew("$results/isolation/$name.spec", $text);
+	clean($_, $spec) for $n[0], $reference;
+	my ($total, $same, $ended) = on_one_node($name, "$results/isolation/$name.spec");
+	my $across = eval { across($name, $spec) } // { refused => "died: $@" };
+	my $line = sprintf "%-32s one node: %4d permutations %4d the same %s; across: ", $name, $total, $same, $ended;
+	$line .= $across->{refused} ? "refused: $across->{refused}" : join ', ', map { "$_ $across->{$_}" } grep { $across->{$_} } qw(run overtaken serial as_postgres neither unequal hung);
+	print "$line\n";
+	$wrong++ if $ended || $across->{unequal} || $across->{hung} || $across->{neither};
+	push @lines, sprintf "| %s | %d | %d | %s |\n", $name, $total, $same,
+	  $across->{refused} ? "refused: $across->{refused}" : join ', ', map { s/_/ /r . " $across->{$_}" } grep { $across->{$_} } qw(run overtaken serial as_postgres neither unequal hung);
+}
+spew($table, join '', "| spec | on one node: permutations | the same | across nodes |\n", "| --- | ---: | ---: | --- |\n", @lines) if $table;
+$c->stop_all;
+exit($wrong ? 1 : 0);
