@@ -214,12 +214,8 @@ rel_info(Relation rel)
 	}
 
 	info->pk_index = primary_key_index(rel);
-	if (!OidIsValid(info->pk_index))
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("consensus table \"%s\" has no valid primary key on this node",
-							   RelationGetRelationName(rel))));
-	pk = index_open(info->pk_index, RowExclusiveLock);
-	info->n_key = IndexRelationGetNumberOfKeyAttributes(pk);
+	pk = OidIsValid(info->pk_index) ? index_open(info->pk_index, RowExclusiveLock) : NULL;
+	info->n_key = pk != NULL ? IndexRelationGetNumberOfKeyAttributes(pk) : 0;
 	for (int i = 0; i < info->n_key; i++)
 	{
 		Oid op = get_opfamily_member(pk->rd_opfamily[i], pk->rd_opcintype[i], pk->rd_opcintype[i],
@@ -231,10 +227,12 @@ rel_info(Relation rel)
 		ScanKeyInit(&info->scankey[i], i + 1, BTEqualStrategyNumber, get_opcode(op), (Datum) 0);
 		info->scankey[i].sk_collation = pk->rd_indcollation[i];
 	}
-	index_close(pk, NoLock);
+	if (pk != NULL)
+		index_close(pk, NoLock);
 	info->keys = paxos_keys_of(rel, paxos_table_id(relid));
 	info->plain_keys = paxos_keys_are_plain(info->keys);
 	info->key_columns = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_KEY);
+	info->only_key = paxos_keys_max(info->keys) == (info->n_key > 0 ? 1 : 0);
 	info->triggers = paxos_has_triggers(rel);
 
 	MemoryContextSwitchTo(old);
@@ -346,7 +344,7 @@ paxos_apply_open(PaxosApply *apply, int64 table_id, LOCKMODE lock)
 		if (RelationGetRelid(t->result->ri_IndexRelationDescs[i]) == t->info->pk_index)
 			t->pk = t->result->ri_IndexRelationDescs[i];
 	}
-	if (t->pk == NULL)
+	if (t->pk == NULL && t->info->n_key > 0)
 		elog(ERROR, "primary key index of \"%s\" vanished", RelationGetRelationName(t->rel));
 	t->found = table_slot_create(t->rel, NULL);
 	t->proposed = MakeSingleTupleTableSlot(RelationGetDescr(t->rel), &TTSOpsVirtual);

@@ -12,6 +12,7 @@
 #include "utils/relcache.h"
 
 #include "paxos_command.h"
+#include "paxos_replicated.h"
 
 /*
  * table ids: paxos.kv is PAXOS_KV_TABLE_ID; a table created at a slot has
@@ -107,9 +108,14 @@ extern void paxos_apply_txn(PaxosApply *apply, const PaxosTxn *txn, bool want_pr
  */
 extern const uint64 *paxos_apply_changed(int *n);
 
-/* A certified write set, which changes these keys (paxos_apply_set.c). */
-extern void paxos_apply_set(PaxosApply *apply, const PaxosWriteSet *set, const uint64 *changed,
-							int n_changed);
+/*
+ * A certified write set, which changes these keys (paxos_apply_set.c).  Tables it empties
+ * come first, before any is open.
+ */
+extern bool paxos_apply_truncates(const PaxosWriteSet *set);
+extern void paxos_apply_truncate(const PaxosWriteSet *set, const uint64 *changed, int n_changed);
+extern void paxos_apply_set(PaxosApply *apply, const PaxosReplicated *r, px_node origin,
+							const PaxosWriteSet *set, const uint64 *changed, int n_changed);
 extern void paxos_apply_end(PaxosApply *apply);
 
 /* After any error: whatever was cached from a moment before it is built anew. */

@@ -54,6 +54,7 @@ typedef struct PaxosRelInfo
 	bool triggers;          /* or foreign keys: changed by write sets alone */
 	bool plain_keys;        /* whether a unique key changes is seen from 'keys' */
 	Bitmapset *key_columns; /* what the heap takes for such */
+	bool only_key;          /* no other unique key than the primary one */
 } PaxosRelInfo;
 
 /* Relations open over one transaction. */

@@ -23,18 +23,34 @@
  * look for us between its base and its slot, it would find nothing: its base is what is
  * applied when it is proposed, and by then we are (paxos_window.c).
  *
+ * A large set comes in parts (paxos_part.c), of which one at a time is in memory.  A row
+ * that was changed again and again may stand in several of them, always alike.  Where a
+ * table has no other unique key than its primary one, nothing can be in the way, and each row
+ * is finished when it is met first: so a large COPY is read once.
+ *
+ * TRUNCATE is done as PostgreSQL does it, by new empty files, and first: what the
+ * set says of rows is what is there afterwards.  Not by ExecuteTruncate(), which would
+ * fire triggers, and check foreign keys a second time.
+ *
  * No state.
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/index.h"
+#include "commands/sequence.h"
+#include "commands/tablecmds.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "paxos_apply_int.h"
+#include "paxos_part.h"
 #include "paxos_turn.h"
 
 typedef enum Action
@@ -95,101 +111,241 @@ become_owner(PaxosApplyTable *t, int save_context)
 	SetUserIdAndSecContext(t->info->owner, save_context | SECURITY_RESTRICTED_OPERATION);
 }
 
-void
-paxos_apply_set(PaxosApply *apply, const PaxosWriteSet *set, const uint64 *changed, int n_changed)
+/* One set being applied; the rows of its bodies count on. */
+typedef struct Work
 {
-	MemoryContext caller = CurrentMemoryContext;
-	PaxosApplyTable **tables = palloc0(sizeof(PaxosApplyTable *) * Max(set->n_tables, 1));
-	Action *actions = palloc0(sizeof(Action) * Max(set->n_rows, 1));
-	Oid save_user;
+	PaxosApply *apply;
 	int save_context;
-	int nest_level;
+	bool parts;    /* rows may come again */
+	char *actions; /* an Action for each row, when anything is left for later */
+	Size n_rows;   /* met in the first pass */
+	Size room;
+	bool left[REPLACE_ROW + 1]; /* is there such an action for later? */
+} Work;
 
-	paxos_turn_changing(changed, n_changed);
-	for (int i = 0; i < set->n_tables; i++)
+static void
+note(Work *w, Action action)
+{
+	if (w->n_rows == w->room)
 	{
+		w->room = Max(w->room * 2, 1024);
+		w->actions = w->actions == NULL ? MemoryContextAllocHuge(w->apply->cxt, w->room)
+										: repalloc_huge(w->actions, w->room);
+	}
+	w->actions[w->n_rows++] = (char) action;
+	w->left[action] = true;
+}
+
+static PaxosApplyTable **
+open_tables(PaxosApply *apply, const PaxosWriteSet *body)
+{
+	PaxosApplyTable **tables = palloc0(sizeof(PaxosApplyTable *) * Max(body->n_tables, 1));
+
+	for (int i = 0; i < body->n_tables; i++)
+	{
+		uint8 hold = body->tables[i].hold;
+
 		/* a table that was only read may have gone since */
-		if (set->tables[i].hold == PAXOS_TABLE_READ)
+		if (hold == PAXOS_TABLE_READ)
 			continue;
-		tables[i] = paxos_apply_open(
-			apply, set->tables[i].table_id,
-			(set->tables[i].hold & PAXOS_TABLE_CHANGED) != 0 ? RowExclusiveLock : RowShareLock);
+		tables[i] =
+			paxos_apply_open(apply, body->tables[i].table_id,
+							 (hold & PAXOS_TABLE_CHANGED) != 0 ? RowExclusiveLock : RowShareLock);
 		if (tables[i] == NULL)
 			elog(ERROR, "a certified write set names table " INT64_FORMAT ", which is not here",
-				 set->tables[i].table_id);
-		if ((set->tables[i].hold & (PAXOS_TABLE_SHARE | PAXOS_TABLE_EXCLUSIVE)) != 0)
-			(void) paxos_lock_for_apply(
-				RelationGetRelid(tables[i]->rel),
-				(set->tables[i].hold & PAXOS_TABLE_EXCLUSIVE) != 0 ? ExclusiveLock : ShareLock);
+				 body->tables[i].table_id);
+		if ((hold & (PAXOS_TABLE_SHARE | PAXOS_TABLE_EXCLUSIVE)) != 0)
+			(void) paxos_lock_for_apply(RelationGetRelid(tables[i]->rel),
+										(hold & PAXOS_TABLE_EXCLUSIVE) != 0 ? ExclusiveLock
+																			: ShareLock);
 	}
-	GetUserIdAndSecContext(&save_user, &save_context);
-	nest_level = NewGUCNestLevel();
+	return tables;
+}
 
-	for (int i = 0; i < set->n_rows; i++)
+/* For each row. */
+static void
+begin_row(Work *w, PaxosApplyTable *t)
+{
+	MemoryContextReset(w->apply->command_cxt);
+	ResetPerTupleExprContext(w->apply->estate);
+	MemoryContextSwitchTo(w->apply->command_cxt);
+	become_owner(t, w->save_context);
+}
+
+static bool
+find_row(PaxosApplyTable *t, const PaxosSetRow *row)
+{
+	return row->n_key > 0 && paxos_apply_find(t, row->n_key, row->key);
+}
+
+static void
+store_row(Work *w, PaxosApplyTable *t, const PaxosSetRow *row, bool update)
+{
+	fill(t, update ? t->fresh : t->proposed, row);
+	paxos_apply_store(w->apply, t, update);
+	CommandCounterIncrement();
+}
+
+/* Rows that were locked. */
+static void
+lock_rows(Work *w, const PaxosWriteSet *body)
+{
+	PaxosApplyTable **tables = open_tables(w->apply, body);
+
+	for (int i = 0; i < body->n_rows; i++)
 	{
-		const PaxosSetRow *row = &set->rows[i];
+		const PaxosSetRow *row = &body->rows[i];
 		PaxosApplyTable *t = tables[row->table];
 
 		if (row->what < PAXOS_ROW_LOCKED)
 			continue;
-		MemoryContextReset(apply->command_cxt);
-		MemoryContextSwitchTo(apply->command_cxt);
-		become_owner(t, save_context);
+		begin_row(w, t);
 
 		/* one that the transaction made itself is not there yet */
-		if (paxos_apply_find(t, row->n_key, row->key))
+		if (find_row(t, row))
 			paxos_apply_lock(t, (LockTupleMode) (row->what - PAXOS_ROW_LOCKED));
 	}
+}
 
-	/* What there is to do; and the deletes. */
-	for (int i = 0; i < set->n_rows; i++)
+/* What there is to do; the deletes; and what need not wait. */
+static void
+first_pass(Work *w, const PaxosWriteSet *body)
+{
+	PaxosApplyTable **tables = open_tables(w->apply, body);
+
+	for (int i = 0; i < body->n_rows; i++)
 	{
-		const PaxosSetRow *row = &set->rows[i];
+		const PaxosSetRow *row = &body->rows[i];
 		PaxosApplyTable *t = tables[row->table];
+		bool found;
+		Action action;
 
 		if (row->what >= PAXOS_ROW_LOCKED)
+		{
+			note(w, NOTHING);
 			continue;
-		MemoryContextReset(apply->command_cxt);
-		ResetPerTupleExprContext(apply->estate);
-		MemoryContextSwitchTo(apply->command_cxt);
-		become_owner(t, save_context);
-		if (!paxos_apply_find(t, row->n_key, row->key))
-			actions[i] = row->what == PAXOS_ROW_PRESENT ? INSERT_ROW : NOTHING;
-		else if (row->what == PAXOS_ROW_GONE)
-			actions[i] = DELETE_ROW;
+		}
+		begin_row(w, t);
+		found = find_row(t, row);
+		if (row->what == PAXOS_ROW_GONE)
+			action = found ? DELETE_ROW : NOTHING;
+		else if (t->info->only_key)
+		{
+			store_row(w, t, row, found);
+			action = NOTHING;
+		}
+		else if (!found)
+			action = INSERT_ROW;
 		else
 		{
 			fill(t, t->fresh, row);
-			actions[i] = t->info->plain_keys && same_keys(t) ? UPDATE_ROW : REPLACE_ROW;
+			action = t->info->plain_keys && same_keys(t) ? UPDATE_ROW : REPLACE_ROW;
 		}
-		if (actions[i] == DELETE_ROW || actions[i] == REPLACE_ROW)
+		if (action == DELETE_ROW || action == REPLACE_ROW)
 		{
 			paxos_apply_delete(t);
 			CommandCounterIncrement();
 		}
+		note(w, action);
 	}
+}
 
-	for (int pass = 0; pass < 2; pass++)
+/* The updates, or the inserts. */
+static void
+later_pass(Work *w, const PaxosWriteSet *body, Size *at, bool updates)
+{
+	PaxosApplyTable **tables = open_tables(w->apply, body);
+
+	for (int i = 0; i < body->n_rows; i++)
 	{
-		for (int i = 0; i < set->n_rows; i++)
-		{
-			const PaxosSetRow *row = &set->rows[i];
-			PaxosApplyTable *t = tables[row->table];
+		const PaxosSetRow *row = &body->rows[i];
+		PaxosApplyTable *t = tables[row->table];
+		Action action = (Action) w->actions[(*at)++];
 
-			if (actions[i] == NOTHING || actions[i] == DELETE_ROW ||
-				(actions[i] == UPDATE_ROW) != (pass == 0))
-				continue;
-			MemoryContextReset(apply->command_cxt);
-			ResetPerTupleExprContext(apply->estate);
-			MemoryContextSwitchTo(apply->command_cxt);
-			become_owner(t, save_context);
-			if (actions[i] == UPDATE_ROW && !paxos_apply_find(t, row->n_key, row->key))
-				elog(ERROR, "a row of a write set vanished");
-			fill(t, actions[i] == UPDATE_ROW ? t->fresh : t->proposed, row);
-			paxos_apply_store(apply, t, actions[i] == UPDATE_ROW);
-			CommandCounterIncrement();
-		}
+		if (action == NOTHING || action == DELETE_ROW || (action == UPDATE_ROW) != updates)
+			continue;
+		begin_row(w, t);
+		if (updates && !find_row(t, row))
+			elog(ERROR, "a row of a write set vanished");
+		if (!updates && w->parts && find_row(t, row))
+			continue;
+		store_row(w, t, row, updates);
 	}
+}
+
+typedef enum Pass
+{
+	LOCKS,
+	FIRST,
+	UPDATES,
+	INSERTS
+} Pass;
+
+static void
+pass_over(Work *w, const PaxosReplicated *r, px_node origin, const PaxosWriteSet *set, Pass pass)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext cxt = AllocSetContextCreate(w->apply->cxt, "paxos part", ALLOCSET_DEFAULT_SIZES);
+	Size at = 0;
+
+	/* what comes in parts says nothing of rows itself */
+	for (uint32 number = set->n_parts > 0 ? 1 : 0; number <= set->n_parts; number++)
+	{
+		PaxosWriteSet part;
+		const PaxosWriteSet *body = set;
+
+		MemoryContextReset(cxt);
+		MemoryContextSwitchTo(cxt);
+		if (number > 0)
+		{
+			(void) paxos_part_read(r, origin, set->parts_of, number, false, &part);
+			body = &part;
+		}
+		if (pass == LOCKS)
+			lock_rows(w, body);
+		else if (pass == FIRST)
+			first_pass(w, body);
+		else
+			later_pass(w, body, &at, pass == UPDATES);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(cxt);
+}
+
+static bool
+locks_rows(const PaxosWriteSet *set)
+{
+	for (int i = 0; i < set->n_tables; i++)
+	{
+		if ((set->tables[i].hold & PAXOS_TABLE_LOCKED) != 0)
+			return true;
+	}
+	return false;
+}
+
+void
+paxos_apply_set(PaxosApply *apply, const PaxosReplicated *r, px_node origin,
+				const PaxosWriteSet *set, const uint64 *changed, int n_changed)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	PaxosApplyTable **tables = open_tables(apply, set);
+	Work w = {apply};
+	Oid save_user;
+	int nest_level;
+
+	paxos_turn_changing(changed, n_changed);
+	GetUserIdAndSecContext(&save_user, &w.save_context);
+	nest_level = NewGUCNestLevel();
+	w.parts = set->n_parts > 0;
+	if (locks_rows(set))
+		pass_over(&w, r, origin, set, LOCKS);
+	pass_over(&w, r, origin, set, FIRST);
+	if (w.left[UPDATE_ROW])
+		pass_over(&w, r, origin, set, UPDATES);
+	if (w.left[INSERT_ROW] || w.left[REPLACE_ROW])
+		pass_over(&w, r, origin, set, INSERTS);
+	if (w.actions != NULL)
+		pfree(w.actions);
 	for (int i = 0; i < set->n_tables; i++)
 	{
 		if (tables[i] == NULL)
@@ -200,5 +356,88 @@ paxos_apply_set(PaxosApply *apply, const PaxosWriteSet *set, const uint64 *chang
 	}
 	MemoryContextSwitchTo(caller);
 	AtEOXact_GUC(false, nest_level);
-	SetUserIdAndSecContext(save_user, save_context);
+	SetUserIdAndSecContext(save_user, w.save_context);
+}
+
+/* ---- TRUNCATE ---- */
+
+bool
+paxos_apply_truncates(const PaxosWriteSet *set)
+{
+	for (int i = 0; i < set->n_tables; i++)
+	{
+		if ((set->tables[i].hold & PAXOS_TABLE_TRUNCATED) != 0)
+			return true;
+	}
+	return false;
+}
+
+/* Nobody may keep us waiting at what goes with it either. */
+static void
+lock_with_parts(Oid relid)
+{
+	Relation rel;
+	List *indexes;
+	ListCell *lc;
+
+	if (!paxos_lock_for_apply(relid, AccessExclusiveLock))
+		elog(ERROR, "relation %u is missing", relid);
+	rel = table_open(relid, NoLock);
+	indexes = RelationGetIndexList(rel);
+	foreach (lc, indexes)
+		(void) paxos_lock_for_apply(lfirst_oid(lc), AccessExclusiveLock);
+	if (OidIsValid(rel->rd_rel->reltoastrelid))
+		lock_with_parts(rel->rd_rel->reltoastrelid);
+	table_close(rel, NoLock);
+}
+
+static void
+empty(Oid relid)
+{
+	Relation rel = table_open(relid, NoLock);
+	Oid toast = rel->rd_rel->reltoastrelid;
+
+	CheckTableNotInUse(rel, "TRUNCATE");
+	PaxosNewFile(rel);
+	if (OidIsValid(toast))
+	{
+		Relation toastrel = table_open(toast, NoLock);
+
+		PaxosNewFile(toastrel);
+		table_close(toastrel, NoLock);
+	}
+	PaxosReindexRelation(relid, REINDEX_REL_PROCESS_TOAST);
+	pgstat_count_truncate(rel);
+	table_close(rel, NoLock);
+}
+
+void
+paxos_apply_truncate(const PaxosWriteSet *set, const uint64 *changed, int n_changed)
+{
+	paxos_turn_changing(changed, n_changed);
+	for (int i = 0; i < set->n_tables; i++)
+	{
+		Oid relid;
+		List *sequences = NIL;
+		ListCell *lc;
+
+		if ((set->tables[i].hold & PAXOS_TABLE_TRUNCATED) == 0)
+			continue;
+		relid = paxos_table_relid(set->tables[i].table_id);
+		if (!OidIsValid(relid))
+			elog(ERROR, "a certified write set names table " INT64_FORMAT ", which is not here",
+				 set->tables[i].table_id);
+		lock_with_parts(relid);
+		empty(relid);
+
+		/* each node's begins again where it began */
+		if ((set->tables[i].hold & PAXOS_TABLE_RESTARTED) != 0)
+			sequences = getOwnedSequences(relid);
+		foreach (lc, sequences)
+		{
+			(void) paxos_lock_for_apply(lfirst_oid(lc), AccessExclusiveLock);
+			ResetSequence(lfirst_oid(lc));
+		}
+	}
+	CommandCounterIncrement();
 }

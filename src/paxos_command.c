@@ -18,9 +18,11 @@
  *	ddl:		u8 kind | str sql | str schema | str owner
  *				| u16 count | count * i64 table id
  *	verify:		i64 table id
- *	set:		u64 base | u64 snapshot | u16 count * (i64 table id | u8 hold)
+ *	set:		u64 base | u64 snapshot | u64 number of its parts | u32 how many
+ *				| u16 count * (i64 table id | u8 hold)
  *				| for each of the five holds: u32 count * u64 key
  *				| u32 count * (u16 table | u8 what | list key | list row)
+ *	part:		u64 number of the parts | u32 which | set
  *	result:		u8 version | u8 flags | u64 slot | i64 table id
  *				| str previous | str current
  *				| [u32 count | count * ([i64 table id] | u8 flags | str previous
@@ -240,6 +242,31 @@ put_keyed_list(StringInfo buf, const PaxosKeyedList *list)
 		put_keyed(buf, &list->ops[i]);
 }
 
+static void
+put_set(StringInfo buf, const PaxosWriteSet *op)
+{
+	put_uint(buf, op->base, 8);
+	put_uint(buf, op->snapshot, 8);
+	put_uint(buf, op->parts_of, 8);
+	put_uint(buf, op->n_parts, 4);
+	put_uint(buf, op->n_tables, 2);
+	for (int i = 0; i < op->n_tables; i++)
+	{
+		put_uint(buf, (uint64) op->tables[i].table_id, 8);
+		put_uint(buf, op->tables[i].hold, 1);
+	}
+	for (int i = 0; i < PAXOS_HOLDS; i++)
+		put_keys(buf, op->n_keys[i], op->keys[i]);
+	put_uint(buf, op->n_rows, 4);
+	for (int i = 0; i < op->n_rows; i++)
+	{
+		put_uint(buf, op->rows[i].table, 2);
+		put_uint(buf, op->rows[i].what, 1);
+		put_columns(buf, op->rows[i].n_key, op->rows[i].key);
+		put_columns(buf, op->rows[i].n_row, op->rows[i].row);
+	}
+}
+
 char *
 paxos_command_encode(const PaxosCommand *command, Size *len)
 {
@@ -286,29 +313,13 @@ paxos_command_encode(const PaxosCommand *command, Size *len)
 			put_uint(&buf, (uint64) command->u.verify.table_id, 8);
 			break;
 		case PAXOS_COMMAND_SET:
-		{
-			const PaxosWriteSet *op = &command->u.set;
-
-			put_uint(&buf, op->base, 8);
-			put_uint(&buf, op->snapshot, 8);
-			put_uint(&buf, op->n_tables, 2);
-			for (int i = 0; i < op->n_tables; i++)
-			{
-				put_uint(&buf, (uint64) op->tables[i].table_id, 8);
-				put_uint(&buf, op->tables[i].hold, 1);
-			}
-			for (int i = 0; i < PAXOS_HOLDS; i++)
-				put_keys(&buf, op->n_keys[i], op->keys[i]);
-			put_uint(&buf, op->n_rows, 4);
-			for (int i = 0; i < op->n_rows; i++)
-			{
-				put_uint(&buf, op->rows[i].table, 2);
-				put_uint(&buf, op->rows[i].what, 1);
-				put_columns(&buf, op->rows[i].n_key, op->rows[i].key);
-				put_columns(&buf, op->rows[i].n_row, op->rows[i].row);
-			}
+			put_set(&buf, &command->u.set);
 			break;
-		}
+		case PAXOS_COMMAND_PART:
+			put_uint(&buf, command->u.part.set, 8);
+			put_uint(&buf, command->u.part.number, 4);
+			put_set(&buf, &command->u.part.body);
+			break;
 	}
 	*len = buf.len;
 	return buf.data;
@@ -424,6 +435,10 @@ get_set(Reader *r, PaxosWriteSet *op)
 {
 	op->base = get_uint(r, 8);
 	op->snapshot = get_uint(r, 8);
+	op->parts_of = get_uint(r, 8);
+	op->n_parts = (uint32) get_uint(r, 4);
+	if ((op->parts_of == 0) != (op->n_parts == 0))
+		r->bad = true;
 	op->n_tables = get_count(r, 2, 8 + 1);
 	op->tables = palloc(sizeof(PaxosSetTable) * Max(op->n_tables, 1));
 	for (int i = 0; i < op->n_tables; i++)
@@ -450,10 +465,19 @@ get_set(Reader *r, PaxosWriteSet *op)
 		if (row->table >= op->n_tables || row->what >= PAXOS_ROW_LOCKED + PAXOS_HOLD_READ ||
 			(op->tables[row->table].hold &
 			 (row->what < PAXOS_ROW_LOCKED ? PAXOS_TABLE_CHANGED : PAXOS_TABLE_LOCKED)) == 0 ||
-			row->n_key == 0 || (row->n_row > 0) != (row->what == PAXOS_ROW_PRESENT))
+			(row->n_key == 0 && row->what != PAXOS_ROW_PRESENT) ||
+			(row->n_row > 0) != (row->what == PAXOS_ROW_PRESENT))
 			r->bad = true;
 	}
-	if (op->n_tables == 0)
+}
+
+static void
+get_part(Reader *r, PaxosSetPart *part)
+{
+	part->set = get_uint(r, 8);
+	part->number = (uint32) get_uint(r, 4);
+	get_set(r, &part->body);
+	if (part->set == 0 || part->body.n_parts != 0 || (part->number == 0 && part->body.n_tables > 0))
 		r->bad = true;
 }
 
@@ -517,6 +541,14 @@ paxos_command_decode(const char *bytes, Size len, PaxosCommand *command)
 				return false; /* as a build says that knows none */
 			command->kind = PAXOS_COMMAND_SET;
 			get_set(&r, &command->u.set);
+			if (command->u.set.n_tables == 0)
+				return false;
+			break;
+		case PAXOS_COMMAND_PART:
+			if (version < PAXOS_VERSION_SETS)
+				return false;
+			command->kind = PAXOS_COMMAND_PART;
+			get_part(&r, &command->u.part);
 			break;
 		default:
 			return false;

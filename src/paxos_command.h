@@ -22,7 +22,8 @@ typedef enum PaxosCommandKind
 	PAXOS_COMMAND_VERIFY = 3,
 	PAXOS_COMMAND_LIST = 4,
 	PAXOS_COMMAND_SET = 5,
-	PAXOS_COMMAND_TXN = 6
+	PAXOS_COMMAND_TXN = 6,
+	PAXOS_COMMAND_PART = 7
 } PaxosCommandKind;
 
 /*
@@ -181,7 +182,13 @@ typedef enum PaxosHold
 #define PAXOS_TABLE_READ 0x04      /* depends on every row, as of 'snapshot' */
 #define PAXOS_TABLE_SHARE 0x08     /* LOCK TABLE: nobody else changes a row */
 #define PAXOS_TABLE_EXCLUSIVE 0x10 /* LOCK TABLE: nobody else changes or locks one */
-#define PAXOS_TABLE_ALL 0x1f
+
+/* What the set does to it as a whole: so many rows of it are changed that the window
+ * notes the table instead; its sequences begin again; its old rows go, first of all. */
+#define PAXOS_TABLE_MANY 0x20
+#define PAXOS_TABLE_RESTARTED 0x40
+#define PAXOS_TABLE_TRUNCATED 0x80
+#define PAXOS_TABLE_ALL 0xff
 
 typedef struct PaxosSetTable
 {
@@ -199,7 +206,7 @@ typedef struct PaxosSetRow
 {
 	uint16 table; /* in 'tables' */
 	uint8 what;   /* PAXOS_ROW_... */
-	int n_key;
+	int n_key;    /* 0: its table has no primary key, and the row is new */
 	PaxosColumn *key;
 	int n_row; /* when it is present: every column, generated ones too */
 	PaxosColumn *row;
@@ -215,7 +222,17 @@ typedef struct PaxosWriteSet
 	uint64 *keys[PAXOS_HOLDS];
 	int n_rows;
 	PaxosSetRow *rows;
+	uint64 parts_of; /* the number of the parts that have come before; 0: none */
+	uint32 n_parts;
 } PaxosWriteSet;
+
+/* A part of a set that is too large for one command (paxos_part.c). */
+typedef struct PaxosSetPart
+{
+	uint64 set;
+	uint32 number;      /* from 1; 0: forget all of them */
+	PaxosWriteSet body; /* tables, keys and rows of it */
+} PaxosSetPart;
 
 typedef struct PaxosCommand
 {
@@ -231,6 +248,7 @@ typedef struct PaxosCommand
 		PaxosVerifyOp verify;
 		PaxosWriteSet set;
 		PaxosTxn txn;
+		PaxosSetPart part;
 	} u;
 } PaxosCommand;
 

@@ -193,6 +193,23 @@ paxos_have_free_procs(int n)
 #define PaxosPrimaryKeyIndex(rel) RelationGetPrimaryKeyIndex(rel)
 #endif
 
+/*
+ * A new empty file for a relation, and its indexes anew.  (Users include
+ * catalog/index.h.)
+ */
+#if PG_VERSION_NUM >= 160000
+#define PaxosNewFile(rel) RelationSetNewRelfilenumber((rel), (rel)->rd_rel->relpersistence)
+#else
+#define PaxosNewFile(rel) RelationSetNewRelfilenode((rel), (rel)->rd_rel->relpersistence)
+#endif
+#if PG_VERSION_NUM >= 170000
+#define PaxosReindexRelation(relid, flags) \
+	((void) reindex_relation(NULL, (relid), (flags), &(ReindexParams){0}))
+#else
+#define PaxosReindexRelation(relid, flags) \
+	((void) reindex_relation((relid), (flags), &(ReindexParams){0}))
+#endif
+
 /* The collation "POSIX": 18 has it still, but not the name. */
 #ifndef POSIX_COLLATION_OID
 #define POSIX_COLLATION_OID 951

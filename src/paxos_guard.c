@@ -100,6 +100,9 @@ static bool wake_at_commit = false;
 /* Statements that may do to a consensus table what they do. */
 static bool local_statement = false;
 
+/* TRUNCATE statements that are running, one within the other. */
+static int truncating = 0;
+
 bool
 paxos_in_own_script(void)
 {
@@ -542,6 +545,33 @@ lock_whole(LockStmt *stmt)
 	}
 }
 
+static bool
+is_temporary(const RangeVar *rv)
+{
+	Oid relid = RangeVarGetRelid(rv, NoLock, true);
+
+	return OidIsValid(relid) && get_rel_persistence(relid) == RELPERSISTENCE_TEMP;
+}
+
+/* Does it drop relations of this session only? */
+static bool
+drops_temporary(const DropStmt *stmt)
+{
+	ListCell *lc;
+
+	if (stmt->removeType != OBJECT_TABLE && stmt->removeType != OBJECT_INDEX &&
+		stmt->removeType != OBJECT_SEQUENCE && stmt->removeType != OBJECT_VIEW)
+		return false;
+	foreach (lc, stmt->objects)
+	{
+		RangeVar *rv = makeRangeVarFromNameList(lfirst(lc));
+
+		if (OidIsValid(RangeVarGetRelid(rv, NoLock, true)) && !is_temporary(rv))
+			return false;
+	}
+	return true;
+}
+
 /*
  * Statements that may stand in a transaction that changes consensus tables: they
  * change nothing permanent of this node themselves.
@@ -573,6 +603,12 @@ changes_nothing_local(Node *parse)
 		case T_CheckPointStmt:
 		case T_CopyStmt: /* copy_in() looks */
 			return true;
+		case T_TruncateStmt: /* truncate_tables() looks */
+			return true;
+		case T_DropStmt:
+			return drops_temporary((DropStmt *) parse);
+		case T_IndexStmt:
+			return is_temporary(((IndexStmt *) parse)->relation);
 		case T_CreateStmt:
 			return ((CreateStmt *) parse)->relation->relpersistence == RELPERSISTENCE_TEMP;
 		case T_CreateTableAsStmt:
@@ -580,6 +616,37 @@ changes_nothing_local(Node *parse)
 		default:
 			return false;
 	}
+}
+
+/*
+ * Which tables it empties, those that it reaches by CASCADE among them, is told by the
+ * backstop's trigger; here only whether sequences begin again.
+ */
+static void
+truncate_tables(PaxosUtility *u, TruncateStmt *stmt)
+{
+	bool before;
+	ListCell *lc;
+
+	foreach (lc, stmt->relations)
+	{
+		if (OidIsValid(owner_of_name(lfirst(lc))))
+			PreventCommandIfReadOnly("TRUNCATE TABLE");
+		else if (!is_temporary(lfirst(lc)))
+			paxos_set_local();
+	}
+	before = paxos_set_restarts(stmt->restart_seqs);
+	truncating++;
+	PG_TRY();
+	{
+		paxos_utility_next(u);
+	}
+	PG_FINALLY();
+	{
+		truncating--;
+		(void) paxos_set_restarts(before);
+	}
+	PG_END_TRY();
 }
 
 /* True if the statement has been carried out. */
@@ -682,13 +749,8 @@ handle_statement(PaxosUtility *u)
 			lock_whole((LockStmt *) parse);
 			return false;
 		case T_TruncateStmt:
-		{
-			ListCell *lc;
-
-			foreach (lc, ((TruncateStmt *) parse)->relations)
-				refuse_name(lfirst(lc), "TRUNCATE", "Use paxos_delete_if(), or drop the table.");
-			return false;
-		}
+			truncate_tables(u, (TruncateStmt *) parse);
+			return true;
 		default:
 			return false;
 	}
@@ -856,6 +918,11 @@ process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tre
 	{
 		bool saved = local_statement;
 
+		/* rows that have no key are known by their place */
+		if (IsA(parse, ClusterStmt) && paxos_set_active())
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							errmsg("cannot CLUSTER in a transaction that changes consensus-backed "
+								   "tables")));
 		local_statement = true;
 		PG_TRY();
 		{
@@ -1024,6 +1091,7 @@ at_transaction_end(XactEvent event, void *arg)
 	wake_at_commit = false;
 	dropping_extension = false;
 	local_statement = false;
+	truncating = 0;
 }
 
 /* A subtransaction that rolls back takes its objects with it. */
@@ -1066,8 +1134,18 @@ paxos_backstop(PG_FUNCTION_ARGS)
 						errmsg("paxos.backstop() must be called as a trigger")));
 	if (TRIGGER_FIRED_FOR_ROW(data->tg_event) &&
 		paxos_set_captures(RelationGetRelid(data->tg_relation)))
+	{
+		if (!TRIGGER_FIRED_BY_INSERT(data->tg_event))
+			paxos_set_needs_key(RelationGetRelid(data->tg_relation),
+								TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? "update" : "delete from");
 		return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple
 																	   : data->tg_trigtuple);
+	}
+	if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event) && truncating > 0)
+	{
+		paxos_set_truncates(RelationGetRelid(data->tg_relation));
+		return PointerGetDatum(NULL);
+	}
 	refuse(RelationGetRelid(data->tg_relation),
 		   TRIGGER_FIRED_BY_INSERT(data->tg_event)   ? "direct INSERT"
 		   : TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? "direct UPDATE"

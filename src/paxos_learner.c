@@ -77,6 +77,7 @@
 #include "paxos_log.h"
 #include "paxos_memory.h"
 #include "paxos_node.h"
+#include "paxos_part.h"
 #include "paxos_queue.h"
 #include "paxos_replicated.h"
 #include "paxos_request.h"
@@ -185,6 +186,7 @@ static bool in_set = false;           /* the same of a write set */
 static bool only_judging = false;     /* what is certified is not applied */
 static uint64 *certified_keys = NULL; /* what it changes, in batch_cxt */
 static int n_certified_keys = 0;
+static uint64 certified_parts = 0;                /* number of its parts */
 static const px_command_view *own_command = NULL; /* at hand, of this node */
 static bool set_alone = false; /* a write set may stand where the command stands */
 
@@ -222,10 +224,15 @@ paxos_err_decided(void)
 	return 0;
 }
 
-/* The rows of a set as they are afterwards. */
+/* What a set says of tables and rows.  Its parts were folded in at their slots. */
 static uint64
 fold_set(uint64 digest, const PaxosWriteSet *set)
 {
+	for (int i = 0; i < set->n_tables; i++)
+	{
+		digest = paxos_digest_fold(digest, (uint64) set->tables[i].table_id);
+		digest = paxos_digest_fold(digest, set->tables[i].hold);
+	}
 	for (int i = 0; i < set->n_rows; i++)
 	{
 		const PaxosSetRow *row = &set->rows[i];
@@ -253,6 +260,7 @@ fold_result(uint64 digest, const PaxosCommand *command, const PaxosCommandResult
 			   : command->kind == PAXOS_COMMAND_LIST  ? 0x30
 			   : command->kind == PAXOS_COMMAND_SET   ? 0x40
 			   : command->kind == PAXOS_COMMAND_TXN   ? 0x50
+			   : command->kind == PAXOS_COMMAND_PART  ? 0x41
 													  : 0x20;
 
 	digest = paxos_digest_fold(digest, (uint64) kind | (uint64) r->failed << 8 |
@@ -275,6 +283,8 @@ fold_result(uint64 digest, const PaxosCommand *command, const PaxosCommandResult
 	}
 	if (command->kind == PAXOS_COMMAND_SET)
 		return fold_set(digest, &command->u.set);
+	if (command->kind == PAXOS_COMMAND_PART)
+		return fold_set(paxos_digest_fold(digest, command->u.part.number), &command->u.part.body);
 	return paxos_digest_text(digest, r->current != NULL ? r->current : r->previous);
 }
 
@@ -380,6 +390,13 @@ is_keyed(const PaxosCommand *command)
 		   command->kind == PAXOS_COMMAND_TXN;
 }
 
+/* It cannot fail by itself. */
+static bool
+is_set(const PaxosCommand *command)
+{
+	return command->kind == PAXOS_COMMAND_SET || command->kind == PAXOS_COMMAND_PART;
+}
+
 static void
 open_apply(void)
 {
@@ -406,18 +423,50 @@ keys_of_ddl(const PaxosDdlOp *op, int *n)
 }
 
 /*
+ * What a large set depends on stands in its parts.  Its base was let pass, so each of
+ * them is judged as the set is.
+ */
+static px_certificate
+judge_parts(const PaxosWriteSet *set, px_slot slot, px_node origin)
+{
+	px_certificate verdict = PX_CERTIFIED;
+	MemoryContext cxt =
+		AllocSetContextCreate(CurrentMemoryContext, "paxos part", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+
+	for (uint32 number = 1; number <= set->n_parts && verdict == PX_CERTIFIED; number++)
+	{
+		PaxosWriteSet body;
+
+		if (paxos_part_read(&working, origin, set->parts_of, number, true, &body))
+		{
+			body.base = set->base;
+			body.snapshot = set->snapshot;
+			verdict = paxos_window_judge(&working, slot, &body);
+		}
+		MemoryContextReset(cxt);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+	return verdict;
+}
+
+/*
  * The verdict is a matter of the log alone: no row is looked at, no lock taken.  The
  * origin's own transaction, if it is still there, has been given its turn instead
  * (run_turn); when that is no more, its set is applied here like any other.  A session
  * that could wait yet must not: it would be found in the way, and be told that it lost.
  */
 static void
-execute_set(const PaxosWriteSet *set, px_slot slot, PaxosCommandResult *result)
+execute_set(const PaxosWriteSet *set, px_slot slot, px_node origin, PaxosCommandResult *result)
 {
 	px_certificate verdict = paxos_window_judge(&working, slot, set);
 	uint64 *changed;
 	int n;
 
+	if (verdict == PX_CERTIFIED && set->n_parts > 0)
+		verdict =
+			paxos_part_complete(&working, origin, set) ? judge_parts(set, slot, origin) : PX_LOST;
 	memset(result, 0, sizeof(*result));
 	if (verdict != PX_CERTIFIED)
 	{
@@ -427,6 +476,8 @@ execute_set(const PaxosWriteSet *set, px_slot slot, PaxosCommandResult *result)
 		result->message =
 			pstrdup("could not serialize access due to a concurrent change on another node");
 		result->hint = pstrdup("The transaction might succeed if retried.");
+		if (verdict == PX_LOST && set->n_parts > 0 && !only_judging)
+			paxos_part_finish(&working, origin, set->parts_of);
 		return;
 	}
 	result->applied = true;
@@ -435,15 +486,40 @@ execute_set(const PaxosWriteSet *set, px_slot slot, PaxosCommandResult *result)
 		MemoryContext old = MemoryContextSwitchTo(batch_cxt);
 
 		certified_keys = paxos_window_keys_of_set(set, &n_certified_keys);
+		certified_parts = set->parts_of;
 		MemoryContextSwitchTo(old);
 		return;
 	}
 	if (own_command != NULL)
 		paxos_queue_disown(own_command->cell, own_command->generation);
 	changed = paxos_window_keys_of_set(set, &n);
+	if (paxos_apply_truncates(set))
+	{
+		/* a table that is open cannot be */
+		close_apply();
+		paxos_apply_truncate(set, changed, n);
+	}
 	open_apply();
-	paxos_apply_set(apply, set, changed, n);
+	paxos_apply_set(apply, &working, origin, set, changed, n);
 	paxos_window_note(&working, slot, changed, n);
+	if (set->n_parts > 0)
+		paxos_part_finish(&working, origin, set->parts_of);
+}
+
+static void
+execute_part(const PaxosSetPart *part, px_node origin, px_bytes bytes, PaxosCommandResult *result)
+{
+	memset(result, 0, sizeof(*result));
+	result->applied =
+		paxos_part_store(&working, origin, part, (const char *) bytes.data, bytes.len);
+	if (result->applied)
+		return;
+	result->failed = true;
+	result->sqlstate = ERRCODE_T_R_SERIALIZATION_FAILURE;
+	result->message = pstrdup("parts of the transaction's write set are gone");
+	result->detail = pstrdup("The paxos proposer of this node was restarted meanwhile, or the "
+							 "transaction took too long.");
+	result->hint = pstrdup("The transaction might succeed if retried.");
 }
 
 /*
@@ -469,14 +545,14 @@ note_changes(const PaxosCommand *command, px_slot slot)
 }
 
 static void
-execute(const PaxosCommand *command, px_slot slot, uint32 index, bool want_previous,
-		PaxosCommandResult *result)
+execute(const PaxosCommand *command, px_slot slot, uint32 index, px_node origin, px_bytes bytes,
+		bool want_previous, PaxosCommandResult *result)
 {
 	decided = false;
 	paxos_turn_changing(NULL, 0);
 	in_keyed = is_keyed(command);
 	in_verify = command->kind == PAXOS_COMMAND_VERIFY;
-	in_set = command->kind == PAXOS_COMMAND_SET;
+	in_set = is_set(command);
 	switch (command->kind)
 	{
 		case PAXOS_COMMAND_KEYED:
@@ -505,7 +581,10 @@ execute(const PaxosCommand *command, px_slot slot, uint32 index, bool want_previ
 			paxos_verify_apply(&command->u.verify, result);
 			break;
 		case PAXOS_COMMAND_SET:
-			execute_set(&command->u.set, slot, result);
+			execute_set(&command->u.set, slot, origin, result);
+			break;
+		case PAXOS_COMMAND_PART:
+			execute_part(&command->u.part, origin, bytes, result);
 			break;
 	}
 	in_keyed = false;
@@ -514,8 +593,8 @@ execute(const PaxosCommand *command, px_slot slot, uint32 index, bool want_previ
 }
 
 static void
-execute_in_subtransaction(const PaxosCommand *command, px_slot slot, uint32 index,
-						  bool want_previous, PaxosCommandResult *result)
+execute_in_subtransaction(const PaxosCommand *command, px_slot slot, uint32 index, px_node origin,
+						  px_bytes bytes, bool want_previous, PaxosCommandResult *result)
 {
 	MemoryContext old = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -530,7 +609,7 @@ execute_in_subtransaction(const PaxosCommand *command, px_slot slot, uint32 inde
 	MemoryContextSwitchTo(old);
 	PG_TRY();
 	{
-		execute(command, slot, index, want_previous, result);
+		execute(command, slot, index, origin, bytes, want_previous, result);
 		close_apply();
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(old);
@@ -568,8 +647,8 @@ execute_in_subtransaction(const PaxosCommand *command, px_slot slot, uint32 inde
  * batch_cxt, is made only when somebody here waits for it.
  */
 static char *
-run_command(px_bytes bytes, px_slot slot, uint32 index, bool careful, bool wanted, bool *remembered,
-			Outcome *outcome, Size *len)
+run_command(px_bytes bytes, px_slot slot, uint32 index, px_node origin, bool careful, bool wanted,
+			bool *remembered, Outcome *outcome, Size *len)
 {
 	MemoryContext old;
 	PaxosCommand command;
@@ -611,12 +690,12 @@ run_command(px_bytes bytes, px_slot slot, uint32 index, bool careful, bool wante
 			result.sqlstate = ERRCODE_PROTOCOL_VIOLATION;
 			result.message = pstrdup("a write set must be alone in its slot");
 		}
-		else if (careful ? command.kind != PAXOS_COMMAND_SET
-						 : !is_keyed(&command) && command.kind != PAXOS_COMMAND_SET)
-			execute_in_subtransaction(&command, slot, index, wanted || command.has_request_id,
-									  &result);
+		else if (!is_set(&command) && (careful || !is_keyed(&command)))
+			execute_in_subtransaction(&command, slot, index, origin, bytes,
+									  wanted || command.has_request_id, &result);
 		else
-			execute(&command, slot, index, wanted || command.has_request_id, &result);
+			execute(&command, slot, index, origin, bytes, wanted || command.has_request_id,
+					&result);
 		note_changes(&command, slot);
 		result.decided_at = slot;
 		if (command.kind == PAXOS_COMMAND_VERIFY)
@@ -709,7 +788,8 @@ apply_batch(const px_batch_view *batch, px_slot slot, uint32 *index, bool carefu
 		char *result;
 
 		own_command = own ? &command : NULL;
-		result = run_command(command.bytes, slot, *index, careful, own, remembered, outcome, &len);
+		result = run_command(command.bytes, slot, *index, batch->origin, careful, own, remembered,
+							 outcome, &len);
 		if (own)
 		{
 			MemoryContext old = MemoryContextSwitchTo(batch_cxt);
@@ -827,6 +907,7 @@ apply_transaction(px_slot first, px_slot last, bool careful, Outcome *outcome)
 	MemoryContextSwitchTo(value_cxt);
 	replicated = paxos_replicated_open();
 	paxos_window_begin(&committed);
+	paxos_part_begin();
 
 	for (px_slot slot = first; slot <= last; slot++)
 	{
@@ -958,7 +1039,9 @@ run_turn(px_slot slot, Outcome *outcome)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(value_cxt);
 	paxos_window_begin(&committed);
+	paxos_part_begin();
 	certified_keys = NULL;
+	certified_parts = 0;
 	only_judging = true;
 	good = read_value(slot, &entry, &view);
 	if (good)
@@ -1002,6 +1085,8 @@ run_turn(px_slot slot, Outcome *outcome)
 	}
 	working.tid = now.tid;
 	paxos_window_row_committed(&working, slot, certified_keys, n_certified_keys);
+	if (certified_parts != 0)
+		paxos_part_finished(&working, paxos_shared->node_id, certified_parts);
 	return true;
 }
 
@@ -1134,6 +1219,7 @@ clean_up_after_error(void)
 	paxos_apply_forget();
 	paxos_request_reset();
 	paxos_window_reset();
+	paxos_part_reset();
 	paxos_turn_changing(NULL, 0);
 	only_judging = false;
 	MemoryContextSwitchTo(TopMemoryContext);
@@ -1432,6 +1518,7 @@ load(void)
 	paxos_apply_forget();
 	paxos_request_reset();
 	paxos_window_reset();
+	paxos_part_reset();
 	turn_slot = turn_over = 0;
 	paxos_truncate_reset();
 
@@ -1784,6 +1871,31 @@ truncate_some(void)
 	return more;
 }
 
+/* Some of the parts of sets that are over.  True if there is more. */
+static bool
+sweep_parts(void)
+{
+	volatile bool more = false;
+
+	if (turn_given)
+		return false;
+	PG_TRY();
+	{
+		more = paxos_part_sweep(&committed);
+	}
+	PG_CATCH();
+	{
+		ErrorData *edata = take_error();
+
+		ereport(LOG, (errmsg("paxos learner: could not delete parts of write sets: %s",
+							 edata->message)));
+		FreeErrorData(edata);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(TopMemoryContext);
+	return more;
+}
+
 static void
 leave(int code, Datum arg)
 {
@@ -1909,6 +2021,11 @@ paxos_learner_main(Datum arg)
 				busy = fetch_missing(&a);
 			publish_durable();
 			if (gather == 0 && truncate_some())
+			{
+				busy = true;
+				stats_pending = true;
+			}
+			if (gather == 0 && sweep_parts())
 			{
 				busy = true;
 				stats_pending = true;

@@ -85,6 +85,7 @@ clear_tables(void)
 	clear_kv();
 	run("DELETE FROM paxos.request", SPI_OK_DELETE);
 	run("DELETE FROM paxos.window", SPI_OK_DELETE);
+	run("TRUNCATE paxos.set_part", SPI_OK_UTILITY);
 	run("UPDATE paxos.replicated SET applied = 0, digest = 0, log_time_us = 0, origins = '{}',"
 		" requests = 0, request_bytes = 0, configuration = 0, window_from = 0,"
 		" window_used = 0",

@@ -67,6 +67,9 @@ extern bool pq_check_connection(void);
 /* Commands and results up to this size live in the cell itself. */
 #define CELL_BYTES 1024
 
+/* Who does not wait for a result waits so long for the proposer to take the command. */
+#define LEAVE_US UINT64CONST(500000)
+
 /* Forwarded messages that may wait for the proposer. */
 #define FORWARD_RING 1024
 
@@ -640,10 +643,23 @@ raise_doomed(void)
 	paxos_turn_raise();
 }
 
+/*
+ * What is submitted, and so what giving up means: a command that has been numbered may
+ * take effect; so may a write set, but one that has certainly lost.  A part of one has no
+ * effect by itself: who gives up has done nothing.
+ */
+typedef enum Submitted
+{
+	COMMAND,
+	WRITE_SET,
+	SET_PART
+} Submitted;
+
 static char *
-submit(const char *command, Size len, const pg_uuid_t *request_id, bool alone, Size *result_len,
+submit(const char *command, Size len, const pg_uuid_t *request_id, Submitted what, Size *result_len,
 	   px_slot *decided_at)
 {
+	bool alone = what == WRITE_SET;
 	int number;
 	Cell *cell;
 	dsa_pointer bytes = InvalidDsaPointer;
@@ -699,7 +715,7 @@ submit(const char *command, Size len, const pg_uuid_t *request_id, bool alone, S
 			continue;
 		if (state == CELL_DONE)
 			break;
-		if (alone && paxos_turn_doomed() != PAXOS_NOT_DOOMED)
+		if (what != COMMAND && paxos_turn_doomed() != PAXOS_NOT_DOOMED)
 			why = "the transaction had to make way for a change of another node";
 		else if (ProcDiePending || ClientConnectionLost)
 			why = "the connection is being terminated";
@@ -720,12 +736,15 @@ submit(const char *command, Size len, const pg_uuid_t *request_id, bool alone, S
 		sleep_until(deadline, paxos_wait_event(&command_event, "PaxosCommand"));
 	}
 
+	if (what == SET_PART && state == CELL_NUMBERED)
+		state = CELL_QUEUED;
+
 	/*
 	 * Made to give way.  Not sent, or one of its keys is among those of what it made
 	 * way for, which stands at an earlier slot: then it has lost for certain.
 	 */
-	if (alone && ((state == CELL_QUEUED && paxos_turn_doomed() != PAXOS_NOT_DOOMED) ||
-				  (state == CELL_NUMBERED && paxos_turn_doomed() == PAXOS_DOOMED_LOST)))
+	if (what != COMMAND && ((state == CELL_QUEUED && paxos_turn_doomed() != PAXOS_NOT_DOOMED) ||
+							(state == CELL_NUMBERED && paxos_turn_doomed() == PAXOS_DOOMED_LOST)))
 		raise_doomed();
 
 	if (state == CELL_QUEUED)
@@ -763,7 +782,7 @@ submit(const char *command, Size len, const pg_uuid_t *request_id, bool alone, S
 	reply = cell->reply;
 	if (reply == PAXOS_REPLY_RESULT)
 	{
-		paxos_command_decided = !alone; /* a write set has no effect yet */
+		paxos_command_decided = what == COMMAND; /* the others have no effect yet */
 		/* for want of memory here it has not failed either */
 		result = palloc_extended(cell->len + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
 		if (result != NULL)
@@ -787,6 +806,12 @@ submit(const char *command, Size len, const pg_uuid_t *request_id, bool alone, S
 			 errdetail("Its batch never became part of the log."),
 			 errhint(
 				 "The command did not take effect and never will: it is safe to try it again.")));
+	if (what == SET_PART && result == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the write set of the transaction was lost on its way"),
+				 errdetail("A paxos worker of this node was restarted, or memory was short."),
+				 errhint("The transaction might succeed if retried.")));
 	if (reply == PAXOS_REPLY_UNKNOWN)
 		raise_unknown("its result was lost by a restart of a paxos worker", request_id);
 	if (result == NULL)
@@ -800,13 +825,49 @@ char *
 paxos_submit(const char *command, Size len, const pg_uuid_t *request_id, Size *result_len,
 			 px_slot *decided_at)
 {
-	return submit(command, len, request_id, false, result_len, decided_at);
+	return submit(command, len, request_id, COMMAND, result_len, decided_at);
 }
 
 char *
 paxos_submit_set(const char *command, Size len, Size *result_len, px_slot *decided_at)
 {
-	return submit(command, len, NULL, true, result_len, decided_at);
+	return submit(command, len, NULL, WRITE_SET, result_len, decided_at);
+}
+
+char *
+paxos_submit_part(const char *command, Size len, Size *result_len)
+{
+	px_slot decided_at;
+
+	return submit(command, len, NULL, SET_PART, result_len, &decided_at);
+}
+
+void
+paxos_submit_and_leave(const char *command, Size len)
+{
+	px_usec deadline = paxos_now_us() + LEAVE_US;
+	int number;
+	Cell *cell;
+
+	if (len > CELL_BYTES || queue == NULL)
+		return;
+	HOLD_INTERRUPTS();
+	number = my_cell();
+	cell = &queue->cells[number];
+	memcpy(cell->here, command, len);
+	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
+	cell->generation++;
+	cell->len = len;
+	cell->alone = false;
+	cell_move(number, CELL_QUEUED);
+	LWLockRelease(paxos_queue_lock);
+	paxos_wake_proposer_for_commands();
+	while (look(number) == CELL_QUEUED && paxos_now_us() < deadline)
+		sleep_until(deadline, paxos_wait_event(&command_event, "PaxosCommand"));
+	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
+	cell_release(number);
+	LWLockRelease(paxos_queue_lock);
+	RESUME_INTERRUPTS();
 }
 
 /*

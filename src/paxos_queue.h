@@ -67,6 +67,18 @@ extern char *paxos_submit_set(const char *command, Size len, Size *result_len, p
 extern void paxos_queue_end_turn(void);
 
 /*
+ * The same of a part of a write set that is on its way there: never "unknown", for it
+ * has no effect by itself.
+ */
+extern char *paxos_submit_part(const char *command, Size len, Size *result_len);
+
+/*
+ * Give a short command to the proposer, if that takes it soon, and do not wait for what
+ * becomes of it.  Raises nothing; for a transaction that is being aborted.
+ */
+extern void paxos_submit_and_leave(const char *command, Size len);
+
+/*
  * Wait until this node has applied every write acknowledged anywhere before
  * the call; returns the slot.  The caller takes its snapshot afterwards.
  * Errors as above (a read is never "unknown": 57P03 on time-out).

@@ -40,6 +40,17 @@
  * in which they were made, and those of a subtransaction (and of its own, which have higher
  * numbers) are at the end when it is rolled back.
  *
+ * What is captured beyond some ten thousand rows goes to temporary files (paxos_spill.c), and a
+ * set that is too large for one command is proposed in parts (paxos_part.c), each
+ * put together when the one before is applied: no node holds all of it in memory, and
+ * others' commands come between.  Such a set counts as a change of its tables as wholes.
+ *
+ * A table without a primary key takes new rows only, and they are captured by the place
+ * where they stand; nobody can change them in this transaction or be told to elsewhere.
+ *
+ * TRUNCATE is captured by the statement trigger of the backstop, which fires for tables it
+ * reaches by CASCADE too.
+ *
  * base is the applied watermark when the set is proposed, not when the transaction
  * began: what was applied in between has not touched a row this transaction has
  * locked, or else had it make way.  Rows it has merely read are not protected, in READ
@@ -96,8 +107,10 @@
 #include "paxos_command.h"
 #include "paxos_ddl.h"
 #include "paxos_key.h"
+#include "paxos_part.h"
 #include "paxos_queue.h"
 #include "paxos_set.h"
+#include "paxos_spill.h"
 #include "paxos_turn.h"
 #include "paxos_version.h"
 #include "paxos_window.h"
@@ -110,6 +123,17 @@ PG_FUNCTION_INFO_V1(paxos_capture);
  * another trouble. */
 #define MAX_PROPOSALS 20
 
+/* More is written to files. */
+#define CHANGES_IN_MEMORY 16384
+#define KEYS_IN_MEMORY 32768
+
+/* A set of more than this, or of more keys than are held in memory, goes in parts of about
+ * so much. */
+#define PART_BYTES (PX_MAX_COMMAND_BYTES / 2)
+
+/* The least that is left for a command's own bytes. */
+#define COMMAND_HEAD_BYTES 1024
+
 typedef struct SetTable
 {
 	Oid relid;
@@ -118,13 +142,21 @@ typedef struct SetTable
 	bool changes;    /* rows of it may have been changed */
 	PaxosKeys *keys; /* NULL: no row of it has been changed or locked */
 	bool plain_keys;
+	uint8 rows; /* PAXOS_TABLE_CHANGED, _LOCKED: one has been captured */
 	Oid pk;
 	int n_key;
 	AttrNumber key[INDEX_MAX_KEYS];
 	TupleDesc key_desc;
 } SetTable;
 
-/* A row by its primary key: the bytes of a minimal tuple of key columns. */
+/* In a table without a primary key: the file, too, for TRUNCATE makes a new one. */
+typedef struct Place
+{
+	ItemPointerData tid;
+	Oid file;
+} Place;
+
+/* A row by its primary key: the bytes of a minimal tuple of key columns; or by its place. */
 typedef struct Change
 {
 	int table;
@@ -151,7 +183,16 @@ typedef struct Mark
 	SubTransactionId subid;
 	int n_changes;
 	int n_keys[PAXOS_HOLDS];
+	PaxosSpillMark changes;
+	PaxosSpillMark keys;
 } Mark;
+
+typedef struct Truncation
+{
+	SubTransactionId subid;
+	int table;
+	bool restarts;
+} Truncation;
 
 typedef struct Set
 {
@@ -167,15 +208,22 @@ typedef struct Set
 	int keys_room[PAXOS_HOLDS];
 	uint64 *keys[PAXOS_HOLDS];
 	HTAB *known_keys;
+	PaxosSpill *more_changes; /* beyond what is held in memory, or NULL */
+	PaxosSpill *more_keys;
 	int n_marks;
 	int marks_room;
 	Mark *marks;
+	int n_truncations;
+	int truncations_room;
+	Truncation *truncations;
 } Set;
 
-static Set *set = NULL;       /* of the running transaction */
-static bool changing = false; /* it changes consensus tables */
-static bool local = false;    /* it has changed permanent local tables */
-static bool in_turn = false;  /* between the learner's word and the transaction's end */
+static Set *set = NULL;         /* of the running transaction */
+static bool changing = false;   /* it changes consensus tables */
+static bool local = false;      /* it has changed permanent local tables */
+static bool in_turn = false;    /* between the learner's word and the transaction's end */
+static uint64 parts_sent = 0;   /* number of the set that has sent some, and has not ended */
+static bool restarting = false; /* a TRUNCATE ... RESTART IDENTITY is running */
 static int saved_synchronous_commit;
 
 static ExecutorRun_hook_type previous_run = NULL;
@@ -358,14 +406,16 @@ describe(SetTable *t)
 				 errmsg("changes of table \"%s\" cannot be captured", get_rel_name(t->relid)),
 				 errdetail("It lacks the trigger %s, enabled always.", CAPTURE_TRIGGER)));
 	list_free(RelationGetIndexList(rel)); /* sets rd_pkindex */
-	if (!OidIsValid(rel->rd_pkindex))
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("consensus table \"%s\" has no valid primary key on this node",
-							   RelationGetRelationName(rel))));
 	old = MemoryContextSwitchTo(set->cxt);
 	t->keys = paxos_keys_of(rel, t->table_id);
 	t->plain_keys = paxos_keys_are_plain(t->keys);
 	t->pk = rel->rd_pkindex;
+	if (!OidIsValid(t->pk))
+	{
+		MemoryContextSwitchTo(old);
+		table_close(rel, NoLock);
+		return;
+	}
 	pk = index_open(t->pk, AccessShareLock);
 	t->n_key = IndexRelationGetNumberOfKeyAttributes(pk);
 	t->key_desc = CreateTemplateTupleDesc(t->n_key);
@@ -444,7 +494,19 @@ mark(void)
 		return;
 	MAKE_ROOM(set->n_marks, set->marks_room, set->marks);
 	set->marks[set->n_marks] = (Mark){subid, set->n_changes};
-	memcpy(set->marks[set->n_marks++].n_keys, set->n_keys, sizeof(set->n_keys));
+	memcpy(set->marks[set->n_marks].n_keys, set->n_keys, sizeof(set->n_keys));
+	if (set->more_changes != NULL)
+		set->marks[set->n_marks].changes = paxos_spill_tell(set->more_changes);
+	if (set->more_keys != NULL)
+		set->marks[set->n_marks].keys = paxos_spill_tell(set->more_keys);
+	set->n_marks++;
+}
+
+/* What is put there once stands behind what is in memory, until it is cut off. */
+static bool
+goes_to_file(const PaxosSpill *spill, int n, int most)
+{
+	return n >= most || (spill != NULL && paxos_spill_count(spill) > 0);
 }
 
 /* The locks that include this one. */
@@ -458,28 +520,42 @@ static void
 add_key(uint64 key, PaxosHold hold)
 {
 	bool found;
-	KeyEntry *e = hash_search(set->known_keys, &key, HASH_ENTER, &found);
+	KeyEntry *e = hash_search(set->known_keys, &key, HASH_FIND, NULL);
 
+	if (e != NULL && (e->holds & at_least(hold)) != 0)
+		return;
+	if (goes_to_file(set->more_keys, set->n_keys[hold], KEYS_IN_MEMORY))
+	{
+		if (set->more_keys == NULL)
+			set->more_keys = paxos_spill_create(set->cxt);
+		paxos_spill_put(set->more_keys, (uint32) hold, &key, sizeof(key));
+		return;
+	}
+	e = hash_search(set->known_keys, &key, HASH_ENTER, &found);
 	if (!found)
 		e->holds = 0;
-	if ((e->holds & at_least(hold)) != 0)
-		return;
 	MAKE_ROOM(set->n_keys[hold], set->keys_room[hold], set->keys[hold]);
 	set->keys[hold][set->n_keys[hold]++] = key;
 	e->holds |= 1 << hold;
 }
 
-static void
-add_change(int table, TupleTableSlot *row, uint8 what)
+/* By what the row is found again; palloc'd. */
+static char *
+identify(const SetTable *t, TupleTableSlot *row, Oid file, uint32 *len)
 {
-	SetTable *t = &set->tables[table];
 	Datum values[INDEX_MAX_KEYS];
 	bool nulls[INDEX_MAX_KEYS];
 	MinimalTuple tuple;
-	Change c;
-	bool found;
-	ChangeEntry *e;
 
+	if (t->n_key == 0)
+	{
+		Place *place = palloc0(sizeof(Place));
+
+		place->tid = row->tts_tid;
+		place->file = file;
+		*len = sizeof(Place);
+		return (char *) place;
+	}
 	for (int i = 0; i < t->n_key; i++)
 	{
 		values[i] = slot_getattr(row, t->key[i], &nulls[i]);
@@ -487,22 +563,40 @@ add_change(int table, TupleTableSlot *row, uint8 what)
 			values[i] = PointerGetDatum(PG_DETOAST_DATUM(values[i]));
 	}
 	tuple = heap_form_minimal_tuple(t->key_desc, values, nulls);
+	*len = tuple->t_len;
+	return (char *) tuple;
+}
+
+static uint8
+held_by(uint8 what)
+{
+	return what >= PAXOS_ROW_LOCKED ? PAXOS_TABLE_LOCKED : PAXOS_TABLE_CHANGED;
+}
+
+static void
+add_change(int table, TupleTableSlot *row, uint8 what, Oid file)
+{
+	Change c;
+	bool found;
+	ChangeEntry *e;
+	char *bytes;
+
+	set->tables[table].rows |= held_by(what);
 	c.table = table;
 	c.what = what;
-	c.len = tuple->t_len;
-	c.bytes = (char *) tuple;
+	c.bytes = bytes = identify(&set->tables[table], row, file, &c.len);
 	(void) hash_search(set->known_changes, &c, HASH_FIND, &found);
 	if (found)
 		return;
-
-	/* Sooner than when it is put together: a million rows would be looked up first. */
-	if ((Size) set->n_changes * 16 > PX_MAX_COMMAND_BYTES)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("transaction changes too many rows for the replicated log"),
-						errdetail("A write set may have %d bytes.", PX_MAX_COMMAND_BYTES),
-						errhint("Use several smaller transactions.")));
+	if (goes_to_file(set->more_changes, set->n_changes, CHANGES_IN_MEMORY))
+	{
+		if (set->more_changes == NULL)
+			set->more_changes = paxos_spill_create(set->cxt);
+		paxos_spill_put(set->more_changes, (uint32) table | (uint32) what << 16, bytes, c.len);
+		return;
+	}
 	c.bytes = MemoryContextAlloc(set->cxt, c.len);
-	memcpy(c.bytes, tuple, c.len);
+	memcpy(c.bytes, bytes, c.len);
 	e = hash_search(set->known_changes, &c, HASH_ENTER, &found);
 	e->at = set->n_changes;
 	MAKE_ROOM(set->n_changes, set->changes_room, set->changes);
@@ -511,7 +605,7 @@ add_change(int table, TupleTableSlot *row, uint8 what)
 
 /* A row before and after; 'after' is NULL but for an update. */
 static void
-capture_rows(int table, TupleTableSlot *before, TupleTableSlot *after, bool inserted)
+capture_rows(int table, Oid file, TupleTableSlot *before, TupleTableSlot *after, bool inserted)
 {
 	SetTable *t = &set->tables[table];
 	int max = paxos_keys_max(t->keys);
@@ -524,9 +618,9 @@ capture_rows(int table, TupleTableSlot *before, TupleTableSlot *after, bool inse
 		add_key(paxos_key_of_row(t->keys, before), PAXOS_HOLD_UPDATE);
 	for (int i = 0; i < n + m; i++)
 		add_key(keys[i], PAXOS_HOLD_NO_KEY_UPDATE);
-	add_change(table, before, PAXOS_ROW_PRESENT);
+	add_change(table, before, PAXOS_ROW_PRESENT, file);
 	if (after != NULL)
-		add_change(table, after, PAXOS_ROW_PRESENT);
+		add_change(table, after, PAXOS_ROW_PRESENT, file);
 }
 
 /*
@@ -542,12 +636,52 @@ paxos_set_row_lock(Oid relid, TupleTableSlot *row, PaxosHold hold)
 
 	if (t == NULL || t->keys == NULL)
 		elog(ERROR, "a row lock in table %u was not announced", relid);
+	paxos_set_needs_key(relid, "lock rows of");
 	if (hold != PAXOS_HOLD_UPDATE &&
 		TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin)))
 		return;
 	mark();
 	add_key(paxos_key_of_row(t->keys, row), hold);
-	add_change((int) (t - set->tables), row, (uint8) (PAXOS_ROW_LOCKED + hold));
+	add_change((int) (t - set->tables), row, (uint8) (PAXOS_ROW_LOCKED + hold), InvalidOid);
+}
+
+void
+paxos_set_needs_key(Oid relid, const char *what)
+{
+	const SetTable *t = find_table(relid);
+
+	if (t != NULL && t->keys != NULL && t->n_key == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot %s table \"%s\" because it has no primary key", what,
+						get_rel_name(relid)),
+				 errdetail("The rows that a transaction changes are known to other nodes by it."),
+				 errhint("Add one with ALTER TABLE ... ADD PRIMARY KEY.")));
+}
+
+void
+paxos_set_truncates(Oid relid)
+{
+	SetTable *t;
+
+	if (local && paxos_local_writes == PAXOS_LOCAL_REFUSE)
+		refuse_mixed();
+	begin();
+	paxos_set_check();
+	t = add_table(relid);
+	changing = true;
+	MAKE_ROOM(set->n_truncations, set->truncations_room, set->truncations);
+	set->truncations[set->n_truncations++] =
+		(Truncation){GetCurrentSubTransactionId(), (int) (t - set->tables), restarting};
+}
+
+bool
+paxos_set_restarts(bool restarts)
+{
+	bool before = restarting;
+
+	restarting = restarts;
+	return before;
 }
 
 /* paxos.capture(): the trigger function; runs in per-tuple memory. */
@@ -568,7 +702,7 @@ paxos_capture(PG_FUNCTION_ARGS)
 			 RelationGetRelationName(data->tg_relation));
 	table = (int) (t - set->tables);
 	mark();
-	capture_rows(table, data->tg_trigslot,
+	capture_rows(table, data->tg_relation->rd_rel->relfilenode, data->tg_trigslot,
 				 TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newslot : NULL,
 				 TRIGGER_FIRED_BY_INSERT(data->tg_event));
 	return PointerGetDatum(NULL);
@@ -580,15 +714,25 @@ cut_off(SubTransactionId subid)
 {
 	int n_changes = set->n_changes;
 	int n_keys[PAXOS_HOLDS];
+	Mark first = {0};
+	bool any = false;
 
 	memcpy(n_keys, set->n_keys, sizeof(n_keys));
 
 	while (set->n_marks > 0 && set->marks[set->n_marks - 1].subid >= subid)
 	{
 		set->n_marks--;
+		first = set->marks[set->n_marks];
+		any = true;
 		n_changes = set->marks[set->n_marks].n_changes;
 		memcpy(n_keys, set->marks[set->n_marks].n_keys, sizeof(n_keys));
 	}
+	if (any && set->more_changes != NULL)
+		paxos_spill_cut(set->more_changes, first.changes);
+	if (any && set->more_keys != NULL)
+		paxos_spill_cut(set->more_keys, first.keys);
+	while (set->n_truncations > 0 && set->truncations[set->n_truncations - 1].subid >= subid)
+		set->n_truncations--;
 	while (set->n_changes > n_changes)
 		(void) hash_search(set->known_changes, &set->changes[--set->n_changes], HASH_REMOVE, NULL);
 	for (int hold = 0; hold < PAXOS_HOLDS; hold++)
@@ -629,12 +773,24 @@ paxos_capture_create(Oid relid)
 typedef struct OpenTable
 {
 	Relation rel;
-	Relation pk;
-	int number; /* in the set that is sent */
+	Relation pk; /* NULL: rows are found by their place */
 	TupleTableSlot *row;
 	FmgrInfo *output; /* by column */
 	ScanKeyData scankey[INDEX_MAX_KEYS];
 } OpenTable;
+
+/* A set on its way: what of it is in memory, and what has been sent. */
+typedef struct Sending
+{
+	OpenTable *open;   /* by table of the set */
+	int *number;       /* of each in what is sent; -1: not in it */
+	MemoryContext cxt; /* of rows; emptied when they have been sent */
+	PaxosWriteSet w;   /* tables, and rows not sent yet */
+	int rows_room;
+	Size bytes;
+	uint64 set;
+	uint32 n_parts;
+} Sending;
 
 static void
 open_table(OpenTable *o, const SetTable *t)
@@ -643,7 +799,6 @@ open_table(OpenTable *o, const SetTable *t)
 
 	o->rel = table_open(t->relid, NoLock);
 	desc = RelationGetDescr(o->rel);
-	o->pk = index_open(t->pk, AccessShareLock);
 	o->row = table_slot_create(o->rel, NULL);
 	o->output = palloc0(sizeof(FmgrInfo) * desc->natts);
 	for (int i = 0; i < desc->natts; i++)
@@ -656,6 +811,7 @@ open_table(OpenTable *o, const SetTable *t)
 		getTypeOutputInfo(TupleDescAttr(desc, i)->atttypid, &output, &varlena);
 		fmgr_info(output, &o->output[i]);
 	}
+	o->pk = OidIsValid(t->pk) ? index_open(t->pk, AccessShareLock) : NULL;
 	for (int i = 0; i < t->n_key; i++)
 	{
 		Oid op = get_opfamily_member(o->pk->rd_opfamily[i], o->pk->rd_opcintype[i],
@@ -673,7 +829,8 @@ static void
 close_table(OpenTable *o)
 {
 	ExecDropSingleTupleTableSlot(o->row);
-	index_close(o->pk, NoLock);
+	if (o->pk != NULL)
+		index_close(o->pk, NoLock);
 	table_close(o->rel, NoLock);
 }
 
@@ -687,31 +844,19 @@ column_text(OpenTable *o, PaxosColumn *c, AttrNumber attnum, Datum value, bool i
 	*bytes += 7 + strlen(c->text);
 }
 
-static void
-check_size(Size bytes)
+/* Find a row by its key, as the transaction leaves it, and describe the key. */
+static bool
+find_by_key(PaxosSetRow *out, OpenTable *o, const SetTable *t, const Change *c, Size *bytes)
 {
-	if (bytes > PX_MAX_COMMAND_BYTES)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("transaction changes too much for the replicated log"),
-						errdetail("A write set may have %d bytes.", PX_MAX_COMMAND_BYTES),
-						errhint("Use several smaller transactions.")));
-}
-
-/* The row with this key as the transaction leaves it; or that it has it locked. */
-static void
-describe_row(PaxosSetRow *out, OpenTable *o, const SetTable *t, const Change *c, Size *bytes)
-{
-	TupleDesc desc = RelationGetDescr(o->rel);
 	Datum values[INDEX_MAX_KEYS];
 	bool nulls[INDEX_MAX_KEYS];
 	HeapTupleData key;
 	IndexScanDesc scan;
+	bool found;
 
 	key.t_len = c->len + MINIMAL_TUPLE_OFFSET;
 	key.t_data = (HeapTupleHeader) (c->bytes - MINIMAL_TUPLE_OFFSET);
 	heap_deform_tuple(&key, t->key_desc, values, nulls);
-
-	out->table = (uint16) o->number;
 	out->n_key = t->n_key;
 	out->key = palloc(sizeof(PaxosColumn) * t->n_key);
 	for (int i = 0; i < t->n_key; i++)
@@ -719,73 +864,288 @@ describe_row(PaxosSetRow *out, OpenTable *o, const SetTable *t, const Change *c,
 		column_text(o, &out->key[i], t->key[i], values[i], false, bytes);
 		o->scankey[i].sk_argument = values[i];
 	}
-
-	out->what = c->what;
-	*bytes += 16;
-	check_size(*bytes);
-	if (c->what >= PAXOS_ROW_LOCKED)
-		return;
-
 	scan = PaxosIndexBeginScan(o->rel, o->pk, SnapshotSelf, t->n_key);
 	index_rescan(scan, o->scankey, t->n_key, NULL, 0);
-	out->what = PAXOS_ROW_GONE;
-	if (index_getnext_slot(scan, ForwardScanDirection, o->row))
-	{
-		out->what = PAXOS_ROW_PRESENT;
-		out->row = palloc(sizeof(PaxosColumn) * desc->natts);
-		for (int i = 0; i < desc->natts; i++)
-		{
-			bool isnull;
-			Datum value;
-
-			if (TupleDescAttr(desc, i)->attisdropped)
-				continue;
-			value = slot_getattr(o->row, i + 1, &isnull);
-			column_text(o, &out->row[out->n_row++], (AttrNumber) (i + 1), value, isnull, bytes);
-		}
-	}
+	found = index_getnext_slot(scan, ForwardScanDirection, o->row);
+	if (found)
+		ExecMaterializeSlot(o->row);
 	index_endscan(scan);
-	ExecClearTuple(o->row);
-	check_size(*bytes);
+	return found;
+}
+
+/* The row with this key, or at this place, as the transaction leaves it. */
+static bool
+find_row(PaxosSetRow *out, OpenTable *o, const SetTable *t, const Change *c, Size *bytes)
+{
+	Place place;
+
+	if (o->pk != NULL)
+		return find_by_key(out, o, t, c, bytes);
+	memcpy(&place, c->bytes, sizeof(place));
+	if (!table_tuple_fetch_row_version(o->rel, &place.tid, SnapshotSelf, o->row))
+		elog(ERROR, "a row of table \"%s\" is not where it was put",
+			 RelationGetRelationName(o->rel));
+	return true;
+}
+
+/* Was it at a place in a file that TRUNCATE has done away with? */
+static bool
+lost_its_place(const OpenTable *o, const Change *c)
+{
+	Place place;
+
+	if (o->pk != NULL)
+		return false;
+	memcpy(&place, c->bytes, sizeof(place));
+	return place.file != o->rel->rd_rel->relfilenode;
 }
 
 static void
-put_together(PaxosWriteSet *out)
+describe_row(PaxosSetRow *out, OpenTable *o, const SetTable *t, const Change *c, Size *bytes)
 {
-	OpenTable *open = palloc0(sizeof(OpenTable) * set->n_tables);
-	Size bytes = 0;
+	TupleDesc desc = RelationGetDescr(o->rel);
 
 	memset(out, 0, sizeof(*out));
-	out->tables = palloc0(sizeof(PaxosSetTable) * set->n_tables);
-	out->rows = palloc0(sizeof(PaxosSetRow) * Max(set->n_changes, 1));
-	for (int i = 0; i < set->n_changes; i++)
+	*bytes += 16;
+	out->what = c->what;
+	if (!find_row(out, o, t, c, bytes))
 	{
-		const SetTable *t = &set->tables[set->changes[i].table];
-		OpenTable *o = &open[set->changes[i].table];
+		if (c->what < PAXOS_ROW_LOCKED)
+			out->what = PAXOS_ROW_GONE;
+		return;
+	}
+	out->row = palloc(sizeof(PaxosColumn) * desc->natts);
+	for (int i = 0; i < desc->natts && c->what < PAXOS_ROW_LOCKED; i++)
+	{
+		bool isnull;
+		Datum value;
 
-		if (o->rel == NULL)
+		if (TupleDescAttr(desc, i)->attisdropped)
+			continue;
+		value = slot_getattr(o->row, i + 1, &isnull);
+		column_text(o, &out->row[out->n_row++], (AttrNumber) (i + 1), value, isnull, bytes);
+	}
+	ExecClearTuple(o->row);
+}
+
+/* One command of a set that is too large for one. */
+static void
+send_part(Sending *s, const PaxosWriteSet *body)
+{
+	PaxosCommand command = {0};
+	PaxosCommandResult result;
+	char *bytes;
+	Size len;
+
+	paxos_set_check();
+	if (s->n_parts == 0)
+	{
+		s->set = paxos_part_new_set();
+		parts_sent = s->set;
+	}
+	if (++s->n_parts > PAXOS_MAX_PARTS)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("transaction changes too much for the replicated log"),
+						errdetail("A write set may have %d parts of %d kB.", PAXOS_MAX_PARTS,
+								  PART_BYTES / 1024),
+						errhint("Use several smaller transactions.")));
+	command.kind = PAXOS_COMMAND_PART;
+	command.u.part.set = s->set;
+	command.u.part.number = s->n_parts;
+	command.u.part.body = *body;
+	bytes = paxos_command_encode(&command, &len);
+	bytes = paxos_submit_part(bytes, len, &len);
+	if (!paxos_result_decode(bytes, len, &result))
+		elog(ERROR, "the result of a part of a write set is damaged");
+	if (result.failed)
+		paxos_result_raise(&result);
+}
+
+static void
+send_rows(Sending *s)
+{
+	if (s->w.n_rows > 0)
+		send_part(s, &s->w);
+	s->w.n_rows = 0;
+	s->w.rows = NULL;
+	s->rows_room = 0;
+	s->bytes = 0;
+	MemoryContextReset(s->cxt);
+}
+
+static void
+add_row(Sending *s, const Change *c)
+{
+	const SetTable *t = &set->tables[c->table];
+	OpenTable *o = &s->open[c->table];
+	MemoryContext old = MemoryContextSwitchTo(s->cxt);
+	PaxosSetRow row;
+	Size bytes = 0;
+
+	CHECK_FOR_INTERRUPTS();
+	if (lost_its_place(o, c))
+	{
+		MemoryContextSwitchTo(old);
+		return;
+	}
+	describe_row(&row, o, t, c, &bytes);
+	if (bytes > PX_MAX_COMMAND_BYTES - COMMAND_HEAD_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("row of table \"%s\" is too large for the replicated log",
+							   RelationGetRelationName(o->rel)),
+						errdetail("It takes %zu bytes; a row may have %d.", bytes,
+								  PX_MAX_COMMAND_BYTES - COMMAND_HEAD_BYTES),
+						errhint("Divide the value among several rows.")));
+
+	/* what has been described goes with the memory of those sent before it */
+	if (s->bytes + bytes > PART_BYTES && s->w.n_rows > 0)
+	{
+		send_rows(s);
+		bytes = 0;
+		describe_row(&row, o, t, c, &bytes);
+	}
+	row.table = (uint16) s->number[c->table];
+	if (s->w.n_rows == s->rows_room)
+	{
+		s->rows_room = Max(s->rows_room * 2, 16);
+		s->w.rows = s->w.rows == NULL
+						? palloc(sizeof(PaxosSetRow) * s->rows_room)
+						: repalloc_huge(s->w.rows, sizeof(PaxosSetRow) * s->rows_room);
+	}
+	s->w.rows[s->w.n_rows++] = row;
+	s->bytes += bytes;
+	MemoryContextSwitchTo(old);
+}
+
+/* A part that says nothing but keys of one kind. */
+static void
+send_some_keys(Sending *s, PaxosHold hold, uint64 *keys, int n)
+{
+	PaxosWriteSet body = s->w;
+
+	body.n_rows = 0;
+	memset(body.n_keys, 0, sizeof(body.n_keys));
+	body.n_keys[hold] = n;
+	body.keys[hold] = keys;
+	if (n > 0)
+		send_part(s, &body);
+}
+
+/* All keys, those that are held in memory and those that are not. */
+static void
+send_keys(Sending *s)
+{
+	const int most = PART_BYTES / (int) sizeof(uint64);
+	uint64 *more[PAXOS_HOLDS] = {NULL};
+	int n[PAXOS_HOLDS] = {0};
+	StringInfoData record;
+	uint32 hold;
+
+	for (int i = 0; i < PAXOS_HOLDS; i++)
+	{
+		for (int at = 0; at < set->n_keys[i]; at += most)
+			send_some_keys(s, (PaxosHold) i, set->keys[i] + at, Min(most, set->n_keys[i] - at));
+	}
+	if (set->more_keys == NULL)
+		return;
+	initStringInfo(&record);
+	paxos_spill_rewind(set->more_keys);
+	while (paxos_spill_next(set->more_keys, &hold, &record))
+	{
+		if (more[hold] == NULL)
+			more[hold] = palloc(sizeof(uint64) * most);
+		memcpy(&more[hold][n[hold]++], record.data, sizeof(uint64));
+		if (n[hold] < most)
+			continue;
+		send_some_keys(s, (PaxosHold) hold, more[hold], most);
+		n[hold] = 0;
+	}
+	for (int i = 0; i < PAXOS_HOLDS; i++)
+		send_some_keys(s, (PaxosHold) i, more[i], n[i]);
+}
+
+/* What it does to each table; those it does nothing to are left out. */
+static void
+list_tables(Sending *s, bool many)
+{
+	uint8 *hold = palloc0(sizeof(uint8) * set->n_tables);
+
+	for (int i = 0; i < set->n_changes; i++)
+		hold[set->changes[i].table] |= held_by(set->changes[i].what);
+	for (int i = 0; i < set->n_truncations; i++)
+		hold[set->truncations[i].table] |=
+			PAXOS_TABLE_TRUNCATED | PAXOS_TABLE_CHANGED | PAXOS_TABLE_EXCLUSIVE |
+			(set->truncations[i].restarts ? PAXOS_TABLE_RESTARTED : 0);
+	s->w.tables = palloc0(sizeof(PaxosSetTable) * set->n_tables);
+	s->open = palloc0(sizeof(OpenTable) * set->n_tables);
+	s->number = palloc0(sizeof(int) * set->n_tables);
+	for (int i = 0; i < set->n_tables; i++)
+	{
+		const SetTable *t = &set->tables[i];
+
+		hold[i] |= t->hold | (many ? t->rows : 0);
+		if (hold[i] == 0)
+			continue;
+		s->number[i] = s->w.n_tables;
+		s->w.tables[s->w.n_tables].table_id = t->table_id;
+		s->w.tables[s->w.n_tables++].hold = hold[i];
+		if (t->keys != NULL)
+			open_table(&s->open[i], t);
+	}
+}
+
+/*
+ * The set; or what is left of it when it has been sent in parts: then those say what
+ * becomes of rows, and on which it depends.
+ */
+static PaxosWriteSet
+put_together(void)
+{
+	Sending s = {0};
+	bool many = set->more_changes != NULL || set->more_keys != NULL;
+
+	s.cxt = AllocSetContextCreate(set->cxt, "paxos rows", ALLOCSET_DEFAULT_SIZES);
+	list_tables(&s, many);
+	for (int i = 0; i < set->n_changes; i++)
+		add_row(&s, &set->changes[i]);
+	if (set->more_changes != NULL)
+	{
+		StringInfoData record;
+		uint32 tag;
+
+		initStringInfo(&record);
+		paxos_spill_rewind(set->more_changes);
+		while (paxos_spill_next(set->more_changes, &tag, &record))
 		{
-			open_table(o, t);
-			o->number = out->n_tables;
-			out->tables[out->n_tables].table_id = t->table_id;
-			out->tables[out->n_tables++].hold = t->hold;
+			Change c = {(int) (tag & 0xffff), (uint8) (tag >> 16), (uint32) record.len,
+						record.data};
+
+			add_row(&s, &c);
 		}
-		out->tables[o->number].hold |=
-			set->changes[i].what >= PAXOS_ROW_LOCKED ? PAXOS_TABLE_LOCKED : PAXOS_TABLE_CHANGED;
-		describe_row(&out->rows[out->n_rows++], o, t, &set->changes[i], &bytes);
+	}
+	if (s.n_parts > 0 || many)
+	{
+		send_rows(&s);
+		send_keys(&s);
+		for (int i = 0; i < s.w.n_tables; i++)
+		{
+			if ((s.w.tables[i].hold & (PAXOS_TABLE_CHANGED | PAXOS_TABLE_LOCKED)) != 0)
+				s.w.tables[i].hold |= PAXOS_TABLE_MANY;
+		}
+	}
+	else
+	{
+		memcpy(s.w.n_keys, set->n_keys, sizeof(s.w.n_keys));
+		memcpy(s.w.keys, set->keys, sizeof(s.w.keys));
 	}
 	for (int i = 0; i < set->n_tables; i++)
 	{
-		if (open[i].rel != NULL)
-			close_table(&open[i]);
-		else if (set->tables[i].hold != 0)
-		{
-			out->tables[out->n_tables].table_id = set->tables[i].table_id;
-			out->tables[out->n_tables++].hold = set->tables[i].hold;
-		}
+		if (s.open[i].rel != NULL)
+			close_table(&s.open[i]);
 	}
-	memcpy(out->n_keys, set->n_keys, sizeof(out->n_keys));
-	memcpy(out->keys, set->keys, sizeof(out->keys));
+	s.w.parts_of = s.set;
+	s.w.n_parts = s.n_parts;
+	return s.w;
 }
 
 /* ------------------------------------------------------------------
@@ -816,7 +1176,7 @@ to_be_proposed(void)
 		if (set->tables[i].hold != 0)
 			return true;
 	}
-	return set->n_changes > 0;
+	return set->n_changes > 0 || set->n_truncations > 0;
 }
 
 /*
@@ -825,8 +1185,8 @@ to_be_proposed(void)
  * ordinary error would say.
  */
 static void
-write_slot(const PaxosWriteSet *w, Relation replicated, Relation window, const uint64 *changed,
-		   int n_changed)
+write_slot(const PaxosWriteSet *w, Relation replicated, Relation window, Relation parts,
+		   const uint64 *changed, int n_changed)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	px_slot slot;
@@ -838,6 +1198,8 @@ write_slot(const PaxosWriteSet *w, Relation replicated, Relation window, const u
 		paxos_turn_read(&slot, &before, &after);
 		paxos_turn_commits(slot);
 		paxos_window_row(window, slot, changed, n_changed);
+		if (w->n_parts > 0)
+			paxos_part_finish_here(parts, &after, w->parts_of);
 		if (!paxos_replicated_write(replicated, &before, &after))
 			elog(ERROR, "%s.%s was changed by somebody else", PAXOS_SCHEMA, "replicated");
 	}
@@ -862,6 +1224,7 @@ propose(void)
 	PaxosWriteSet *w = &command.u.set;
 	Relation replicated;
 	Relation window;
+	Relation parts;
 	uint64 *changed;
 	int n_changed;
 
@@ -872,8 +1235,11 @@ propose(void)
 	replicated = table_open(paxos_internal_relid("replicated"), RowExclusiveLock);
 	window = table_open(paxos_internal_relid("window"), RowExclusiveLock);
 
+	parts = table_open(paxos_internal_relid("set_part"), RowExclusiveLock);
+
+	paxos_version_require(PAXOS_VERSION_SETS, "transactions on consensus-backed tables");
 	command.kind = PAXOS_COMMAND_SET;
-	put_together(w);
+	*w = put_together();
 	changed = paxos_window_keys_of_set(w, &n_changed);
 	for (int attempt = 1;; attempt++)
 	{
@@ -903,7 +1269,8 @@ propose(void)
 	in_turn = true;
 	saved_synchronous_commit = synchronous_commit;
 	synchronous_commit = SYNCHRONOUS_COMMIT_OFF;
-	write_slot(w, replicated, window, changed, n_changed);
+	write_slot(w, replicated, window, parts, changed, n_changed);
+	table_close(parts, NoLock);
 	table_close(window, NoLock);
 	table_close(replicated, NoLock);
 	PopActiveSnapshot();
@@ -920,9 +1287,30 @@ forget(void)
 		paxos_queue_end_turn();
 	}
 	paxos_turn_unregister();
+	parts_sent = 0;
 	set = NULL; /* its memory goes with the transaction's */
 	changing = false;
 	local = false;
+}
+
+/*
+ * Its parts need not be kept.  If the set itself is on its way, this comes behind it, and
+ * finds it decided.
+ */
+static void
+give_up_parts(void)
+{
+	PaxosCommand command = {0};
+	char *bytes;
+	Size len;
+
+	if (parts_sent == 0)
+		return;
+	command.kind = PAXOS_COMMAND_PART;
+	command.u.part.set = parts_sent;
+	bytes = paxos_command_encode(&command, &len);
+	paxos_submit_and_leave(bytes, len);
+	pfree(bytes);
 }
 
 static void
@@ -940,6 +1328,7 @@ at_transaction_end(XactEvent event, void *arg)
 			forget();
 			break;
 		case XACT_EVENT_ABORT:
+			give_up_parts();
 			forget();
 			break;
 		case XACT_EVENT_PRE_PREPARE:

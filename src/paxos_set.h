@@ -30,6 +30,15 @@ extern void paxos_set_local(void);
 
 /* It has locked this row, of a table announced so. */
 extern void paxos_set_row_lock(Oid relid, TupleTableSlot *row, PaxosHold hold);
+/*
+ * TRUNCATE of a consensus table is about to empty it; and whether the statement that
+ * runs now says RESTART IDENTITY (returns what was said before).
+ */
+extern void paxos_set_truncates(Oid relid);
+extern bool paxos_set_restarts(bool restarts);
+
+/* Error if rows of the table, which has been announced, cannot be changed, but only added. */
+extern void paxos_set_needs_key(Oid relid, const char *what);
 
 /* May the row change go on that the backstop has met? */
 extern bool paxos_set_captures(Oid relid);

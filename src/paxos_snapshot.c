@@ -815,7 +815,7 @@ load(const PaxosMember *from, const State *state, MemoryContext cxt)
 			schemas = Max(schemas, part->loading + 1);
 		}
 		else if (part->table_id == PAXOS_KV_TABLE_ID || strcmp(part->name, "request") == 0 ||
-				 strcmp(part->name, "window") == 0)
+				 strcmp(part->name, "window") == 0 || strcmp(part->name, "set_part") == 0)
 			load_heap(part);
 		else if (strcmp(part->name, "configuration") == 0)
 		{

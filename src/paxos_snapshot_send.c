@@ -215,7 +215,8 @@ add_part(int64 table_id, Oid relid, const char *condition)
 static void
 keep_snapshot(void)
 {
-	static const char *const own[] = {"replicated", "tables", "request", "configuration", "window"};
+	static const char *const own[] = {"replicated",    "tables", "request",
+									  "configuration", "window", "set_part"};
 	List *locked = NIL;
 
 	paxos_read_as_it_is();
@@ -292,6 +293,7 @@ paxos_sql_snapshot_open(PG_FUNCTION_ARGS)
 	kept_slot = (px_slot) DatumGetInt64(values[0]);
 	(void) add_part(0, paxos_internal_relid("request"), "");
 	(void) add_part(0, paxos_internal_relid("window"), "");
+	(void) add_part(0, paxos_internal_relid("set_part"), "");
 	(void) add_part(0, paxos_internal_relid("configuration"),
 					psprintf(" WHERE slot <= " UINT64_FORMAT, kept_slot));
 	hold_log();

@@ -219,7 +219,7 @@ key_array(const PaxosWriteSet *set, Size of_table, Size of_row)
 uint64 *
 paxos_window_keys_of_set(const PaxosWriteSet *set, int *n)
 {
-	uint64 *keys = key_array(set, 3, 2);
+	uint64 *keys = key_array(set, 4, 2);
 	int at = 0;
 
 	for (int i = 0; i < set->n_tables; i++)
@@ -227,6 +227,8 @@ paxos_window_keys_of_set(const PaxosWriteSet *set, int *n)
 		uint64 any = paxos_key_any(set->tables[i].table_id);
 		uint8 hold = set->tables[i].hold;
 
+		if ((hold & (PAXOS_TABLE_MANY | PAXOS_TABLE_TRUNCATED)) != 0)
+			keys[at++] = paxos_key_whole(set->tables[i].table_id);
 		if ((hold & (PAXOS_TABLE_CHANGED | PAXOS_TABLE_EXCLUSIVE)) != 0)
 			keys[at++] = any;
 		if ((hold & (PAXOS_TABLE_SHARE | PAXOS_TABLE_EXCLUSIVE)) != 0)

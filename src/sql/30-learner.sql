@@ -40,6 +40,28 @@ COMMENT ON TABLE paxos.window IS 'keys of rows changed in the last slots, by whi
 COMMENT ON COLUMN paxos.window.slot IS 'the last of the slots the row speaks of';
 COMMENT ON COLUMN paxos.window.keys IS 'slot and key, eight bytes each, again and again';
 
+-- Written once and read once or twice, in order; compressing would cost more than it saves.
+CREATE TABLE paxos.set_part (
+    origin      int NOT NULL,
+    incarnation bigint NOT NULL,
+    "set"       bigint NOT NULL,
+    number      int NOT NULL,
+    log_time_us bigint NOT NULL,
+    keys        int NOT NULL,
+    command     bytea NOT NULL,
+    PRIMARY KEY (origin, incarnation, "set", number)
+) WITH (vacuum_truncate = off, toast.vacuum_truncate = off);
+ALTER TABLE paxos.set_part ALTER COLUMN command SET STORAGE EXTERNAL;
+REVOKE ALL ON paxos.set_part FROM PUBLIC;
+COMMENT ON TABLE paxos.set_part IS 'parts of large write sets that are not decided yet, or have been lately';
+COMMENT ON COLUMN paxos.set_part.origin IS 'node whose transaction it is';
+COMMENT ON COLUMN paxos.set_part.incarnation IS 'that node''s incarnation';
+COMMENT ON COLUMN paxos.set_part."set" IS 'number of the set, by chance';
+COMMENT ON COLUMN paxos.set_part.number IS 'from 1; without part 1 the set is over';
+COMMENT ON COLUMN paxos.set_part.log_time_us IS 'log time of the part; ten minutes behind the last one the set is over';
+COMMENT ON COLUMN paxos.set_part.keys IS 'how many keys are in it';
+COMMENT ON COLUMN paxos.set_part.command IS 'the command that brought it';
+
 CREATE TABLE paxos.tables (
     table_id bigint PRIMARY KEY,
     relid    regclass NOT NULL CONSTRAINT tables_relid_key UNIQUE
