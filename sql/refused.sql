@@ -7,7 +7,7 @@ SELECT applied FROM paxos_upsert('c', '{"id": 2, "v": 2}');
 CREATE TABLE h (id int PRIMARY KEY, v int);
 INSERT INTO h VALUES (1, 1);
 
--- rows: part of a write set, but for TRUNCATE, and a mixture with local tables
+-- rows: part of a write set, but for a mixture with local tables
 \set ON_ERROR_ROLLBACK on
 BEGIN;
 INSERT INTO c VALUES (3, 3), (4, 4);

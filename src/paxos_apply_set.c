@@ -328,12 +328,14 @@ paxos_apply_set(PaxosApply *apply, const PaxosReplicated *r, px_node origin,
 				const PaxosWriteSet *set, const uint64 *changed, int n_changed)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	PaxosApplyTable **tables = open_tables(apply, set);
+	PaxosApplyTable **tables;
 	Work w = {apply};
 	Oid save_user;
 	int nest_level;
 
+	/* before anybody is ended */
 	paxos_turn_changing(changed, n_changed);
+	tables = open_tables(apply, set);
 	GetUserIdAndSecContext(&save_user, &w.save_context);
 	nest_level = NewGUCNestLevel();
 	w.parts = set->n_parts > 0;

@@ -1094,6 +1094,16 @@ list_tables(Sending *s, bool many)
 	}
 }
 
+static void
+close_files(void)
+{
+	if (set->more_changes != NULL)
+		paxos_spill_close(set->more_changes);
+	if (set->more_keys != NULL)
+		paxos_spill_close(set->more_keys);
+	set->more_changes = set->more_keys = NULL;
+}
+
 /*
  * The set; or what is left of it when it has been sent in parts: then those say what
  * becomes of rows, and on which it depends.
@@ -1145,6 +1155,7 @@ put_together(void)
 	}
 	s.w.parts_of = s.set;
 	s.w.n_parts = s.n_parts;
+	close_files();
 	return s.w;
 }
 
@@ -1321,6 +1332,8 @@ at_transaction_end(XactEvent event, void *arg)
 		case XACT_EVENT_PRE_COMMIT:
 			if (to_be_proposed())
 				propose();
+			else if (set != NULL)
+				close_files();
 			break;
 		case XACT_EVENT_COMMIT:
 			if (in_turn)

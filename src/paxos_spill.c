@@ -120,3 +120,10 @@ paxos_spill_next(PaxosSpill *spill, uint32 *tag, StringInfo into)
 	*tag = head.tag;
 	return true;
 }
+
+void
+paxos_spill_close(PaxosSpill *spill)
+{
+	BufFileClose(spill->file);
+	pfree(spill);
+}

@@ -32,4 +32,7 @@ extern void paxos_spill_cut(PaxosSpill *spill, PaxosSpillMark mark);
 extern void paxos_spill_rewind(PaxosSpill *spill);
 extern bool paxos_spill_next(PaxosSpill *spill, uint32 *tag, StringInfo into);
 
+/* Before the transaction commits; an abort sees to it by itself. */
+extern void paxos_spill_close(PaxosSpill *spill);
+
 #endif /* PAXOS_SPILL_H */

@@ -96,10 +96,6 @@ $c->node(1)->fails(q{SELECT paxos_update_if('hers', '{"id": 1}', '{"v": "b"}', '
 	'nor does he update', user => 'bob');
 
 # ---- what is refused, with what to do instead ----------------------------------
-for my $n ($c->node(1), $c->node(3))
-{
-	$n->fails("TRUNCATE made_on_1", '0A000', qr/HINT/, "TRUNCATE on node $n->{number}");
-}
 $c->node(1)->fails("CREATE TABLE nokey (id int) USING paxos", '42P16', qr/primary key/i, 'no primary key');
 $c->same_everywhere("SELECT * FROM made_on_1 ORDER BY id", 'and nothing of that happened');
 
