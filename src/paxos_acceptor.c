@@ -882,7 +882,11 @@ trace(const char *message, px_node from, px_ballot ballot, uint64 stream, px_slo
  * ---- what peers call ----
  */
 
-/* The answer to a Prepare while this acceptor votes for nobody. */
+/*
+ * The answer to a Prepare while this acceptor votes for nobody.  It does not say which
+ * configuration is recorded here: a leader counts on that as on a vote, and lets servers
+ * be switched off (§ 7), but with fsync off a crash can make this node forget it.
+ */
 static px_promise
 not_voting(void)
 {
@@ -894,7 +898,6 @@ not_voting(void)
 	reply.promised = a.promised;
 	reply.chosen = a.chosen;
 	reply.truncated = a.truncated;
-	reply.config = a.config.slot;
 	return reply;
 }
 
@@ -1148,7 +1151,6 @@ paxos_sql_accept(PG_FUNCTION_ARGS)
 		reply.refusal = PX_REFUSED_NOT_VOTING;
 		reply.promised = a.promised;
 		reply.truncated = a.truncated;
-		reply.config = a.config.slot;
 		trace("accept", from, m.ballot, m.stream, m.first, reply.refusal);
 		return accepted_row(&reply);
 	}
@@ -1244,7 +1246,10 @@ paxos_sql_pre_vote(PG_FUNCTION_ARGS)
 	a = paxos_acceptor_look();
 	px_acceptor_prevote(&a, &m, paxos_now_us(), &reply);
 	if (!may_vote && reply.refusal != PX_REFUSED_REMOVED)
+	{
 		reply.refusal = PX_REFUSED_NOT_VOTING;
+		reply.config = 0;
+	}
 	trace("pre-vote", m.from, 0, 0, m.chosen, reply.refusal);
 
 	values[0] = Int32GetDatum(reply.refusal);

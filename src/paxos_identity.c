@@ -149,11 +149,11 @@ paxos_identity_adopt(PaxosNodeRow *row)
 	paxos_identity_stamp(row);
 }
 
-/* Does the sentinel say this of the row, its incarnation raised by 'ahead'? */
-static bool
-sentinel_says(const PaxosNodeRow *row, int ahead)
+/* Of whose life does the sentinel speak? */
+static px_sentinel
+sentinel_says(const PaxosNodeRow *row)
 {
-	PaxosNodeRow of = *row;
+	PaxosNodeRow next = *row;
 	char expected[SENTINEL_BYTES];
 	char found[SENTINEL_BYTES];
 	int fd;
@@ -163,7 +163,7 @@ sentinel_says(const PaxosNodeRow *row, int ahead)
 	if (fd < 0)
 	{
 		if (errno == ENOENT)
-			return false;
+			return PX_SENTINEL_MISSING;
 		ereport(ERROR,
 				(errcode_for_file_access(), errmsg("could not open file \"%s\": %m", SENTINEL)));
 	}
@@ -174,57 +174,57 @@ sentinel_says(const PaxosNodeRow *row, int ahead)
 	(void) CloseTransientFile(fd);
 	found[n] = '\0';
 
-	of.incarnation += ahead;
-	sentinel_text(&of, expected);
-	return strcmp(found, expected) == 0;
+	sentinel_text(row, expected);
+	if (strcmp(found, expected) == 0)
+		return PX_SENTINEL_OF_ROW;
+	next.incarnation++;
+	sentinel_text(&next, expected);
+	return strcmp(found, expected) == 0 ? PX_SENTINEL_OF_NEXT : PX_SENTINEL_OF_OTHER;
 }
 
 /* What is wrong with the data directory; false if nothing. */
 static bool
 directory_in_doubt(const PaxosNodeRow *row, char *why, Size size)
 {
+	char label[PAXOS_STAMP_BYTES];
 	char stamp[PAXOS_STAMP_BYTES];
 
-	file_stamp(BACKUP_LABEL_OLD, stamp, sizeof(stamp));
-	if (strcmp(stamp, row->backup_label) != 0)
-	{
-		snprintf(
-			why, size,
-			"file \"" BACKUP_LABEL_OLD
-			"\" is not as it was (%s, now %s): the server was started from a base backup and may have forgotten what it promised",
-			row->backup_label[0] ? row->backup_label : "none", stamp[0] ? stamp : "none");
-		return true;
-	}
+	file_stamp(BACKUP_LABEL_OLD, label, sizeof(label));
 	file_stamp(SENTINEL, stamp, sizeof(stamp));
-	if (stamp[0] == '\0')
+	switch (px_directory_judge(sentinel_says(row), strcmp(stamp, row->sentinel) == 0,
+							   strcmp(label, row->backup_label) == 0))
 	{
-		snprintf(
-			why, size,
-			"file \"" SENTINEL
-			"\" is missing: the data directory was copied or restored and may have forgotten what it promised");
-		return true;
+		case PX_DOUBT_NONE:
+			return false;
+		case PX_DOUBT_BACKUP:
+			snprintf(
+				why, size,
+				"file \"" BACKUP_LABEL_OLD
+				"\" is not as it was (%s, now %s): the server was started from a base backup and may have forgotten what it promised",
+				row->backup_label[0] ? row->backup_label : "none", label[0] ? label : "none");
+			break;
+		case PX_DOUBT_MISSING:
+			snprintf(
+				why, size,
+				"file \"" SENTINEL
+				"\" is missing: the data directory was copied or restored and may have forgotten what it promised");
+			break;
+		case PX_DOUBT_OTHER:
+			snprintf(
+				why, size,
+				"file \"" SENTINEL "\" does not belong to incarnation " UINT64_FORMAT
+				": the data directory was put together from several and may have forgotten what it promised",
+				row->incarnation);
+			break;
+		case PX_DOUBT_COPY:
+			snprintf(
+				why, size,
+				"file \"" SENTINEL
+				"\" is not the one last written (%s, now %s): the data directory was copied or restored and may have forgotten what it promised",
+				row->sentinel, stamp);
+			break;
 	}
-	if (sentinel_says(row, 1))
-		return false;
-	if (!sentinel_says(row, 0))
-	{
-		snprintf(
-			why, size,
-			"file \"" SENTINEL "\" does not belong to incarnation " UINT64_FORMAT
-			": the data directory was put together from several and may have forgotten what it promised",
-			row->incarnation);
-		return true;
-	}
-	if (strcmp(stamp, row->sentinel) != 0)
-	{
-		snprintf(
-			why, size,
-			"file \"" SENTINEL
-			"\" is not the one last written (%s, now %s): the data directory was copied or restored and may have forgotten what it promised",
-			row->sentinel, stamp);
-		return true;
-	}
-	return false;
+	return true;
 }
 
 bool
@@ -436,6 +436,10 @@ paxos_trust_node(PG_FUNCTION_ARGS)
 	 * next life must not have the number of one they have heard.
 	 */
 	paxos_memory_claims(&claims);
+	LWLockAcquire(paxos_learner_lock, LW_SHARED);
+	claims.incarnation =
+		Max(claims.incarnation, px_origins_get(&paxos_shared->origins, row.node_id).incarnation);
+	LWLockRelease(paxos_learner_lock);
 	row.overruled_promised = Max(row.overruled_promised, claims.promised);
 	row.overruled_accepted = Max(row.overruled_accepted, claims.accepted);
 	row.incarnation = Max(row.incarnation, claims.incarnation);

@@ -113,12 +113,8 @@ find(px_node node, bool create)
 void
 paxos_memory_note(px_node node, px_ballot promised, px_slot accepted)
 {
-	PaxosMemory *m;
-
 	LWLockAcquire(paxos_integrity_lock, LW_EXCLUSIVE);
-	m = find(node, true);
-	m->promised = Max(m->promised, promised);
-	m->accepted = Max(m->accepted, accepted);
+	px_memory_note(find(node, true), promised, accepted);
 	LWLockRelease(paxos_integrity_lock);
 }
 
@@ -173,30 +169,15 @@ paxos_memory_get(px_node node, PaxosMemory *memory)
 }
 
 /* A life of a node begins, or goes on over another connection. */
-static PaxosWelcome
+static px_welcome
 greet(px_node node, uint64 incarnation, uint64 instance)
 {
 	PaxosMemory known;
-	PaxosMemory *m;
-	PaxosWelcome welcome = PAXOS_WELCOME;
+	px_welcome welcome;
 
 	paxos_memory_get(node, &known);
 	LWLockAcquire(paxos_integrity_lock, LW_EXCLUSIVE);
-	m = find(node, true);
-	if (known.incarnation > m->incarnation)
-	{
-		m->incarnation = known.incarnation;
-		m->instance = 0;
-	}
-	if (incarnation < m->incarnation)
-		welcome = PAXOS_WELCOME_OLDER;
-	else if (incarnation > m->incarnation || m->instance == 0)
-	{
-		m->incarnation = incarnation;
-		m->instance = instance;
-	}
-	else if (instance != m->instance)
-		welcome = PAXOS_WELCOME_TWIN;
+	welcome = px_memory_greet(find(node, true), known.incarnation, incarnation, instance);
 	LWLockRelease(paxos_integrity_lock);
 	return welcome;
 }
@@ -227,9 +208,11 @@ paxos_memory_check_sender(px_node sender)
 bool
 paxos_memory_compare(px_node by, uint64 incarnation, px_ballot promised, px_slot accepted)
 {
+	px_memory remembered = {
+		.node = by, .incarnation = incarnation, .promised = promised, .accepted = accepted};
+	px_memory own = {0};
+	px_slot log_ends;
 	px_acceptor a;
-	px_slot own_accepted;
-	uint64 own_incarnation;
 	PaxosNodeRow row;
 	char why[PAXOS_ERROR_TEXT] = "";
 	bool fenced;
@@ -244,18 +227,20 @@ paxos_memory_compare(px_node by, uint64 incarnation, px_ballot promised, px_slot
 	/* After what was heard. */
 	a = paxos_acceptor_look();
 	LWLockAcquire(paxos_acceptor_lock, LW_SHARED);
-	own_accepted = paxos_shared->accepted;
+	own.accepted = paxos_shared->accepted;
 	LWLockRelease(paxos_acceptor_lock);
-	own_accepted = Max(own_accepted, Max(a.truncated, a.chosen));
+	own.accepted = Max(own.accepted, Max(a.truncated, a.chosen));
+	log_ends = own.accepted;
+	own.promised = a.promised;
 	LWLockAcquire(paxos_identity_lock, LW_SHARED);
-	own_incarnation = paxos_shared->node_incarnation;
+	own.incarnation = paxos_shared->node_incarnation;
 	fenced = paxos_shared->membership == PAXOS_FENCED;
 	LWLockRelease(paxos_identity_lock);
 
 	/* one reason is enough, and the first one tells most */
 	if (fenced)
 		return false;
-	if (incarnation <= own_incarnation && promised <= a.promised && accepted <= own_accepted)
+	if (px_memory_compare(&remembered, &own) == PX_FORGOT_NOTHING)
 		return true;
 
 	if (own_transaction)
@@ -265,23 +250,37 @@ paxos_memory_compare(px_node by, uint64 incarnation, px_ballot promised, px_slot
 		memset(&row, 0, sizeof(row));
 	PopActiveSnapshot();
 
-	if (incarnation > own_incarnation && incarnation > row.incarnation)
-		snprintf(why, sizeof(why),
-				 "node %u has heard this node in incarnation " UINT64_FORMAT
-				 ", its own tables know of " UINT64_FORMAT
-				 ": they are older than that, or another server runs as this node",
-				 by, incarnation, own_incarnation);
-	else if (promised > Max(a.promised, row.overruled_promised))
-		snprintf(why, sizeof(why),
-				 "node %u remembers that this node promised ballot " UINT64_FORMAT
-				 ".%u, its own tables say " UINT64_FORMAT ".%u: it has forgotten what it promised",
-				 by, px_ballot_round(promised), px_ballot_node(promised),
-				 px_ballot_round(a.promised), px_ballot_node(a.promised));
-	else if (accepted > Max(own_accepted, row.overruled_accepted))
-		snprintf(why, sizeof(why),
-				 "node %u remembers that this node accepted slot " UINT64_FORMAT
-				 ", its own log ends at " UINT64_FORMAT ": it has forgotten what it accepted",
-				 by, accepted, own_accepted);
+	/* what an operator has overruled counts as shown; and the row may be ahead of
+	 * shared memory */
+	own.incarnation = Max(own.incarnation, row.incarnation);
+	own.promised = Max(own.promised, row.overruled_promised);
+	own.accepted = Max(own.accepted, row.overruled_accepted);
+	switch (px_memory_compare(&remembered, &own))
+	{
+		case PX_FORGOT_NOTHING:
+			break;
+		case PX_FORGOT_INCARNATION:
+			snprintf(why, sizeof(why),
+					 "node %u has heard this node in incarnation " UINT64_FORMAT
+					 ", its own tables know of " UINT64_FORMAT
+					 ": they are older than that, or another server runs as this node",
+					 by, incarnation, own.incarnation);
+			break;
+		case PX_FORGOT_PROMISE:
+			snprintf(why, sizeof(why),
+					 "node %u remembers that this node promised ballot " UINT64_FORMAT
+					 ".%u, its own tables say " UINT64_FORMAT
+					 ".%u: it has forgotten what it promised",
+					 by, px_ballot_round(promised), px_ballot_node(promised),
+					 px_ballot_round(a.promised), px_ballot_node(a.promised));
+			break;
+		case PX_FORGOT_VALUE:
+			snprintf(why, sizeof(why),
+					 "node %u remembers that this node accepted slot " UINT64_FORMAT
+					 ", its own log ends at " UINT64_FORMAT ": it has forgotten what it accepted",
+					 by, accepted, log_ends);
+			break;
+	}
 	if (why[0] != '\0')
 		paxos_identity_doubt(why);
 	if (own_transaction)
@@ -326,7 +325,7 @@ paxos_sql_greet(PG_FUNCTION_ARGS)
 	uint64 instance = paxos_arg_u64(fcinfo, 4, "instance");
 	PaxosMemory of_us;
 	PaxosMemory of_them;
-	PaxosWelcome welcome;
+	px_welcome welcome;
 	TupleDesc desc;
 	Datum values[5];
 	bool nulls[5] = {false};
@@ -363,7 +362,7 @@ paxos_sql_greet(PG_FUNCTION_ARGS)
 	{
 		/* Our own proposer, or one that says so. */
 		memset(&of_them, 0, sizeof(of_them));
-		welcome = instance == paxos_shared->instance ? PAXOS_WELCOME : PAXOS_WELCOME_TWIN;
+		welcome = instance == paxos_shared->instance ? PX_WELCOME : PX_WELCOME_TWIN;
 	}
 	else
 	{
@@ -371,7 +370,7 @@ paxos_sql_greet(PG_FUNCTION_ARGS)
 		paxos_memory_get(from, &of_them);
 		(void) paxos_memory_compare(from, of_us.incarnation, of_us.promised, of_us.accepted);
 	}
-	if (welcome == PAXOS_WELCOME)
+	if (welcome == PX_WELCOME)
 	{
 		greeted_by = from;
 		greeted_incarnation = incarnation;
@@ -381,12 +380,12 @@ paxos_sql_greet(PG_FUNCTION_ARGS)
 	else
 		ereport(LOG, (errhidestmt(true), errhidecontext(true),
 					  errmsg("paxos: a proposer of node %u was turned away", from),
-					  welcome == PAXOS_WELCOME_TWIN
+					  welcome == PX_WELCOME_TWIN
 						  ? errdetail("Another server is known that says it is this node.")
 						  : errdetail("It is of incarnation " UINT64_FORMAT ", and " UINT64_FORMAT
 									  " has been heard.",
 									  incarnation, of_them.incarnation)));
-	if (welcome == PAXOS_WELCOME_TWIN && from != paxos_shared->node_id)
+	if (welcome == PX_WELCOME_TWIN && from != paxos_shared->node_id)
 		paxos_alarm_raise(
 			PAXOS_ALARM_TWIN, 0,
 			psprintf("two servers say they are node %u, in incarnation " UINT64_FORMAT, from,

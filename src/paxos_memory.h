@@ -8,14 +8,6 @@
 
 #include "paxos_ext.h"
 
-/* Answer to a greeting. */
-typedef enum PaxosWelcome
-{
-	PAXOS_WELCOME,       /* go on */
-	PAXOS_WELCOME_OLDER, /* a later incarnation of the sender has been heard */
-	PAXOS_WELCOME_TWIN   /* another server says the same of itself */
-} PaxosWelcome;
-
 /* A member has said that this much is durable there. */
 extern void paxos_memory_note(px_node node, px_ballot promised, px_slot accepted);
 

@@ -1066,7 +1066,7 @@ static bool
 hear_welcome(PaxosPeer *peer, px_usec now)
 {
 	PGresult *res = peer->answer;
-	PaxosWelcome welcome;
+	px_welcome welcome;
 	uint64 incarnation;
 	px_ballot promised;
 	px_slot accepted;
@@ -1096,13 +1096,13 @@ hear_welcome(PaxosPeer *peer, px_usec now)
 	}
 	switch (welcome)
 	{
-		case PAXOS_WELCOME:
+		case PX_WELCOME:
 			return true;
-		case PAXOS_WELCOME_OLDER:
+		case PX_WELCOME_OLDER:
 			/* a former proposer of this server, on its way out */
 			paxos_peer_cut(peer, "it has heard this node in a later life", now);
 			return false;
-		case PAXOS_WELCOME_TWIN:
+		case PX_WELCOME_TWIN:
 			break;
 	}
 	if (peer->node == our_node)

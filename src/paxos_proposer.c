@@ -814,6 +814,18 @@ check_local(Life *life)
 	local.own_incarnation = origin.incarnation;
 	local.own_last = origin.last;
 
+	if (px_proposer_foreign(life->core, origin.incarnation, origin.last))
+	{
+		StartTransactionCommand();
+		paxos_identity_doubt(
+			psprintf("the log has batches of this node in incarnation " UINT64_FORMAT
+					 ", its own tables know of " UINT64_FORMAT
+					 ": they are older than that, or another server runs as this node",
+					 origin.incarnation, life->incarnation - 1));
+		CommitTransactionCommand();
+		return false;
+	}
+
 	/* a leader that is removed, or loses its vote, is told by the core when to go */
 	local.may_vote = life->may_vote || life->role >= PX_RECOVERING;
 

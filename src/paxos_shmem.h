@@ -18,6 +18,7 @@
 #include "utils/uuid.h"
 
 #include "core/px_acceptor.h"
+#include "core/px_memory.h"
 #include "core/px_proposer.h"
 #include "paxos_version.h"
 
@@ -59,19 +60,8 @@ typedef struct PaxosAlarm
 /* Slots whose running digest is kept for comparison (paxos_divergence.c). */
 #define PAXOS_DIGESTS 1024
 
-/*
- * What this node remembers of a member (paxos_memory.c): at least this much was
- * durable there when it said so.
- */
-typedef struct PaxosMemory
-{
-	px_node node;
-	uint64 incarnation; /* highest it has been heard in */
-	uint64 instance;    /* of the server heard in it; 0: not known */
-	px_ballot promised;
-	px_slot accepted;
-	int version; /* highest it was last heard to speak; 0: not known */
-} PaxosMemory;
+/* What this node remembers of a member (paxos_memory.c). */
+typedef px_memory PaxosMemory;
 /* Does this node take part: keep a log and apply it? */
 static inline bool
 paxos_takes_part(PaxosMembership m)

@@ -78,6 +78,13 @@ restart_timer(px_proposer *p)
 	p->turned_away = 0;
 }
 
+bool
+px_proposer_foreign(const px_proposer *p, uint64_t own_incarnation, uint64_t own_last)
+{
+	return own_incarnation > p->params.incarnation ||
+		   (own_incarnation == p->params.incarnation && own_last > p->sequence);
+}
+
 void
 px_outbox_local(px_proposer *p, const px_local *before)
 {

@@ -409,6 +409,13 @@ extern void px_proposer_step(px_proposer *p, const px_event *ev, px_update *up);
 extern bool px_proposer_batch_room(const px_proposer *p);
 
 /*
+ * Has the log something of this node that neither this life nor one before it can have
+ * put there?  Then the node has forgotten lives of its own, or another server runs as
+ * this node (§ 10), and this one must end before it is told of it (PX_EV_LOCAL).
+ */
+extern bool px_proposer_foreign(const px_proposer *p, uint64_t own_incarnation, uint64_t own_last);
+
+/*
  * Until when a command given to this leader would only lie in its queue, unless
  * an answer comes first: slots are in flight.  0: it is of use at once.
  */

@@ -16,6 +16,7 @@
  *	sim_disk.c		WAL, visible and durable image, crash
  *	sim_client.c	commands, the state machine they change, sessions
  *	sim_node.c		one server: acceptor backends, proposer, learner
+ *	sim_amnesia.c	servers that forget, or run twice, and what they are known by
  *	sim_history.c	what the clients were told, for the linearizability checker
  *	sim_check.c		the canonical history and the facts of protocol.md § 11
  *	sim_config.c	changes of the configuration, nodes that come and go
@@ -35,12 +36,15 @@
 
 #include "history.h"
 #include "px_invariants.h"
+#include "px_memory.h"
 #include "px_trace.h"
 
 #define SIM_DEFAULT_STEPS 40000
 #define SIM_FORMED 7     /* nodes a cluster is formed of, at most */
 #define SIM_MAX_NODES 15 /* node ids in one run */
 #define SIM_MAX_MEMBERS 7
+#define SIM_MAX_CLONES 2 /* servers beside the one they were copied from, at a time */
+#define SIM_PLACES (SIM_MAX_NODES + SIM_MAX_CLONES)
 #define SIM_MAX_CONFIGS 64
 #define SIM_MAX_TASKS 3
 #define SIM_MAX_ATTEMPTS 2000
@@ -144,6 +148,25 @@ typedef struct sim_blob
 	X(cov_lease_read, "read index given under a lease")                          \
 	X(cov_lease_session, "session reads under a lease without asking")           \
 	X(cov_lease_stopped, "it does while the proposer stands still or is gone")   \
+	X(cov_restored, "older copy of a disk put back")                             \
+	X(cov_rolled_back, "disk rolled back, its sentinel with it")                 \
+	X(cov_cloned, "clone started beside its original")                           \
+	X(cov_clone_address, "clone started under the address of its original")      \
+	X(cov_unsafe, "server started with fsync off")                               \
+	X(cov_unsafe_lost, "server lost what it had not flushed, fsync being off")   \
+	X(cov_fenced_copy, "node fenced: its directory is a copy")                   \
+	X(cov_fenced_memory, "node fenced: others remember more")                    \
+	X(cov_fenced_foreign, "node fenced: by batches of its own in the log")       \
+	X(cov_fenced_unsafe, "node fenced: fsync is off")                            \
+	X(cov_doubt_kept, "node fenced: written down by a former start")             \
+	X(cov_not_voting, "Prepare refused: the node may not vote")                  \
+	X(cov_not_accepting, "Accept refused: the node may not vote")                \
+	X(cov_twin, "own address found to lead to another server")                   \
+	X(cov_twin_over, "own address leads home again")                             \
+	X(cov_life_over, "message of a life that is over refused")                   \
+	X(cov_older, "greeting of a former life turned away")                        \
+	X(cov_rejoined, "node that had forgotten came again as a new one")           \
+	X(cov_met, "asked a node known only by its greeting")                        \
 	X(cov_config_chosen, "configuration chosen")                                 \
 	X(cov_config_recovered, "configuration found by a new leader")               \
 	X(cov_config_lost, "configuration proposed and not chosen")                  \
@@ -163,7 +186,6 @@ typedef struct sim_blob
 	X(cov_leaving_recovered, "leader recovered a configuration without itself")  \
 	X(cov_leaving_over, "leader that removed itself handed over")                \
 	X(cov_joined, "new node loaded its snapshot")                                \
-	X(cov_introduced_again, "new node knew only nodes that are gone")            \
 	X(cov_snapshot_old, "new node refused a snapshot older than its number")     \
 	X(cov_promoted_empty, "node became a voter before it had a snapshot")        \
 	X(cov_probed, "others asked what they know, without a leader")               \
@@ -292,6 +314,8 @@ typedef struct sim_command
 	uint64_t effect_of;  /* with a request id: the command whose execution this result is */
 	uint64_t incarnation;
 	uint64_t sequence; /* of the batch it was put in, 0: none */
+	bool again;        /* numbered by a server that has forgotten its lives: another may have
+						* the number, too */
 } sim_command;
 
 /* One result, or the end of an incarnation, found while applying. */
@@ -330,7 +354,10 @@ typedef struct sim_image
 	px_slot truncated;
 	px_usec longest_lease_us;
 	uint64_t incarnation;
+	uint64_t stamp;   /* what the sentinel file of this incarnation is known by */
+	bool doubt;       /* it may not vote any more */
 	px_config config; /* newest one recorded as chosen; no members: none */
+	px_memory memory[SIM_MAX_NODES + 1]; /* of the other members */
 	sim_tables tables;
 	sim_cell *log; /* by slot */
 	px_slot cap;
@@ -349,6 +376,9 @@ typedef struct sim_wal
 	px_ballot promised;
 	px_usec longest_lease_us;
 	uint64_t incarnation; /* 0: unchanged */
+	uint64_t stamp;       /* with it */
+	bool doubt;           /* false: unchanged */
+	px_memory *memory;    /* NULL: unchanged */
 	px_slot truncate;     /* 0: unchanged */
 	px_config config;     /* no members: unchanged */
 	sim_tables *tables;   /* NULL: unchanged */
@@ -358,10 +388,27 @@ typedef struct sim_wal
 	sim_cell cells[]; /* value NULL: left alone */
 } sim_wal;
 
+/* The sentinel file, which is no table: there at once, durably. */
+typedef struct sim_sentinel
+{
+	uint64_t incarnation; /* 0: none */
+	uint64_t stamp;
+} sim_sentinel;
+
+/* A copy of a node's disk, taken at some moment. */
+typedef struct sim_copy
+{
+	bool taken;
+	sim_image image;
+	sim_sentinel sentinel;
+} sim_copy;
+
 /* ---- network ---- */
 
 typedef enum sim_msg_kind
 {
+	M_GREET,
+	M_WELCOME,
 	M_PREVOTE,
 	M_PREPARE,
 	M_ACCEPT,
@@ -375,6 +422,15 @@ typedef enum sim_msg_kind
 	M_FETCHED,
 	M_SNAPSHOT
 } sim_msg_kind;
+
+/* Begins every connection of a proposer. */
+typedef struct sim_greeting
+{
+	uint64_t incarnation;
+	uint64_t instance;
+	px_memory remembered; /* of whom it goes to; in the answer, of whom greeted */
+	px_welcome welcome;   /* in the answer */
+} sim_greeting;
 
 typedef struct sim_fetch
 {
@@ -404,6 +460,7 @@ typedef struct sim_msg
 		px_accepted accepted;
 		px_forward_reply forward_reply;
 		sim_fetch fetch;
+		sim_greeting greeting;
 	} u;
 	uint16_t n;
 	sim_blob **blobs; /* values or batches */
@@ -422,13 +479,17 @@ typedef struct sim_fifo
 
 typedef struct sim_conn
 {
-	uint64_t id; /* from 1; the acceptor's "owner" */
-	px_node near;
+	uint64_t id;  /* from 1; the acceptor's "owner" */
+	px_node near; /* places */
 	px_node far;
-	bool forward;   /* else a proposer -> acceptor stream */
-	bool near_open; /* the proposer believes in it */
-	bool far_open;  /* a backend serves it */
-	bool cut;       /* nothing more gets through */
+	px_node peer;     /* whose address the far end is */
+	bool up;          /* greeted, and welcome */
+	uint64_t greeted; /* incarnation that greeted; 0: none yet */
+	sim_fifo parked;  /* what waits for the welcome */
+	bool forward;     /* else a proposer -> acceptor stream */
+	bool near_open;   /* the proposer believes in it */
+	bool far_open;    /* a backend serves it */
+	bool cut;         /* nothing more gets through */
 	px_usec cut_at;
 	sim_fifo out;    /* under way to far */
 	sim_fifo back;   /* under way to near */
@@ -492,7 +553,8 @@ typedef struct sim_waiter
 
 typedef struct sim_node
 {
-	px_node id;
+	px_node place;          /* in W->nodes; of a clone above all ids */
+	px_node id;             /* who it says it is */
 	bool exists;            /* was a member ever */
 	bool gone;              /* switched off for good */
 	px_slot introduced;     /* the configuration it was told when it joined */
@@ -519,13 +581,34 @@ typedef struct sim_node
 	sim_wal *wal_head;
 	sim_wal *wal_tail;
 	uint64_t wal_lsn;
-	px_ballot max_promised;        /* ever durable */
+	sim_sentinel sentinel;
+	px_ballot floor_promised;      /* highest durable since the disk was last put back */
+	px_ballot max_promised;        /* ever durable, of whoever had this id */
 	px_ballot lease_ballot;        /* readable lease it granted last: of this ballot */
 	px_usec lease_until;           /* world time, with the drift bound taken off */
-	px_slot max_config;            /* newest configuration ever durable */
+	px_slot max_config;            /* newest configuration durable since then */
+	px_slot ever_config;           /* ever, of whoever had this id, plus one; 0: none */
 	uint64_t max_incarnation;      /* ever used by a proposer life */
 	uint64_t executed_incarnation; /* of the last origin batch of this node in */
 	uint64_t executed_sequence;    /* the canonical history */
+
+	/* amnesia (sim_amnesia.c) */
+	sim_copy copy;    /* taken, for later */
+	sim_copy honest;  /* what is safe while fsync is off */
+	bool unsafe;      /* fsync is off */
+	bool unsafe_said; /* it voted all the same */
+	bool forgot;      /* the observer's: it may show less than it once did */
+	bool lost;        /* and will never vote again, if all is right */
+	bool set_apart;   /* it shall first meet who can contradict it */
+	uint32_t set_apart_from;
+	bool contradicted; /* somebody has remembered more than it shows */
+
+	/* shared memory: standing, and what it remembers and was told of others */
+	uint64_t instance;
+	bool fenced;
+	bool twin;
+	px_memory remembers[SIM_MAX_NODES + 1];
+	uint32_t met; /* who has greeted it, and said its address */
 
 	/* shared memory: the acceptor */
 	px_acceptor acceptor;
@@ -562,7 +645,8 @@ typedef struct sim_node
 	/* the proposer process */
 	bool proposer_up;
 	bool proposer_starting;
-	uint64_t life; /* proposer starts, over the run */
+	uint64_t incarnation_lsn; /* of an incarnation not flushed yet; 0: none */
+	uint64_t life;            /* proposer starts, over the run */
 	px_proposer *proposer;
 	px_proposer_view views[2]; /* as the last event found it, and left it */
 	int view;                  /* the one it left */
@@ -629,6 +713,7 @@ typedef enum sim_event_kind
 	E_START_SERVER,
 	E_START_PROPOSER,
 	E_PROPOSER_READY,
+	E_FENCED,
 	E_FAULT,
 	E_CHANGE,
 	E_HEAL,
@@ -720,6 +805,7 @@ typedef enum sim_change_op
 	CHANGE_REMOVE,
 	CHANGE_PROMOTE,
 	CHANGE_DEMOTE,
+	CHANGE_REJOIN,  /* who has forgotten comes as a new node in its own place */
 	CHANGE_REPLACE, /* any set by any other */
 	CHANGE_ALTER    /* the same members */
 } sim_change_op;
@@ -798,7 +884,12 @@ typedef enum sim_phase
 	X(transfer, "a hand-over asked for")                                 \
 	X(no_vote, "a node that may not vote for a while")                   \
 	X(stuck, "a leader whose learner is stuck")                          \
-	X(configure, "a change of the configuration asked for")
+	X(configure, "a change of the configuration asked for")              \
+	X(backup, "a disk copied, for later")                                \
+	X(restore, "an older copy of a disk put back")                       \
+	X(roll_back, "a disk rolled back, unnoticed by its sentinel")        \
+	X(clone, "a clone started beside its original")                      \
+	X(fsync_off, "a server started with fsync off, and crashed")
 
 typedef enum sim_fault
 {
@@ -871,7 +962,10 @@ typedef struct sim_world
 	sim_task tasks[SIM_MAX_TASKS];
 	sim_attempt attempts[SIM_MAX_ATTEMPTS];
 	uint64_t n_attempts;
-	sim_node nodes[SIM_MAX_NODES + 1]; /* [id]; 0 unused */
+	sim_node nodes[SIM_PLACES + 1];     /* [id], then clones; 0 unused */
+	px_node address[SIM_MAX_NODES + 1]; /* the place to which an id's address leads */
+	uint64_t stamps;
+	uint64_t instances;
 
 	/* heap */
 	sim_due *heap;
@@ -886,9 +980,9 @@ typedef struct sim_world
 	px_usec latency_us;
 	px_usec jitter_us;
 	px_usec tail_us;
-	px_usec slow_until[SIM_MAX_NODES + 1][SIM_MAX_NODES + 1];
-	int slow_times[SIM_MAX_NODES + 1][SIM_MAX_NODES + 1];
-	int blocked[SIM_MAX_NODES + 1][SIM_MAX_NODES + 1]; /* [from][to], a count */
+	px_usec slow_until[SIM_PLACES + 1][SIM_PLACES + 1];
+	int slow_times[SIM_PLACES + 1][SIM_PLACES + 1];
+	int blocked[SIM_PLACES + 1][SIM_PLACES + 1]; /* [from][to], a count */
 	uint64_t n_conns;
 	sim_conn **conns;
 	uint64_t fetch_requests;
@@ -1005,11 +1099,13 @@ extern px_usec sim_when(const sim_node *n, px_usec local);
 extern sim_msg *net_msg(sim_msg_kind kind);
 extern void net_send(sim_conn *c, sim_msg *m);
 extern void net_reply(sim_conn *c, sim_msg *m);
+extern void net_welcome(sim_conn *c);
 extern void net_cut(sim_conn *c, px_usec near_delay, px_usec far_delay);
 extern void net_lose_answers(sim_conn *c, px_usec near_delay, px_usec far_delay);
 extern void net_arrive(const sim_event *e, bool out);
-extern sim_conn *net_connect(sim_node *from, sim_node *to, bool forward);
-extern bool net_reachable(px_node from, px_node to);
+extern sim_conn *net_connect(sim_node *from, px_node peer, bool forward);
+extern sim_node *net_home(px_node id);
+extern bool net_reachable(const sim_node *from, px_node peer);
 extern px_usec net_delay(px_node from, px_node to);
 extern void net_rpc(px_node from, px_node to, sim_msg *m);
 extern const char *net_describe(const sim_msg *m, char *buf, size_t cap);
@@ -1021,6 +1117,9 @@ extern void disk_show(sim_node *n, sim_wal *w);
 extern void disk_flush(sim_node *n, uint64_t lsn);
 extern void disk_crash(sim_node *n);
 extern sim_cell *disk_cell(sim_image *im, px_slot slot);
+extern void disk_take(sim_copy *c, const sim_node *n);
+extern void disk_copy(sim_copy *to, const sim_copy *from);
+extern void disk_put_back(sim_node *n, const sim_copy *c);
 extern void disk_free(sim_node *n);
 
 /* sim_client.c */
@@ -1040,7 +1139,7 @@ extern void history_read(const sim_session *s, px_slot slot, hist_value value);
 extern void history_check(void);
 
 /* sim_node.c */
-extern void node_init(sim_node *n, px_node id);
+extern void node_init(sim_node *n, px_node place, px_node id);
 extern void node_dispatch(const sim_event *e);
 extern void node_crash(sim_node *n, bool quiet);
 extern void node_kill_proposer(sim_node *n);
@@ -1060,7 +1159,26 @@ extern void node_connect(sim_node *n, px_node peer);
 extern void node_disconnect(sim_node *n, px_node peer);
 extern void node_configure(sim_node *n, const px_configure *m);
 
+/* sim_amnesia.c */
+extern bool amnesia_votes(const sim_node *n);
+extern bool amnesia_home(sim_node *n);
+extern void amnesia_judge(sim_node *n);
+extern void amnesia_greet(sim_node *n, sim_conn *c);
+extern void amnesia_greeted(sim_node *n, sim_conn *c, const sim_msg *m);
+extern bool amnesia_welcomed(sim_node *n, sim_conn *c, const sim_msg *m);
+extern bool amnesia_over(sim_node *n, const sim_conn *c);
+extern void amnesia_note(sim_node *n, px_node peer, px_ballot promised, px_slot accepted);
+extern void amnesia_save(sim_node *n);
+extern void amnesia_foreign(sim_node *n);
+extern void amnesia_crashed(sim_node *n);
+extern bool amnesia_majority(const px_config *c, px_node without);
+extern void amnesia_happen(sim_fault kind, sim_node *n, px_usec how_long);
+extern void amnesia_heal(sim_node *n);
+extern bool amnesia_met(sim_node *n);
+extern void amnesia_end(void);
+
 /* sim_config.c */
+extern bool config_everywhere(px_node without);
 extern void config_setup(void);
 extern const px_config *config_of(px_slot slot);
 extern const px_config *config_last(void);
@@ -1097,6 +1215,8 @@ extern sim_command *check_command(uint64_t id);
 /* sim_fault.c */
 extern void fault_setup(const sim_options *options);
 extern void fault_crash(sim_node *n);
+extern void fault_restart_later(sim_node *n, px_usec after);
+extern void fault_heal_amnesia(sim_node *n, px_usec after);
 extern void fault_strike_soon(sim_node *n);
 extern void fault_crash_soon(sim_node *n);
 extern void fault_kill_proposer(sim_node *n);

@@ -296,7 +296,8 @@ canon_sink(void *arg, const sim_outcome *o)
 	for (uint64_t q = origin->executed_sequence + 1; q < o->sequence; q++)
 		for (uint64_t i = 1; i <= W->n_commands; i++)
 			if (W->commands[i].origin == o->origin &&
-				W->commands[i].incarnation == o->incarnation && W->commands[i].sequence == q)
+				W->commands[i].incarnation == o->incarnation && W->commands[i].sequence == q &&
+				!W->commands[i].again)
 				sim_fail("slot %llu: batch %llu of node %u executed, though batch %llu was not",
 						 (unsigned long long) o->slot, (unsigned long long) o->sequence, o->origin,
 						 (unsigned long long) q);
@@ -375,9 +376,9 @@ check_accepted(sim_node *n, px_slot slot, px_ballot ballot, sim_blob *value)
 	if (v == NULL || v->value != value)
 		sim_fail("node %u accepted v%u for (ballot %s, slot %llu), which nobody proposed", n->id,
 				 value->id, bal(ballot), (unsigned long long) slot);
-	if (n->max_promised > ballot)
+	if (n->floor_promised > ballot)
 		sim_fail("node %u accepted slot %llu in ballot %s after it had promised %s", n->id,
-				 (unsigned long long) slot, bal(ballot), bal(n->max_promised));
+				 (unsigned long long) slot, bal(ballot), bal(n->floor_promised));
 	if ((v->accepted & (1u << n->id)) != 0)
 		return;
 	for (sim_vote *o = c->votes; o != NULL; o = o->next)
@@ -394,10 +395,13 @@ check_accepted(sim_node *n, px_slot slot, px_ballot ballot, sim_blob *value)
 void
 check_durable(sim_node *n)
 {
-	if (n->durable.promised < n->max_promised)
-		sim_fail("node %u: promised fell from %s to %s (§ 11.2)", n->id, bal(n->max_promised),
+	sim_node *self = &W->nodes[n->id];
+
+	if (n->durable.promised < n->floor_promised)
+		sim_fail("node %u: promised fell from %s to %s (§ 11.2)", n->id, bal(n->floor_promised),
 				 bal(n->durable.promised));
-	n->max_promised = n->durable.promised;
+	n->floor_promised = n->durable.promised;
+	self->max_promised = px_max64(self->max_promised, n->durable.promised);
 	config_durable(n);
 	if (n->durable.truncated > n->durable.tables.applied)
 		sim_fail("node %u: truncated %llu is above durably applied %llu (§ 11.6)", n->id,
@@ -530,6 +534,7 @@ check_promised(sim_node *n, const sim_msg *m)
 {
 	const px_prepare *q = &m->u.prepare;
 
+	n = &W->nodes[n->id];
 	if (W->leases_hold && n->lease_until > m->received_at &&
 		px_ballot_node(q->ballot) != px_ballot_node(n->lease_ballot) &&
 		q->handover != n->lease_ballot)
@@ -545,6 +550,7 @@ note_lease(sim_node *n, const sim_msg *m)
 {
 	const px_accept *q = &m->u.accept;
 
+	n = &W->nodes[n->id];
 	if (q->lease_us == 0)
 		n->lease_until = 0; /* withdrawn */
 	else if (q->lease_readable)

@@ -308,7 +308,7 @@ client_apply(sim_tables *t, px_slot slot, sim_blob *value, sim_sink sink, void *
 void
 client_schedule(sim_node *n, sim_session *s, px_usec after)
 {
-	sim_event *e = sim_at(W->now + after, E_SESSION, P_SERVER, n->id);
+	sim_event *e = sim_at(W->now + after, E_SESSION, P_SERVER, n->place);
 
 	e->a = (uint64_t) (s - n->sessions);
 	e->b = s->generation;
@@ -420,7 +420,7 @@ client_session(sim_node *n, sim_session *s)
 	px_usec patience = rnd_log(W->timeout_us / 4 + 1, W->timeout_us * 2);
 	sim_event *e;
 
-	if (s->state != S_IDLE || n->removed)
+	if (s->state != S_IDLE || n->removed || !amnesia_votes(n))
 		return;
 	if (W->phase == PHASE_END)
 	{
@@ -477,7 +477,7 @@ client_session(sim_node *n, sim_session *s)
 	}
 	if (W->phase == PHASE_CHAOS)
 	{
-		e = sim_at(W->now + patience, E_TIMEOUT, P_SERVER, n->id);
+		e = sim_at(W->now + patience, E_TIMEOUT, P_SERVER, n->place);
 		e->a = (uint64_t) (s - n->sessions);
 		e->b = s->generation;
 		e->life = n->boot;
@@ -553,6 +553,7 @@ client_fill(sim_node *n, px_batch_writer *w, uint64_t incarnation, uint64_t sequ
 			sim_fail("command %llu was numbered twice", (unsigned long long) s->command);
 		check_command(s->command)->incarnation = incarnation;
 		check_command(s->command)->sequence = sequence;
+		check_command(s->command)->again = n->forgot;
 		s->state = S_NUMBERED;
 		s->incarnation = incarnation;
 		s->sequence = sequence;

@@ -175,7 +175,12 @@ config_durable(sim_node *n)
 {
 	const px_config *c;
 
-	if (n->durable.config.n_members == 0 || n->durable.config.slot == n->max_config)
+	if (n->durable.config.n_members == 0)
+		return;
+	if (!n->unsafe)
+		W->nodes[n->id].ever_config =
+			px_max64(W->nodes[n->id].ever_config, n->durable.config.slot + 1);
+	if (n->durable.config.slot == n->max_config)
 		return;
 	c = config_at(n->durable.config.slot);
 	if (c == NULL || memcmp(c, &n->durable.config, sizeof(px_config)) != 0)
@@ -195,9 +200,53 @@ recorded_by(px_slot slot)
 	uint32_t nodes = 0;
 
 	for (int i = 1; i <= W->n_nodes; i++)
-		if (W->nodes[i].durable.config.n_members > 0 && W->nodes[i].durable.config.slot >= slot)
+		if (W->nodes[i].ever_config > slot)
 			nodes |= 1u << i;
 	return nodes;
+}
+
+/*
+ * Would every configuration that governs, or may yet come to, have a majority of
+ * voters that have forgotten nothing, without this node too?
+ */
+bool
+config_everywhere(px_node without)
+{
+	for (uint64_t i = 1; i <= W->n_attempts; i++)
+		if (W->attempts[i].base == config_last()->slot && !W->attempts[i].confirm &&
+			!W->attempts[i].told && !amnesia_majority(&W->attempts[i].wanted, without))
+			return false;
+	for (px_slot s = W->prefix + 1; s < W->cap_canon; s++)
+		for (const sim_vote *v = W->canon[s].votes; v != NULL; v = v->next)
+		{
+			px_config c;
+
+			if (v->value->view.kind == PX_VALUE_CONFIG && px_value_config(&v->value->view, s, &c) &&
+				!amnesia_majority(&c, without))
+				return false;
+		}
+
+	/* and those of former ones, back to the newest that so many of its own know to
+	 * govern: before that its predecessor's say so */
+	for (int i = W->n_configs - 1; i >= 0; i--)
+	{
+		const px_config *c = &W->configs[i];
+		uint32_t know = 0;
+
+		if (!amnesia_majority(c, without))
+			return false;
+		for (int j = 0; j < c->n_members; j++)
+		{
+			const sim_node *n = &W->nodes[c->members[j].node];
+
+			if (n->id != without && !n->lost && !n->gone && n->durable.config.n_members > 0 &&
+				n->durable.config.slot >= c->slot)
+				know |= 1u << n->id;
+		}
+		if (config_majority(c, know))
+			break;
+	}
+	return true;
 }
 
 /*
@@ -286,6 +335,7 @@ reached(const sim_task *t, const px_config *c)
 					return true;
 			return false;
 		case CHANGE_REMOVE:
+		case CHANGE_REJOIN:
 			return px_config_find(c, t->who) < 0;
 		case CHANGE_PROMOTE:
 			i = px_config_find(c, t->who);
@@ -331,6 +381,14 @@ build(sim_task *t, const px_config *c, px_config *w)
 			memmove(&w->members[i], &w->members[i + 1],
 					(size_t) (w->n_members - i) * sizeof(px_member));
 			break;
+		case CHANGE_REJOIN:
+			if (i < 0 || fresh > SIM_MAX_NODES)
+				return false;
+			w->n_members--;
+			memmove(&w->members[i], &w->members[i + 1],
+					(size_t) (w->n_members - i) * sizeof(px_member));
+			add_member(w, fresh, false);
+			break;
 		case CHANGE_PROMOTE:
 		case CHANGE_DEMOTE:
 			if (i < 0)
@@ -348,7 +406,7 @@ build(sim_task *t, const px_config *c, px_config *w)
 		case CHANGE_ALTER:
 			break;
 	}
-	return px_config_valid(w);
+	return px_config_valid(w) && amnesia_majority(w, 0);
 }
 
 static void
@@ -388,7 +446,8 @@ attempt(uint32_t task, sim_node *via, bool confirm)
 	t->attempt = W->n_attempts;
 	if (W->blocked[via->id][via->leader] == 0)
 	{
-		e = sim_at(W->now + net_delay(via->id, via->leader), E_CONFIGURE, P_PROPOSER, via->leader);
+		e = sim_at(W->now + net_delay(via->place, via->leader), E_CONFIGURE, P_PROPOSER,
+				   via->leader);
 		e->a = t->attempt;
 	}
 	/* how long it waits for an answer */
@@ -481,7 +540,7 @@ config_answered(sim_node *n, uint64_t id, px_change_result result, px_slot slot)
 				 (unsigned long long) id, px_change_result_name(result),
 				 (unsigned long long) a->chosen_at);
 	if (chance(900))
-		next_try(a->task, net_delay(n->id, n->id == 1 ? 2 : 1));
+		next_try(a->task, net_delay(n->place, n->id == 1 ? 2 : 1));
 }
 
 /* It is done at 'slot': who was removed by then may be switched off. */
@@ -529,6 +588,8 @@ config_turn(const sim_event *e)
 		t->attempt = 0;
 		if (a->told && a->result == PX_CHANGE_DONE)
 		{
+			if (t->op == CHANGE_REJOIN)
+				cover(cov_rejoined);
 			switch_off(a->slot);
 			give_up(t);
 			return;
@@ -591,6 +652,19 @@ config_want(void)
 				t->who = c->members[i].node;
 	if (t->op == CHANGE_REMOVE && leader != NULL && chance(300))
 		t->who = leader->id;
+	for (int i = 0; i < c->n_members; i++)
+	{
+		sim_node *n = &W->nodes[c->members[i].node];
+
+		/* it has left already when it asks to be taken in again */
+		if (!n->lost || !chance(600))
+			continue;
+		t->op = CHANGE_REJOIN;
+		t->who = n->id;
+		if (n->up)
+			node_crash(n, chance(300));
+		n->gone = true;
+	}
 	next_try(task, rnd_below(SIM_MS));
 }
 
@@ -604,6 +678,7 @@ config_setup(void)
 		sim_node *n = &W->nodes[i];
 
 		n->exists = true;
+		n->ever_config = 1;
 		n->visible.config = W->config;
 		n->durable.config = W->config;
 		n->visible.tables.config = W->config;

@@ -38,7 +38,14 @@ redo(sim_image *im, const sim_wal *w)
 		im->longest_lease_us = w->longest_lease_us;
 	}
 	if (w->incarnation != 0)
+	{
 		im->incarnation = w->incarnation;
+		im->stamp = w->stamp;
+	}
+	if (w->doubt)
+		im->doubt = true;
+	if (w->memory != NULL)
+		memcpy(im->memory, w->memory, sizeof(im->memory));
 	if (w->config.n_members > 0)
 		im->config = w->config;
 	if (w->tables != NULL)
@@ -88,6 +95,7 @@ static void
 discard(sim_wal *w)
 {
 	free(w->tables);
+	free(w->memory);
 	free(w);
 }
 
@@ -171,9 +179,55 @@ disk_crash(sim_node *n)
 	check_tables(n, &n->durable.tables);
 }
 
+/* ---- copies ---- */
+
+static void
+copy_image(sim_image *to, const sim_image *from)
+{
+	free(to->log);
+	*to = *from;
+	to->log = malloc(from->cap * sizeof(sim_cell));
+	if (to->log == NULL)
+		abort();
+	memcpy(to->log, from->log, from->cap * sizeof(sim_cell));
+}
+
+/* The disk of n as a crash at this moment would leave it. */
+void
+disk_take(sim_copy *c, const sim_node *n)
+{
+	copy_image(&c->image, &n->durable);
+	c->sentinel = n->sentinel;
+	c->taken = true;
+}
+
+void
+disk_copy(sim_copy *to, const sim_copy *from)
+{
+	copy_image(&to->image, &from->image);
+	to->sentinel = from->sentinel;
+	to->taken = true;
+}
+
+/* The server, which is down, shall find this. */
+void
+disk_put_back(sim_node *n, const sim_copy *c)
+{
+	copy_image(&n->durable, &c->image);
+	copy_image(&n->visible, &c->image);
+	n->sentinel = c->sentinel;
+
+	/* from here on nothing may fall below this */
+	n->floor_promised = n->durable.promised;
+	n->max_config = n->durable.config.slot;
+	n->max_incarnation = n->durable.incarnation;
+}
+
 void
 disk_free(sim_node *n)
 {
+	free(n->copy.image.log);
+	free(n->honest.image.log);
 	if (n->job_wal != NULL && n->job_wal->hard)
 		discard(n->job_wal);
 	while (n->wal_head != NULL)

@@ -52,6 +52,7 @@ typedef enum heal_kind
 	HEAL_BLOCK,
 	HEAL_VOTE,
 	HEAL_CRASH,
+	HEAL_AMNESIA,
 	BLOCK_BEGINS,
 	STRIKE
 } heal_kind;
@@ -191,7 +192,7 @@ weigh(sim_style style)
 		}
 		if (i == FAULT_clock_jump && W->leases_hold)
 			w = 0;
-		if (i == FAULT_configure)
+		if (i == FAULT_configure || i >= FAULT_backup)
 			w = 0; /* see fault_setup() */
 		W->weights[i] = w;
 		sum += w;
@@ -383,10 +384,16 @@ slow(px_node from, px_node to, px_usec how_long, int times)
 
 /* ---- processes ---- */
 
-static void
-restart_later(sim_node *n, px_usec after)
+void
+fault_restart_later(sim_node *n, px_usec after)
 {
-	sim_at(W->now + after, E_START_SERVER, P_WORLD, n->id);
+	sim_at(W->now + after, E_START_SERVER, P_WORLD, n->place);
+}
+
+void
+fault_heal_amnesia(sim_node *n, px_usec after)
+{
+	heal_later(after, HEAL_AMNESIA, n->place);
 }
 
 static void
@@ -395,7 +402,7 @@ kill_proposer(sim_node *n, px_usec after)
 	if (!n->up)
 		return;
 	node_kill_proposer(n);
-	sim_at(W->now + after, E_START_PROPOSER, P_SERVER, n->id)->life = n->boot;
+	sim_at(W->now + after, E_START_PROPOSER, P_SERVER, n->place)->life = n->boot;
 }
 
 void
@@ -412,18 +419,18 @@ fault_crash(sim_node *n)
 	if (!n->up)
 		return;
 	node_crash(n, chance(W->ambient[AMBIENT_quiet_crash]));
-	restart_later(n, rnd_log(5 * SIM_MS, 6 * W->election_us));
+	fault_restart_later(n, rnd_log(5 * SIM_MS, 6 * W->election_us));
 
 	/* not seldom what crashed once does so again as soon as it is up */
 	if (again)
-		heal_later(rnd_log(5 * SIM_MS, 200 * SIM_MS), HEAL_CRASH, n->id);
+		heal_later(rnd_log(5 * SIM_MS, 200 * SIM_MS), HEAL_CRASH, n->place);
 }
 
 /* Before anything else happens, but not within what happens just now. */
 void
 fault_crash_soon(sim_node *n)
 {
-	heal_later(0, HEAL_CRASH, n->id);
+	heal_later(0, HEAL_CRASH, n->place);
 }
 
 /* In a moment, while it is in the middle of what it has just been asked for. */
@@ -431,7 +438,7 @@ void
 fault_strike_soon(sim_node *n)
 {
 	cover(cov_struck);
-	heal_later(rnd_log(50, 8 * W->latency_us + 4 * n->flush_us), STRIKE, n->id);
+	heal_later(rnd_log(50, 8 * W->latency_us + 4 * n->flush_us), STRIKE, n->place);
 }
 
 static void
@@ -453,7 +460,7 @@ strike(sim_node *n)
 			break;
 		case 3:
 			for (uint64_t i = 1; i <= W->n_conns; i++)
-				if (!W->conns[i]->cut && W->conns[i]->near == n->id)
+				if (!W->conns[i]->cut && W->conns[i]->near == n->place)
 				{
 					far = rnd_log(50, 20 * SIM_MS);
 					net_cut(W->conns[i], rnd_log(50, 20 * SIM_MS), far);
@@ -540,7 +547,8 @@ happen(sim_fault kind)
 			break;
 		case FAULT_cut_node:
 			for (uint64_t i = 1; i <= W->n_conns; i++)
-				if (!W->conns[i]->cut && (W->conns[i]->near == n->id || W->conns[i]->far == n->id))
+				if (!W->conns[i]->cut &&
+					(W->conns[i]->near == n->place || W->conns[i]->far == n->place))
 				{
 					far = rnd_log(50, 20 * SIM_MS);
 					net_cut(W->conns[i], rnd_log(50, 20 * SIM_MS), far);
@@ -678,7 +686,7 @@ happen(sim_fault kind)
 		case FAULT_no_vote:
 			n->no_vote = true;
 			node_wake(n);
-			heal_later(how_long, HEAL_VOTE, n->id);
+			heal_later(how_long, HEAL_VOTE, n->place);
 			break;
 		case FAULT_stuck:
 			leader->learner_until = W->now + how_long;
@@ -687,6 +695,13 @@ happen(sim_fault kind)
 			break;
 		case FAULT_configure:
 			config_want();
+			break;
+		case FAULT_backup:
+		case FAULT_restore:
+		case FAULT_roll_back:
+		case FAULT_clone:
+		case FAULT_fsync_off:
+			amnesia_happen(kind, n, how_long);
 			break;
 		case N_FAULTS:
 			break;
@@ -745,6 +760,9 @@ fault_heal(const sim_event *e)
 		case HEAL_CRASH:
 			fault_crash(&W->nodes[e->a]);
 			break;
+		case HEAL_AMNESIA:
+			amnesia_heal(&W->nodes[e->a]);
+			break;
 		case STRIKE:
 			strike(&W->nodes[e->a]);
 			break;
@@ -771,6 +789,10 @@ fault_end(void)
 	W->phase = PHASE_END;
 	W->fault_gen++;
 	memset(W->blocked, 0, sizeof(W->blocked));
+	amnesia_end();
+	for (int i = 0; i < last->n_members; i++)
+		if (last->members[i].voter && W->nodes[last->members[i].node].lost)
+			spare--;
 	for (int i = 1; i <= W->n_nodes; i++)
 	{
 		sim_node *n = &W->nodes[i];
@@ -785,7 +807,7 @@ fault_end(void)
 		n->armed = N_COVERAGE;
 		if (n->ppm > SIM_END_PPM || n->ppm < -SIM_END_PPM)
 			sim_set_clock(n, 0, n->ppm / 10);
-		if (minority_down && px_config_is_voter(last, n->id) && spare > 0 &&
+		if (minority_down && px_config_is_voter(last, n->id) && spare > 0 && !n->lost &&
 			(!n->up || chance(300)))
 		{
 			spare--;
@@ -855,7 +877,7 @@ fault_done(void)
 	{
 		sim_node *n = &W->nodes[i];
 
-		if (!n->up || px_config_find(config_last(), n->id) < 0)
+		if (!n->up || n->lost || px_config_find(config_last(), n->id) < 0)
 			continue;
 		who = n->id;
 		for (int j = 0; j < W->n_sessions && what == NULL; j++)
@@ -924,8 +946,10 @@ fault_setup(const sim_options *options)
 		cover(cov_learner_member);
 	}
 	W->max_steps = options->steps;
+	for (int i = 1; i <= SIM_PLACES; i++)
+		node_init(&W->nodes[i], (px_node) i, (px_node) (i <= SIM_MAX_NODES ? i : 0));
 	for (int i = 1; i <= SIM_MAX_NODES; i++)
-		node_init(&W->nodes[i], (px_node) i);
+		W->address[i] = (px_node) i;
 	W->config.slot = 0;
 	W->config.n_members = (uint8_t) W->n_nodes;
 	for (int i = 0; i < W->n_nodes; i++)
@@ -963,6 +987,18 @@ fault_setup(const sim_options *options)
 		for (int i = 0; i < N_FAULTS; i++)
 			sum += W->weights[i];
 		W->weights[FAULT_configure] = sum * share / 100 + 1;
+	}
+	if (chance(300))
+	{
+		int sum = 0;
+		int share = (int) rnd_log(5, 200);
+
+		for (int i = 0; i < N_FAULTS; i++)
+			sum += W->weights[i];
+		for (int i = FAULT_backup; i < N_FAULTS; i++)
+			W->weights[i] = chance(700) ? sum * share / 400 + 1 : 0;
+		if (W->weights[FAULT_restore] > 0 || W->weights[FAULT_roll_back] > 0)
+			W->weights[FAULT_backup] = sum * share / 400 + 1;
 	}
 	W->stale_leases = readable && !W->leases_hold;
 	if (style == STYLE_BEHIND)
@@ -1012,7 +1048,7 @@ fault_setup(const sim_options *options)
 		p->lease_readable = readable;
 		p->drift_ppm = 50000;
 		if (n->exists)
-			sim_at(rnd_below(50 * SIM_MS), E_START_SERVER, P_WORLD, n->id);
+			sim_at(rnd_below(50 * SIM_MS), E_START_SERVER, P_WORLD, n->place);
 	}
 	next_fault();
 	sim_at(W->chaos_ends, E_END, P_WORLD, 0);

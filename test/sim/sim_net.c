@@ -48,6 +48,16 @@ fifo_get(sim_fifo *f)
 	return m;
 }
 
+void
+net_welcome(sim_conn *c)
+{
+	sim_msg *m;
+
+	c->up = true;
+	while ((m = fifo_get(&c->parked)) != NULL)
+		net_send(c, m);
+}
+
 static void
 fifo_keep(sim_fifo *f, int keep)
 {
@@ -85,17 +95,24 @@ net_delay(px_node from, px_node to)
 	return d;
 }
 
-bool
-net_reachable(px_node from, px_node to)
+/* The server to which the address of a node leads. */
+sim_node *
+net_home(px_node id)
 {
-	sim_node *f = &W->nodes[to];
+	return &W->nodes[W->address[id]];
+}
 
-	return f->up && f->paused_until <= W->now && W->blocked[from][to] == 0 &&
-		   W->blocked[to][from] == 0;
+bool
+net_reachable(const sim_node *from, px_node peer)
+{
+	sim_node *f = net_home(peer);
+
+	return f->up && f->paused_until <= W->now && W->blocked[from->place][f->place] == 0 &&
+		   W->blocked[f->place][from->place] == 0;
 }
 
 sim_conn *
-net_connect(sim_node *from, sim_node *to, bool forward)
+net_connect(sim_node *from, px_node peer, bool forward)
 {
 	sim_conn *c;
 
@@ -111,18 +128,27 @@ net_connect(sim_node *from, sim_node *to, bool forward)
 			abort();
 	}
 	W->conns[c->id] = c;
-	c->near = from->id;
-	c->far = to->id;
+	c->near = from->place;
+	c->far = net_home(peer)->place;
+	c->peer = peer;
 	c->forward = forward;
 	c->near_open = true;
 	c->far_open = true;
+	amnesia_greet(from, c);
 	return c;
 }
 
+/* Nothing is said before the greeting is answered. */
 void
 net_send(sim_conn *c, sim_msg *m)
 {
 	px_usec at;
+
+	if (!c->up && m->kind != M_GREET)
+	{
+		fifo_put(&c->parked, m);
+		return;
+	}
 
 	if (c->cut)
 	{
@@ -260,6 +286,19 @@ net_describe(const sim_msg *m, char *buf, size_t cap)
 
 	switch (m->kind)
 	{
+		case M_GREET:
+		case M_WELCOME:
+			snprintf(buf, cap, "%s incarnation=%llu instance=%llu remembers %llu %s %llu%s",
+					 m->kind == M_GREET ? "Greet" : "Welcome",
+					 (unsigned long long) m->u.greeting.incarnation,
+					 (unsigned long long) m->u.greeting.instance,
+					 (unsigned long long) m->u.greeting.remembered.incarnation,
+					 px_trace_ballot(b1, sizeof(b1), m->u.greeting.remembered.promised),
+					 (unsigned long long) m->u.greeting.remembered.accepted,
+					 m->u.greeting.welcome == PX_WELCOME         ? ""
+					 : m->u.greeting.welcome == PX_WELCOME_OLDER ? ", older"
+																 : ", twin");
+			break;
 		case M_PREVOTE:
 			snprintf(buf, cap, "PreVote chosen=%llu", (unsigned long long) m->u.prevote.chosen);
 			break;

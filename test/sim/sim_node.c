@@ -62,7 +62,7 @@ node_wake(sim_node *n)
 	if (!n->proposer_up || n->wake_scheduled)
 		return;
 	n->wake_scheduled = true;
-	sim_at(W->now + rnd_below(300), E_WAKE, P_PROPOSER, n->id)->life = n->life;
+	sim_at(W->now + rnd_below(300), E_WAKE, P_PROPOSER, n->place)->life = n->life;
 }
 
 void
@@ -71,7 +71,7 @@ node_wake_learner(sim_node *n)
 	if (!n->up || n->learn_scheduled)
 		return;
 	n->learn_scheduled = true;
-	sim_at(W->now + rnd_below(300), E_LEARN, P_LEARNER, n->id)->life = n->learner_life;
+	sim_at(W->now + rnd_below(300), E_LEARN, P_LEARNER, n->place)->life = n->learner_life;
 }
 
 void
@@ -117,7 +117,7 @@ static void
 record_later(sim_node *n)
 {
 	if (px_acceptor_config_due(&n->acceptor) && !n->config_waiting)
-		sim_at(W->now + rnd_below(500), E_RECORD, P_SERVER, n->id)->life = n->boot;
+		sim_at(W->now + rnd_below(500), E_RECORD, P_SERVER, n->place)->life = n->boot;
 }
 
 static void
@@ -243,7 +243,7 @@ lock_release(sim_node *n)
 static void
 answer_soon(sim_node *n, sim_conn *c)
 {
-	sim_event *e = sim_at(W->now + rnd_below(100), E_ANSWER, P_SERVER, n->id);
+	sim_event *e = sim_at(W->now + rnd_below(100), E_ANSWER, P_SERVER, n->place);
 
 	e->conn = c;
 	e->life = n->boot;
@@ -313,7 +313,7 @@ job_commit(sim_node *n, sim_wal *w)
 	n->job_lsn = disk_commit(n, w);
 	if (n->job == J_STREAM)
 		node_boundary(n, n->job_msg->kind == M_PREPARE ? cov_prepare_written : cov_accept_written);
-	e = sim_at(W->now + flush_time(n), E_FLUSHED, P_SERVER, n->id);
+	e = sim_at(W->now + flush_time(n), E_FLUSHED, P_SERVER, n->place);
 	e->life = n->boot;
 	e->a = n->job_lsn;
 }
@@ -672,6 +672,41 @@ node_kill_backend(sim_node *n, sim_conn *c)
 	net_cut(c, rnd_log(50, 20 * SIM_MS), 0);
 }
 
+/*
+ * The answer of a node that may not vote.  Nor does it count as having recorded a
+ * configuration: it may be about to forget that, too.
+ */
+static void
+refuse_to_vote(sim_node *n, sim_conn *c, const sim_msg *m)
+{
+	sim_msg *answer = net_msg(m->kind == M_PREPARE ? M_PROMISE : M_ACCEPTED);
+
+	if (m->kind == M_PREPARE)
+	{
+		px_promise *r = &answer->u.promise;
+
+		r->ballot = m->u.prepare.ballot;
+		r->stream = m->u.prepare.stream;
+		r->w = m->u.prepare.w;
+		r->refusal = PX_REFUSED_NOT_VOTING;
+		r->promised = n->acceptor.promised;
+		r->chosen = n->acceptor.chosen;
+		r->truncated = n->acceptor.truncated;
+	}
+	else
+	{
+		px_accepted *r = &answer->u.accepted;
+
+		r->ballot = m->u.accept.ballot;
+		r->stream = m->u.accept.stream;
+		r->sent_at = m->u.accept.sent_at;
+		r->refusal = PX_REFUSED_NOT_VOTING;
+		r->promised = n->acceptor.promised;
+		r->truncated = n->acceptor.truncated;
+	}
+	net_reply(c, answer);
+}
+
 static void
 backend(sim_node *n, sim_conn *c)
 {
@@ -694,8 +729,17 @@ backend(sim_node *n, sim_conn *c)
 		m->received = sim_clock(n);
 		m->received_at = W->now;
 		TRACE(n, "node %u backend <- %u: %s", n->id, c->near, net_describe(m, text, sizeof(text)));
+		if (m->kind != M_GREET && amnesia_over(n, c))
+		{
+			close_far(n, c);
+			net_cut(c, rnd_log(50, 5 * SIM_MS), 0);
+			return;
+		}
 		switch (m->kind)
 		{
+			case M_GREET:
+				amnesia_greeted(n, c, m);
+				break;
 			case M_PREVOTE:
 			{
 				sim_msg *answer = net_msg(M_PREVOTE_REPLY);
@@ -708,6 +752,11 @@ backend(sim_node *n, sim_conn *c)
 					cover(cov_prevote_truncated);
 				if (answer->u.prevote_reply.refusal == PX_REFUSED_REMOVED)
 					cover(cov_removed_prevote);
+				else if (!amnesia_votes(n))
+				{
+					answer->u.prevote_reply.refusal = PX_REFUSED_NOT_VOTING;
+					answer->u.prevote_reply.config = 0;
+				}
 				net_reply(c, answer);
 				break;
 			}
@@ -715,11 +764,19 @@ backend(sim_node *n, sim_conn *c)
 			{
 				px_acceptor before = n->acceptor;
 
+				if (!amnesia_votes(n))
+					break;
 				px_acceptor_handover(&n->acceptor, &m->u.handover, n->id, m->received);
 				acceptor_changed(n, &before);
 				break;
 			}
 			case M_ACCEPT:
+				if (!amnesia_votes(n))
+				{
+					cover(cov_not_accepting);
+					refuse_to_vote(n, c, m);
+					break;
+				}
 				if (accept_lightly(n, c, m))
 					break;
 				if (n->acceptor.open && n->acceptor.owner == c->id &&
@@ -731,6 +788,13 @@ backend(sim_node *n, sim_conn *c)
 				lock_request(n, J_STREAM, c, m);
 				break;
 			case M_PREPARE:
+				if (!amnesia_votes(n))
+				{
+					cover(cov_not_voting);
+					refuse_to_vote(n, c, m);
+					break;
+				}
+				amnesia_note(n, m->u.prepare.from, m->u.prepare.ballot, 0);
 				c->busy = true;
 				lock_request(n, J_STREAM, c, m);
 				break;
@@ -740,7 +804,7 @@ backend(sim_node *n, sim_conn *c)
 				sim_event *e;
 
 				answer->u.forward_reply.leads = n->role == PX_RECOVERING || n->role == PX_LEADER;
-				e = sim_at(W->now + 30, E_FORWARD, P_PROPOSER, n->id);
+				e = sim_at(W->now + 30, E_FORWARD, P_PROPOSER, n->place);
 				e->msg = m;
 				e->life = n->boot;
 				net_reply(c, answer);
@@ -774,6 +838,7 @@ answered(sim_node *n, sim_conn *c)
 	{
 		TRACE(n, "node %u backend -> %u: %s", n->id, c->near,
 			  net_describe(c->answer, text, sizeof(text)));
+		n->unsafe_said |= n->unsafe;
 		if (c->answer->kind == M_PROMISE)
 			check_promise(n, &c->answer->u.promise);
 		else
@@ -807,7 +872,7 @@ send_forward(sim_node *n, const px_action *a)
 		sim_fail("node %u forwards to node %u, which does not exist", n->id, a->to);
 	if (!config_knows(n, a->to))
 		return; /* its address is not known here yet */
-	if (c != NULL && c->far != a->to)
+	if (c != NULL && c->peer != a->to)
 	{
 		net_cut(c, 0, rnd_below(5 * SIM_MS));
 		c->near_open = false;
@@ -815,10 +880,9 @@ send_forward(sim_node *n, const px_action *a)
 	}
 	if (c == NULL)
 	{
-		if (!net_reachable(n->id, a->to))
+		if (!net_reachable(n, a->to))
 			return;
-		c = n->fwd = net_connect(n, &W->nodes[a->to], true);
-		c->out.last_arrival = W->now + 2 * W->latency_us;
+		c = n->fwd = net_connect(n, a->to, true);
 	}
 	net_send(c, m);
 }
@@ -927,7 +991,7 @@ carry_out(sim_node *n, const px_action *a)
 			cover(cov_reset_peer);
 			far = rnd_log(100, 100 * SIM_MS);
 			net_cut(c, rnd_below(2 * SIM_MS), far);
-			sim_at(W->now + rnd_below(2 * SIM_MS), E_DOWN, P_PROPOSER, n->id)->conn = c;
+			sim_at(W->now + rnd_below(2 * SIM_MS), E_DOWN, P_PROPOSER, n->place)->conn = c;
 			break;
 		}
 		case PX_DO_FETCH:
@@ -975,7 +1039,7 @@ schedule_tick(sim_node *n, px_usec wake_at)
 	at = sim_when(n, wake_at) + rnd_below(200);
 	if (W->phase == PHASE_CHAOS && chance(W->ambient[AMBIENT_late_ticks]))
 		at += rnd_log(SIM_MS, 50 * SIM_MS);
-	e = sim_at(at, E_TICK, P_PROPOSER, n->id);
+	e = sim_at(at, E_TICK, P_PROPOSER, n->place);
 	e->life = n->life;
 	e->a = ++n->tick_gen;
 }
@@ -1126,6 +1190,11 @@ tell_local(sim_node *n)
 	l.gaps_seen = n->gaps_seen;
 	l.may_vote = !n->no_vote;
 	l.stuck = n->told_stuck && n->learner_until > W->now;
+	if (px_proposer_foreign(n->proposer, l.own_incarnation, l.own_last))
+	{
+		amnesia_foreign(n);
+		return false;
+	}
 	if (n->local_told && l.config == o->config && l.promised == o->promised &&
 		l.chosen == o->chosen && l.applied == o->applied && l.truncated == o->truncated &&
 		l.leader == o->leader && l.heard_at == o->heard_at && l.lost_at == o->lost_at &&
@@ -1156,7 +1225,7 @@ read_wanted(const sim_node *n)
 static void
 connect_later(sim_node *n, px_node peer, px_usec after)
 {
-	sim_event *e = sim_at(W->now + after, E_CONNECT, P_PROPOSER, n->id);
+	sim_event *e = sim_at(W->now + after, E_CONNECT, P_PROPOSER, n->place);
 
 	e->life = n->life;
 	e->a = peer;
@@ -1165,20 +1234,14 @@ connect_later(sim_node *n, px_node peer, px_usec after)
 static void
 try_connect(sim_node *n, px_node peer)
 {
-	px_event ev;
-
 	if (n->stream[peer] != NULL || !config_knows(n, peer))
 		return;
-	if (!net_reachable(n->id, peer))
+	if (!net_reachable(n, peer))
 	{
 		connect_later(n, peer, rnd_between(20 * SIM_MS, 120 * SIM_MS));
 		return;
 	}
-	n->stream[peer] = net_connect(n, &W->nodes[peer], false);
-	memset(&ev, 0, sizeof(ev));
-	ev.kind = PX_EV_PEER_UP;
-	ev.node = peer;
-	prop_event(n, &ev);
+	n->stream[peer] = net_connect(n, peer, false);
 }
 
 static void
@@ -1195,13 +1258,16 @@ went_down(sim_node *n, sim_conn *c)
 			n->fwd = NULL;
 		return;
 	}
-	n->stream[c->far] = NULL;
-	memset(&ev, 0, sizeof(ev));
-	ev.kind = PX_EV_PEER_DOWN;
-	ev.node = c->far;
-	prop_event(n, &ev);
-	if (config_knows(n, c->far))
-		connect_later(n, c->far, rnd_log(200, 100 * SIM_MS));
+	n->stream[c->peer] = NULL;
+	if (c->up)
+	{
+		memset(&ev, 0, sizeof(ev));
+		ev.kind = PX_EV_PEER_DOWN;
+		ev.node = c->peer;
+		prop_event(n, &ev);
+	}
+	if (config_knows(n, c->peer))
+		connect_later(n, c->peer, rnd_log(200, 100 * SIM_MS));
 }
 
 void
@@ -1251,18 +1317,30 @@ proposer_message(sim_node *n, sim_conn *c, sim_msg *m)
 	px_event ev;
 
 	memset(&ev, 0, sizeof(ev));
-	ev.node = c->far;
+	ev.node = c->peer;
 	switch (m->kind)
 	{
+		case M_WELCOME:
+			if (!amnesia_welcomed(n, c, m) || c->forward)
+				return;
+			ev.kind = PX_EV_PEER_UP;
+			break;
 		case M_PREVOTE_REPLY:
+			amnesia_note(n, c->peer, m->u.prevote_reply.promised, 0);
 			ev.kind = PX_EV_PREVOTE_REPLY;
 			ev.u.prevote_reply = &m->u.prevote_reply;
 			break;
 		case M_PROMISE:
+			amnesia_note(n, c->peer, m->u.promise.promised, m->u.promise.last);
 			ev.kind = PX_EV_PROMISE;
 			ev.u.promise = &m->u.promise;
 			break;
 		case M_ACCEPTED:
+			/* below its first slot there may be a gap; and not each is noted at once */
+			amnesia_note(n, c->peer, m->u.accepted.promised,
+						 m->u.accepted.next > m->u.accepted.first && chance(500)
+							 ? m->u.accepted.next - 1
+							 : 0);
 			ev.kind = PX_EV_ACCEPTED;
 			ev.u.accepted = &m->u.accepted;
 			break;
@@ -1281,29 +1359,45 @@ node_start_proposer(sim_node *n)
 {
 	sim_wal *w;
 	sim_event *e;
-	uint64_t lsn;
 
-	if (!n->up || n->proposer_up || n->proposer_starting || n->acceptor.config.n_members == 0)
+	if (!n->up || n->proposer_up || n->proposer_starting || n->acceptor.config.n_members == 0 ||
+		n->fenced)
 		return;
+	if (!amnesia_home(n) || n->incarnation_lsn != 0)
+	{
+		/*
+		 * It looks again: the other server may be gone; and a former process that was
+		 * ended in the middle of it had the lock.
+		 */
+		sim_at(W->now + rnd_between(20 * SIM_MS, 100 * SIM_MS), E_START_PROPOSER, P_SERVER,
+			   n->place)
+			->life = n->boot;
+		return;
+	}
 	n->proposer_starting = true;
 	n->life = ++W->lives;
+
+	/* another file first, durably; then the tables say what it is known by */
+	n->sentinel.incarnation = n->visible.incarnation + 1;
+	n->sentinel.stamp = ++W->stamps;
 	w = disk_begin(0);
 	w->incarnation = n->visible.incarnation + 1;
-	lsn = disk_commit(n, w);
-	e = sim_at(W->now + flush_time(n), E_PROPOSER_READY, P_PROPOSER, n->id);
+	w->stamp = n->sentinel.stamp;
+	n->incarnation_lsn = disk_commit(n, w);
+	e = sim_at(W->now + flush_time(n), E_PROPOSER_READY, P_SERVER, n->place);
 	e->life = n->life;
-	e->a = lsn;
-	e->b = n->visible.incarnation + 1;
-	n->visible.incarnation++;
+	e->a = n->incarnation_lsn;
+	e->b = w->incarnation;
 }
 
 static void
-proposer_ready(sim_node *n, uint64_t lsn, uint64_t incarnation)
+proposer_ready(sim_node *n, uint64_t incarnation)
 {
 	size_t need;
 
-	disk_flush(n, lsn);
 	n->proposer_starting = false;
+	if (n->fenced || n->twin)
+		return;
 	n->proposer_up = true;
 	node_boundary(n, cov_incarnation_flushed);
 	if (incarnation <= n->max_incarnation)
@@ -1352,6 +1446,8 @@ proposer_ready(sim_node *n, uint64_t lsn, uint64_t incarnation)
 		}
 	TRACE(n, "node %u proposer starts, incarnation %llu", n->id, (unsigned long long) incarnation);
 	tell_local(n);
+	if (n->fenced)
+		return;
 	if (n->proposer_up && !px_proposer_batch_room(n->proposer))
 		sim_fail("node %u: a new proposer has no room for a batch", n->id);
 	one_batch(n, true);
@@ -1374,7 +1470,7 @@ forget_proposer(sim_node *n, bool server_too)
 	{
 		sim_conn *c = W->conns[i];
 
-		if (c->near == n->id && c->near_open)
+		if (c->near == n->place && c->near_open)
 		{
 			c->near_open = false;
 			net_cut(c, 0, chance(800) ? rnd_log(50, 5 * SIM_MS) : rnd_log(5 * SIM_MS, 2 * SIM_SEC));
@@ -1431,7 +1527,7 @@ apply_some(sim_node *n)
 	sim_wal *w;
 	apply_state st = {n};
 
-	if (upto <= n->visible.tables.applied || n->acceptor.config.n_members == 0)
+	if (upto <= n->visible.tables.applied || n->acceptor.config.n_members == 0 || !amnesia_votes(n))
 		return;
 	w = disk_begin(0);
 	w->tables = malloc(sizeof(sim_tables));
@@ -1455,47 +1551,39 @@ apply_some(sim_node *n)
 	if (!n->deliver_scheduled)
 	{
 		n->deliver_scheduled = true;
-		sim_at(W->now + rnd_below(200), E_DELIVER, P_LEARNER, n->id)->life = n->learner_life;
+		sim_at(W->now + rnd_below(200), E_DELIVER, P_LEARNER, n->place)->life = n->learner_life;
 	}
 	node_wake(n);
 }
 
 /*
- * The members a new node was told of.  When all of them have been switched off
- * while it was away, an operator sees it waiting and adds it again
- * (docs/operations.md): here it is then told of the present ones.  A node is
- * switched off only when a majority of those that came after it has recorded that,
- * so no decision ever hangs on this.
- */
-static const px_config *
-introduction(const sim_node *n)
-{
-	const px_config *c = config_at(n->introduced);
-
-	for (int i = 0; i < c->n_members; i++)
-		if (!W->nodes[c->members[i].node].gone)
-			return c;
-	cover(cov_introduced_again);
-	return config_last();
-}
-
-/*
- * Somebody to ask: the hint, or a member; who is new, one it was told of.  The
- * leader that streams to this node says where it is to be found: all members
- * this node knows of may have been replaced while it was away.
+ * Somebody to ask: a member; who is new, one it was told of.  Or who has greeted this
+ * server, and said where it is to be found: all that this node knows of may have been
+ * replaced while it was away, but who came after them has its address.
  */
 static px_node
 some_peer(sim_node *n, px_node hint)
 {
 	const px_config *c = &n->acceptor.config;
-	px_node p;
+	uint32_t all = n->met;
+	int i;
 
-	if (hint != 0 && hint != n->id && chance(600))
-		return hint;
 	if (c->n_members == 0)
-		c = introduction(n);
-	p = c->members[rnd_below(c->n_members)].node;
-	return p == n->id ? 0 : p;
+		c = config_at(n->introduced);
+	for (i = 0; i < c->n_members; i++)
+		all |= 1u << c->members[i].node;
+	all &= ~(1u << n->id);
+	if (all == 0)
+		return 0;
+	if (hint == 0 || (all >> hint & 1) == 0 || !chance(600))
+		do
+			hint = (px_node) rnd_between(1, SIM_MAX_NODES);
+		while ((all >> hint & 1) == 0);
+	for (i = 0; i < c->n_members && c->members[i].node != hint; i++)
+		;
+	if (i == c->n_members)
+		cover(cov_met);
+	return hint;
 }
 
 static void
@@ -1509,8 +1597,8 @@ ask(sim_node *n, px_node peer, px_slot last, bool snapshot)
 	m->u.fetch.last = last;
 	m->u.fetch.snapshot = snapshot;
 	n->fetch_deadline = W->now + rnd_between(40 * SIM_MS, 150 * SIM_MS);
-	sim_at(n->fetch_deadline + 1, E_LEARN, P_LEARNER, n->id)->life = n->learner_life;
-	net_rpc(n->id, peer, m);
+	sim_at(n->fetch_deadline + 1, E_LEARN, P_LEARNER, n->place)->life = n->learner_life;
+	net_rpc(n->place, net_home(peer)->place, m);
 }
 
 static void
@@ -1520,13 +1608,15 @@ learn(sim_node *n)
 	px_slot to = 0;
 	bool fetching = n->fetch_request != 0 && n->fetch_deadline > W->now;
 
+	if (!amnesia_votes(n))
+		return;
 	if (n->job != J_SNAPSHOT)
 		apply_some(n);
 	if (n->acceptor.chosen > n->visible.tables.applied && n->job != J_SNAPSHOT &&
 		!n->learn_scheduled)
 	{
 		n->learn_scheduled = true;
-		sim_at(W->now + rnd_between(50, 400), E_LEARN, P_LEARNER, n->id)->life = n->learner_life;
+		sim_at(W->now + rnd_between(50, 400), E_LEARN, P_LEARNER, n->place)->life = n->learner_life;
 	}
 	if (!fetching)
 	{
@@ -1540,7 +1630,7 @@ learn(sim_node *n)
 			if (peer != 0)
 				ask(n, peer, 0, true);
 			else
-				sim_at(W->now + SIM_MS, E_LEARN, P_LEARNER, n->id)->life = n->learner_life;
+				sim_at(W->now + SIM_MS, E_LEARN, P_LEARNER, n->place)->life = n->learner_life;
 		}
 		else if (px_acceptor_gap(&n->acceptor, &from, &to))
 		{
@@ -1624,7 +1714,7 @@ serve_fetch(sim_node *n, px_node from, const sim_msg *q)
 		m->u.fetch = q->u.fetch;
 		m->tables = sim_alloc(sizeof(sim_tables));
 		*m->tables = n->visible.tables;
-		net_rpc(n->id, from, m);
+		net_rpc(n->place, from, m);
 		return;
 	}
 	m = net_msg(M_FETCHED);
@@ -1647,7 +1737,7 @@ serve_fetch(sim_node *n, px_node from, const sim_msg *q)
 			m->entries[m->n].chosen = true;
 			m->n++;
 		}
-	net_rpc(n->id, from, m);
+	net_rpc(n->place, from, m);
 }
 
 static void
@@ -1668,7 +1758,7 @@ rpc(sim_node *n, const sim_event *e)
 	{
 		n->fetch_request = 0;
 		if (chance(500))
-			ask(n, (px_node) e->a, 0, true);
+			ask(n, W->nodes[e->a].id, 0, true);
 		else
 			node_wake_learner(n);
 		return;
@@ -1692,9 +1782,10 @@ rpc(sim_node *n, const sim_event *e)
 /* ---- the server ---- */
 
 void
-node_init(sim_node *n, px_node id)
+node_init(sim_node *n, px_node place, px_node id)
 {
 	memset(n, 0, sizeof(*n));
+	n->place = place;
 	n->id = id;
 	n->armed = N_COVERAGE;
 	disk_cell(&n->visible, 1);
@@ -1728,11 +1819,14 @@ node_start_server(sim_node *n)
 	n->deliver_scheduled = false;
 	n->fetch_request = 0;
 	n->fetch_to = 0;
+	n->incarnation_lsn = 0;
 	n->n_outcomes = 0;
 	n->gaps_seen = 0;
 	n->role = PX_FOLLOWER;
 	n->ready = false;
+	n->pub_lease = 0;
 	n->learner_life = ++W->lives;
+	amnesia_judge(n);
 	px_acceptor_init(&n->acceptor, n->visible.promised, n->visible.truncated,
 					 n->visible.longest_lease_us, n->visible.tables.applied, sim_clock(n));
 	n->config_waiting = false;
@@ -1750,8 +1844,8 @@ node_start_server(sim_node *n)
 	check_acceptor(n, &before);
 	TRACE(n, "node %u server starts: applied %llu, log to %llu", n->id,
 		  (unsigned long long) n->visible.tables.applied, (unsigned long long) n->visible.last);
-	sim_at(W->now + rnd_below(3 * SIM_MS), E_START_PROPOSER, P_SERVER, n->id)->life = n->boot;
-	sim_at(W->now + rnd_between(50 * SIM_MS, 300 * SIM_MS), E_WALWRITE, P_SERVER, n->id)->life =
+	sim_at(W->now + rnd_below(3 * SIM_MS), E_START_PROPOSER, P_SERVER, n->place)->life = n->boot;
+	sim_at(W->now + rnd_between(50 * SIM_MS, 300 * SIM_MS), E_WALWRITE, P_SERVER, n->place)->life =
 		n->boot;
 	node_wake_learner(n);
 	for (int i = 0; i < W->n_sessions; i++)
@@ -1775,7 +1869,7 @@ node_crash(sim_node *n, bool quiet)
 	{
 		sim_conn *c = W->conns[i];
 
-		if (c->far == n->id && c->far_open)
+		if (c->far == n->place && c->far_open)
 		{
 			c->far_open = false;
 			net_cut(c, quiet ? rnd_log(100 * SIM_MS, 4 * W->election_us) : rnd_log(50, 5 * SIM_MS),
@@ -1792,6 +1886,7 @@ node_crash(sim_node *n, bool quiet)
 		s->generation++;
 	}
 	disk_crash(n);
+	amnesia_crashed(n);
 }
 
 void
@@ -1960,6 +2055,7 @@ node_dispatch(const sim_event *e)
 		case E_WALWRITE:
 			if (n->up && e->life == n->boot && !flush_failed(n))
 			{
+				amnesia_save(n);
 				disk_flush(n, n->wal_lsn);
 				node_wake_learner(n);
 				sim_again(e, W->now + rnd_between(100 * SIM_MS, 300 * SIM_MS));
@@ -1981,8 +2077,25 @@ node_dispatch(const sim_event *e)
 				node_start_proposer(n);
 			break;
 		case E_PROPOSER_READY:
-			if (n->up && n->proposer_starting && e->life == n->life && !flush_failed(n))
-				proposer_ready(n, e->a, e->b);
+			if (!n->up || e->a != n->incarnation_lsn || flush_failed(n))
+				break;
+			disk_flush(n, e->a);
+			n->incarnation_lsn = 0;
+			n->visible.incarnation = n->durable.incarnation;
+			n->visible.stamp = n->durable.stamp;
+			if (n->proposer_starting && e->life == n->life)
+				proposer_ready(n, e->b);
+			break;
+		case E_FENCED:
+			if (n->up && e->life == n->life && n->proposer_up && (n->fenced || n->twin))
+			{
+				TRACE(n, "node %u proposer ends: the node may not vote", n->id);
+				forget_proposer(n, false);
+				if (n->twin)
+					sim_at(W->now + rnd_between(20 * SIM_MS, 100 * SIM_MS), E_START_PROPOSER,
+						   P_SERVER, n->place)
+						->life = n->boot;
+			}
 			break;
 		case E_FAULT:
 		case E_HEAL:

@@ -322,7 +322,7 @@ sim_world_free(void)
 {
 	arena_block *b;
 
-	for (int i = 1; i <= SIM_MAX_NODES; i++)
+	for (int i = 1; i <= SIM_PLACES; i++)
 	{
 		disk_free(&W->nodes[i]);
 		free(W->nodes[i].memory);
