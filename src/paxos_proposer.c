@@ -1383,6 +1383,7 @@ paxos_proposer_main(Datum arg)
 	paxos_wait_while_held_off();
 	LWLockAcquire(paxos_proposer_lock, LW_EXCLUSIVE);
 	paxos_shared->proposer_procno = PaxosMyProcNumber();
+	paxos_shared->lease_until = 0; /* acceptors let its holder stand through it */
 	LWLockRelease(paxos_proposer_lock);
 
 	BackgroundWorkerInitializeConnection(paxos_database, NULL, 0);

@@ -638,7 +638,7 @@ typedef struct sim_node
 	px_ballot ballot;
 	px_node leader;
 	px_slot pub_chosen;
-	px_usec pub_lease; /* by its own clock; outlives the proposer */
+	px_usec pub_lease; /* by its own clock; outlives the proposer, not the server */
 	bool ready;
 	bool removed;
 

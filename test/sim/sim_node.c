@@ -1861,6 +1861,7 @@ node_crash(sim_node *n, bool quiet)
 	if (n->lock_held && n->job_wal != NULL && n->job == J_STREAM)
 		cover(cov_crash_accept);
 	forget_proposer(n, true);
+	n->pub_lease = 0; /* in shared memory, by a clock that may begin anew */
 	n->up = false;
 	n->paused_until = 0;
 	n->proposer_until = 0;
