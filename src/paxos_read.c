@@ -395,8 +395,10 @@ forget(const QueryDesc *query)
 {
 	WaitedQuery *w = find_waited(query);
 
-	if (w != NULL)
-		waited_queries = list_delete_ptr(waited_queries, w);
+	if (w == NULL)
+		return;
+	waited_queries = list_delete_ptr(waited_queries, w);
+	pfree(w);
 }
 
 static void
@@ -571,6 +573,7 @@ end(QueryDesc *query)
  * ------------------------------------------------------------------
  */
 
+/* (Those of schema paxos read no consensus table; a view of what goes on must not wait.) */
 static bool
 may_read(Oid function, void *context)
 {
@@ -584,8 +587,10 @@ may_read(Oid function, void *context)
 	if (!HeapTupleIsValid(tuple))
 		return false;
 	form = (Form_pg_proc) GETSTRUCT(tuple);
-	answer = form->provolatile == PROVOLATILE_STABLE ||
-			 (form->provolatile == PROVOLATILE_VOLATILE && form->proparallel == PROPARALLEL_SAFE);
+	answer =
+		(form->provolatile == PROVOLATILE_STABLE ||
+		 (form->provolatile == PROVOLATILE_VOLATILE && form->proparallel == PROPARALLEL_SAFE)) &&
+		form->pronamespace != get_namespace_oid(PAXOS_SCHEMA, true);
 	ReleaseSysCache(tuple);
 	return answer;
 }

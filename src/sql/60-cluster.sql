@@ -41,7 +41,7 @@ COMMENT ON FUNCTION paxos.form_begin IS 'second step, when all nodes have record
 -- Rows restored from a dump before the cluster is formed must be the same on
 -- every node.
 CREATE FUNCTION paxos.form_contents() RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET paxos.read_consistency = local
 AS $$
     SELECT count(*) || ' rows, sum ' || coalesce(sum(hashtextextended(k::text, 0)), 0)
     FROM paxos.kv k

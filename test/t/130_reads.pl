@@ -58,6 +58,7 @@ my @ways = (
 	['a stable function', "SELECT stable_v()"],
 	['a stable function beside a local table', "SELECT stable_v() FROM mine"],
 	['a stable function in WHERE', "SELECT count(*) FROM generate_series(1, 3) i WHERE stable_v() = NEW_VALUE"],
+	['a stable function in INSERT', "CREATE TEMP TABLE ts (v int) USING heap; INSERT INTO ts SELECT stable_v() FROM t WHERE id = 1 RETURNING v"],
 	['a stable function of SQL', "SELECT sql_v()"],
 	['a volatile function of SQL', "SELECT * FROM sql_volatile_v()"],
 	['a cursor in a function', "SELECT cursor_v()"],
