@@ -806,16 +806,21 @@ paxos_apply_delete(PaxosApplyTable *t)
 {
 	TM_FailureData failure;
 	TM_Result result;
+	bool wait = false;
 
 	CheckCmdReplicaIdentity(t->rel, CMD_DELETE);
 	for (;;)
 	{
 		paxos_clear_row_locks(t->found, LockTupleExclusive);
 		result = table_tuple_delete(t->rel, &t->found->tts_tid, GetCurrentCommandId(true),
-									GetActiveSnapshot(), InvalidSnapshot, false, &failure, false);
+									GetActiveSnapshot(), InvalidSnapshot, wait, &failure, false);
 		if (result == TM_Ok)
 			return;
 		not_in_the_way(t, result);
+
+		/* Locked by an earlier slot of this transaction: the heap only looks whose it is
+		 * when it may wait. */
+		wait = true;
 		CHECK_FOR_INTERRUPTS();
 	}
 }

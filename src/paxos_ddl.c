@@ -45,6 +45,7 @@
 
 #include "paxos_apply.h"
 #include "paxos_ddl_int.h"
+#include "paxos_fkey.h"
 #include "paxos_queue.h"
 
 bool paxos_trying = false;
@@ -121,13 +122,16 @@ void
 paxos_ddl_check_constraint_clauses(List *constraints)
 {
 	ListCell *lc;
+	bool foreign = false; /* DEFERRABLE and the like stand behind what they belong to */
 
 	foreach (lc, constraints)
 	{
 		Constraint *c = lfirst_node(Constraint, lc);
 
-		if (c->contype == CONSTR_FOREIGN)
-			paxos_ddl_not_supported("a foreign key", NULL);
+		if (c->contype < CONSTR_ATTR_DEFERRABLE)
+			foreign = c->contype == CONSTR_FOREIGN;
+		if (foreign)
+			continue;
 		if (c->contype == CONSTR_EXCLUSION)
 			paxos_ddl_not_supported("an exclusion constraint", NULL);
 		if (c->contype == CONSTR_ATTR_DEFERRABLE || c->contype == CONSTR_ATTR_DEFERRED ||
@@ -259,6 +263,8 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 		Oid relid;
 		int nest_level;
 
+		List *parents = paxos_fkey_divert(copy, op.schema);
+
 		paxos_utility_next(&trial_u);
 		CommandCounterIncrement();
 		relid = get_relname_relid(stmt->relation->relname, nsp);
@@ -267,6 +273,7 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 		paxos_ddl_check_primary_key(relid);
 		nest_level = paxos_ddl_begin_writing_down();
 		op.sql = paxos_ddl_write_table(relid, stmt->if_not_exists, false);
+		paxos_fkey_write(&op, relid, parents);
 		AtEOXact_GUC(true, nest_level);
 		paxos_ddl_check_dependencies(relid);
 		names = paxos_ddl_names_taken(relid);
@@ -500,6 +507,7 @@ paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt)
 {
 	PaxosDdlOp op = {0};
 	StringInfoData sql;
+	Oid *relids = palloc_array(Oid, list_length(stmt->objects));
 	ListCell *lc;
 
 	paxos_ddl_begin_statement(u, "DROP TABLE of a consensus-backed table");
@@ -532,9 +540,14 @@ paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt)
 			op.schema = schema;
 		appendStringInfo(&sql, "%s%s", op.n_tables > 0 ? ", " : "",
 						 quote_qualified_identifier(schema, get_rel_name(relid)));
+		relids[op.n_tables] = relid;
 		op.table_ids[op.n_tables++] = paxos_ddl_table_id_of(relid);
 		UnlockRelationOid(relid, AccessShareLock);
 	}
+	if (stmt->behavior == DROP_RESTRICT)
+		paxos_fkey_check_drop(relids, op.n_tables, false);
+	else
+		appendStringInfoString(&sql, " CASCADE");
 	if (u->qc)
 		SetQueryCompletion(u->qc, CMDTAG_DROP_TABLE, 0);
 
@@ -602,6 +615,8 @@ paxos_ddl_drop_index(PaxosUtility *u, DropStmt *stmt)
 				 "cannot drop index \"%s\" because constraint \"%s\" on table \"%s\" requires it",
 				 get_rel_name(index), get_constraint_name(get_index_constraint(index)),
 				 get_rel_name(table))));
+
+	paxos_fkey_check_drop_index(table, index, false);
 
 	table_id = paxos_ddl_table_id_of(table);
 	op.kind = PAXOS_DDL_DROP_INDEX;

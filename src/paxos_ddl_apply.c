@@ -48,6 +48,7 @@
 
 #include "paxos_apply.h"
 #include "paxos_ddl_int.h"
+#include "paxos_fkey.h"
 
 /* A transaction that makes a relation of a name we need is let be for so long. */
 #define NAME_PATIENCE_MS 200
@@ -312,7 +313,8 @@ spread_sequence(Oid sequence, int64 least)
 static void
 apply_create_table(const PaxosDdlOp *op, int64 table_id)
 {
-	CreateStmt *stmt = (CreateStmt *) paxos_ddl_parse_one(op->sql, T_CreateStmt);
+	List *statements = raw_parser(op->sql, RAW_PARSE_DEFAULT);
+	CreateStmt *stmt = castNode(CreateStmt, linitial_node(RawStmt, statements)->stmt);
 	Oid nsp = paxos_ddl_schema_here(op->schema);
 	Oid owner = paxos_ddl_role_here(op->owner);
 	Oid existing;
@@ -357,6 +359,7 @@ apply_create_table(const PaxosDdlOp *op, int64 table_id)
 	paxos_backstop_create(relid);
 	record_table(table_id, relid);
 	CommandCounterIncrement();
+	paxos_fkey_apply(op, list_delete_first(statements), relid);
 }
 
 /*
@@ -500,6 +503,7 @@ apply_drop_table(const PaxosDdlOp *op)
 {
 	DropStmt *stmt = (DropStmt *) paxos_ddl_parse_one(op->sql, T_DropStmt);
 	Oid *relids = palloc_array(Oid, op->n_tables + 1);
+	ListCell *lc;
 
 	/* All or none; a table named twice is dropped once. */
 	for (int i = 0; i < op->n_tables; i++)
@@ -522,7 +526,13 @@ apply_drop_table(const PaxosDdlOp *op)
 		}
 
 		paxos_ddl_lock_parts(relids[i]);
+
+		/* foreign keys that go with it */
+		foreach (lc, paxos_fkey_partners(relids[i]))
+			(void) paxos_lock_for_apply(lfirst_oid(lc), AccessExclusiveLock);
 	}
+	if (stmt->behavior == DROP_RESTRICT)
+		paxos_fkey_check_drop(relids, op->n_tables, true);
 
 	for (int i = 0; i < op->n_tables; i++)
 	{
@@ -557,6 +567,7 @@ apply_drop_index(const PaxosDdlOp *op)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("index \"%s\" does not exist", rv->relname), paxos_err_decided()));
 	}
+	paxos_fkey_check_drop_index(table, index, true);
 	(void) paxos_lock_for_apply(index, AccessExclusiveLock);
 	drop_relation(index);
 	CacheInvalidateRelcacheByRelid(table);

@@ -141,7 +141,7 @@ find_mutable_function(Node *node, Oid *func)
 static void
 check_constraint(Form_pg_constraint con, HeapTuple tuple, TupleDesc desc)
 {
-	if (con->condeferrable)
+	if (con->condeferrable && con->contype != CONSTRAINT_FOREIGN)
 		paxos_ddl_not_supported("a deferrable constraint", NULL);
 	if (con->contype == CONSTRAINT_CHECK)
 	{

@@ -718,6 +718,9 @@ drop_old_tables(void)
 	}
 	SPI_finish();
 
+	/* All of them first: with a table go the foreign keys of others to it. */
+	for (uint64 i = 0; i < n; i++)
+		(void) paxos_lock_for_apply(relids[i], AccessExclusiveLock);
 	for (uint64 i = 0; i < n; i++)
 	{
 		if (paxos_lock_for_apply(relids[i], AccessExclusiveLock))

@@ -356,10 +356,13 @@ static const char *const grants_query =
 	"  WHERE b.attrelid = c.oid AND NOT b.attisdropped) a"
 	" WHERE c.oid = $1 AND a.grantee <> c.relowner";
 
-/* Users' triggers (paxos_trigger.c). */
+/* Foreign keys (paxos_fkey.c) and users' triggers (paxos_trigger.c). */
 static const char *const afterwards_query =
-	"SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t WHERE t.tgrelid = $1"
-	" AND NOT t.tgisinternal ORDER BY t.oid";
+	"SELECT s.statement FROM (SELECT 1 AS part, c.oid, format('ALTER TABLE %s ADD CONSTRAINT %I %s',"
+	"  c.conrelid::regclass, c.conname, pg_get_constraintdef(c.oid)) AS statement"
+	"  FROM pg_constraint c WHERE c.conrelid = $1 AND c.contype = 'f' AND c.conparentid = 0"
+	" UNION ALL SELECT 2, t.oid, pg_get_triggerdef(t.oid) FROM pg_trigger t WHERE t.tgrelid = $1"
+	"  AND NOT t.tgisinternal) s ORDER BY s.part, s.oid";
 
 static Oid
 owner_of_schema(Oid nsp)

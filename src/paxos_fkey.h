@@ -1,0 +1,34 @@
+/*
+ * paxos_fkey.h
+ *	  Foreign keys between consensus tables, for the statements that make and drop
+ *	  tables (paxos_fkey.c).
+ */
+#ifndef PAXOS_FKEY_H
+#define PAXOS_FKEY_H
+
+#include "nodes/parsenodes.h"
+
+#include "paxos_command.h"
+
+/*
+ * In a trial: the foreign keys of a CREATE TABLE, which is changed, refer to empty
+ * copies.  Errors where they may not refer.  What it returns is for _write(): that appends
+ * to op->sql the statements that add the keys of the table tried, sets op->table_ids,
+ * and drops the copies.
+ */
+extern List *paxos_fkey_divert(CreateStmt *stmt, const char *schema);
+extern void paxos_fkey_write(PaxosDdlOp *op, Oid relid, List *parents);
+
+/* At the slot: carry these statements (of RawStmt) out on the table just made. */
+extern void paxos_fkey_apply(const PaxosDdlOp *op, List *statements, Oid relid);
+
+/* The other tables that this one refers to or is referred to by. */
+extern List *paxos_fkey_partners(Oid relid);
+
+/* 2BP01 if a table that stays refers to one of these; Invalid ones are passed over. */
+extern void paxos_fkey_check_drop(const Oid *relids, int n, bool at_slot);
+
+/* The same if a foreign key needs this index of the table referred to. */
+extern void paxos_fkey_check_drop_index(Oid table, Oid index, bool at_slot);
+
+#endif /* PAXOS_FKEY_H */

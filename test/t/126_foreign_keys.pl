@@ -1,0 +1,122 @@
+# Foreign keys between consensus tables: checks and actions where the statement runs, and
+# between nodes a child and its parent's end exclude each other.
+use strict;
+use warnings;
+use PaxosCluster;
+use Test::More;
+
+my $c = PaxosCluster->new(nodes => 3, conf => "paxos.log_retention_slots = 20\n");
+$c->await_leader;
+my @n = $c->nodes;
+
+$n[0]->sql($_)
+  for "CREATE TABLE p (id int PRIMARY KEY, code text, v int NOT NULL DEFAULT 0) USING paxos",
+  "CREATE UNIQUE INDEX p_code ON p (code)",
+  "CREATE TABLE plain (id int PRIMARY KEY, p int NOT NULL REFERENCES p) USING paxos",
+  "CREATE TABLE cascaded (id bigserial PRIMARY KEY, p int NOT NULL REFERENCES p ON DELETE CASCADE ON UPDATE CASCADE) USING paxos",
+  "CREATE TABLE nulled (id int PRIMARY KEY, code text CONSTRAINT by_code REFERENCES p (code) ON DELETE SET NULL ON UPDATE CASCADE, p int, FOREIGN KEY (p) REFERENCES p ON DELETE SET DEFAULT) USING paxos",
+  "CREATE TABLE later (id int PRIMARY KEY, p int REFERENCES p DEFERRABLE INITIALLY DEFERRED, self int REFERENCES later) USING paxos";
+my $keys = "SELECT string_agg(conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) || convalidated, '; ' ORDER BY conrelid::regclass::text, conname) FROM pg_constraint WHERE contype = 'f'";
+is($c->same_everywhere($keys, 'the keys are the same everywhere') =~ tr/;//, 5, 'and all are there');
+
+# Where a statement runs.
+$n[0]->sql("INSERT INTO p SELECT i, 'c' || i FROM generate_series(1, 9) i");
+$n[1]->sql_after_barrier("INSERT INTO plain VALUES (1, 1)");
+$n[1]->fails("INSERT INTO plain VALUES (2, 99)", '23503', qr/plain_p_fkey/, 'no parent');
+$n[2]->sql_after_barrier("SELECT 1");
+$n[2]->fails("DELETE FROM p WHERE id = 1", '23503', qr/plain_p_fkey/, 'a child is there');
+$n[2]->sql("INSERT INTO cascaded (p) SELECT 2 FROM generate_series(1, 5); INSERT INTO nulled VALUES (1, 'c2', 2)");
+$n[0]->sql_after_barrier("UPDATE p SET code = 'c20' WHERE id = 2");
+is($c->same_everywhere("SELECT code FROM nulled", 'ON UPDATE CASCADE'), 'c20', 'has changed the child');
+$n[1]->sql_after_barrier("UPDATE p SET id = 3 + 20 WHERE id = 3; DELETE FROM p WHERE id = 2");
+is($c->same_everywhere("SELECT count(*), (SELECT id || coalesce(code, '-') || coalesce(p::text, '-') FROM nulled) FROM cascaded", 'actions'),
+	'0|1--', 'CASCADE, SET NULL and SET DEFAULT');
+$n[0]->sql_after_barrier("BEGIN; INSERT INTO later VALUES (1, 50, 2), (2, 4, 1); INSERT INTO p VALUES (50); COMMIT");
+$n[0]->fails("INSERT INTO later VALUES (3, 51)", '23503', qr/later_p_fkey/, 'a deferred key refuses at the end');
+is($c->same_everywhere("SELECT count(*) FROM later", 'deferred'), 2, 'or does not');
+$n[1]->fails("DELETE FROM later WHERE id = 1", '23503', qr/later_self_fkey/, 'a key of a table to itself');
+
+# What cannot be.
+$n[0]->sql("CREATE TABLE here (id int PRIMARY KEY)");
+$n[0]->fails("CREATE TABLE t (id int PRIMARY KEY REFERENCES here) USING paxos", '0A000', qr/cannot refer to "here"/, 'to a local table');
+$n[0]->fails("CREATE TABLE t (id int PRIMARY KEY REFERENCES p)", '0A000', qr/would depend on/, 'from a local table');
+$n[0]->fails("CREATE TABLE t (id text PRIMARY KEY REFERENCES paxos.kv) USING paxos", '0A000', qr/paxos\.kv/, 'to the key-value table');
+$n[0]->fails("CREATE TABLE t (id int PRIMARY KEY REFERENCES p (v)) USING paxos", '42830', qr/no unique constraint/, 'to columns that are no key');
+$n[0]->sql("CREATE ROLE somebody; GRANT CREATE ON SCHEMA public TO somebody");
+$n[0]->fails("SET ROLE somebody; CREATE TABLE t (id int PRIMARY KEY REFERENCES p) USING paxos", '42501', qr/permission denied for table p/, 'without the privilege');
+for my $table ('p', 'plain')
+{
+	$n[0]->fails("SELECT paxos_upsert('$table', '{\"id\": 1}')", '0A000', qr/foreign keys/, "a keyed operation on $table");
+	unlike($n[0]->sql("EXPLAIN DELETE FROM $table WHERE id = 1"), qr/Paxos/, 'nor has a statement that form');
+}
+$n[0]->fails("DROP TABLE p", '2BP01', qr/depend/, 'the table referred to stays');
+$n[0]->fails("DROP INDEX p_code", '2BP01', qr/by_code/, 'so does its index');
+
+# A child on one node, its parent's end on another: whichever is first in the log, the
+# other is lost; both are on their way at once, so neither has seen the other.
+my @s = map { $_->session } @n;
+for my $case (['INSERT INTO cascaded (p) VALUES (5)', 'DELETE FROM p WHERE id = 5'], ['DELETE FROM p WHERE id = 6', 'INSERT INTO cascaded (p) VALUES (6)'],
+	['INSERT INTO plain VALUES (7, 7)', 'DELETE FROM p WHERE id = 7'], ['DELETE FROM p WHERE id = 8', 'INSERT INTO plain VALUES (8, 8)'],
+	['INSERT INTO plain VALUES (9, 9)', 'UPDATE p SET id = 90 WHERE id = 9'])
+{
+	my ($first, $second) = @$case;
+	$c->await_equal;
+	my $learner = $n[1]->worker_pid('learner');
+	kill 'STOP', $learner;
+	$n[0]->sql($first);
+	my $applied = $n[0]->sql("SELECT applied FROM paxos.replicated");
+	$s[1]->query("BEGIN");
+	is($s[1]->query($second), '', "$second: nothing is in its way here");
+	$s[1]->ask("COMMIT");
+	$n[0]->poll_sql("SELECT applied > $applied FROM paxos.replicated");
+	kill 'CONT', $learner;
+	like($s[1]->answer, qr/40001/, 'but its parent or child was overtaken');
+}
+my $orphans = join ' UNION ALL ', map { "SELECT '$_', count(*) FROM $_ WHERE p IS NOT NULL AND NOT EXISTS (SELECT FROM p WHERE p.id = $_.p)" } qw(plain cascaded nulled later);
+is($c->same_everywhere($orphans, 'children without parents'), "plain|0\ncascaded|0\nnulled|0\nlater|0", 'there are none');
+
+# What does not touch the key goes together with children.
+my $learner = $n[1]->worker_pid('learner');
+kill 'STOP', $learner;
+$n[0]->sql("UPDATE p SET v = v + 1 WHERE id = 1");
+my $applied = $n[0]->sql("SELECT applied FROM paxos.replicated");
+$s[1]->ask("INSERT INTO cascaded (p) VALUES (1)");
+$n[0]->poll_sql("SELECT applied > $applied FROM paxos.replicated");
+kill 'CONT', $learner;
+is($s[1]->answer, '', 'a parent may change while a child comes');
+$_->close for @s;
+
+# From three nodes at once.
+$n[0]->sql("DELETE FROM plain; DELETE FROM later; DELETE FROM cascaded; DELETE FROM nulled; DELETE FROM p; INSERT INTO p SELECT i, 'h' || i FROM generate_series(0, 4) i");
+my @loads = (
+	$c->start_load(statement => 'WITH x AS (INSERT INTO cascaded (p) SELECT id FROM p WHERE id = ($1::int + $2::int) % 5 RETURNING 1) SELECT true', clients => 1),
+	$c->start_load(statement => 'WITH x AS (INSERT INTO nulled SELECT $2::int * 100 + $1::int, code, id FROM p WHERE id = ($1::int + $2::int) % 5 RETURNING 1) SELECT true', clients => 1),
+	$c->start_load(statement => 'WITH x AS (DELETE FROM p WHERE id = ($1::int + 2 * $2::int) % 5 RETURNING 1) SELECT true', clients => 1),
+	$c->start_load(statement => 'WITH x AS (INSERT INTO p SELECT i, \'h\' || i FROM generate_series(0, 4) i WHERE $1::int + $2::int >= 0 ON CONFLICT DO NOTHING RETURNING 1) SELECT true', clients => 1));
+$c->await_acknowledged($_, 60) for @loads;
+$c->finish_load($_) for @loads;
+is($c->same_everywhere($orphans, 'children without parents after the hammer'), "plain|0\ncascaded|0\nnulled|0\nlater|0", 'there are none');
+$c->same_everywhere("SELECT count(*) FROM nulled WHERE code IS NOT NULL AND NOT EXISTS (SELECT FROM p WHERE p.code = nulled.code)", 'by another key');
+is($n[0]->sql("SELECT count(*) FROM nulled WHERE code IS NOT NULL AND NOT EXISTS (SELECT FROM p WHERE p.code = nulled.code)"), 0, 'there are none either');
+
+# Who was away longer than the log is kept has the keys, too.
+$applied = $n[2]->sql("SELECT applied FROM paxos.status");
+$n[2]->stop;
+$n[0]->sql("DROP TABLE later");
+$n[0]->sql("SELECT paxos_kv_put('k' || i, '1') FROM generate_series(1, 100) i");
+for my $n (@n[0, 1])
+{
+	PaxosCluster::poll('the log is cut', sub { $n->sql('SELECT paxos_truncate_log(5)'); return $n->sql("SELECT truncated > $applied FROM paxos.status") eq 't'; });
+}
+$n[2]->start;
+$c->await_followers;
+$n[2]->poll_sql("SELECT state FROM paxos.snapshot_progress", 'loaded');
+$c->same_everywhere($keys, 'a snapshot brings the keys');
+$n[2]->fails("INSERT INTO plain VALUES (100, 100)", '23503', qr/plain_p_fkey/, 'and they are kept there');
+
+$n[0]->sql("DROP TABLE p CASCADE");
+is($c->same_everywhere($keys, 'DROP ... CASCADE'), '', 'takes the keys along');
+$n[1]->sql_after_barrier("INSERT INTO plain VALUES (200, 200)");
+like($n[1]->sql("EXPLAIN DELETE FROM plain WHERE id = 1"), qr/Paxos/, 'statements have the keyed form again');
+$c->await_equal;
+done_testing();
