@@ -53,7 +53,6 @@ DROP TABLE s1.missing;
 SET default_table_access_method = paxos;
 CREATE TABLE by_default (id int PRIMARY KEY);
 SELECT amname FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE relname = 'by_default';
-CREATE TABLE no_key (id int);
 CREATE TEMP TABLE tmp (id int PRIMARY KEY);
 CREATE TABLE copied AS SELECT 1 AS id;
 SELECT 1 AS id INTO copied;
@@ -89,9 +88,30 @@ CREATE INDEX ON twins ((1 / v));
 \d twins
 SELECT applied FROM paxos_upsert('twins', '{"id": 3, "v": 0}');
 
+-- without a primary key rows are added only
+CREATE TABLE keyless (id int) USING paxos;
+INSERT INTO keyless VALUES (1), (1);
+INSERT INTO keyless SELECT 2;
+UPDATE keyless SET id = 2;
+DELETE FROM keyless;
+SELECT id FROM keyless FOR UPDATE;
+SELECT paxos_insert_if_not_exists('keyless', '{"id": 3}');
+SELECT id FROM keyless ORDER BY id;
+BEGIN;
+INSERT INTO keyless VALUES (3);
+TRUNCATE keyless;
+INSERT INTO keyless VALUES (4);
+CLUSTER keyless USING twins_pkey;
+ROLLBACK;
+BEGIN;
+INSERT INTO keyless VALUES (3);
+TRUNCATE keyless;
+INSERT INTO keyless VALUES (4), (4);
+COMMIT;
+SELECT id FROM keyless ORDER BY id;
+DROP TABLE keyless;
+
 -- what a definition may not have
-CREATE TABLE bad (id int) USING paxos;
-CREATE TABLE bad (id int UNIQUE NOT NULL) USING paxos;
 CREATE TEMP TABLE bad (id int PRIMARY KEY) USING paxos;
 CREATE TABLE pg_temp.bad (id int PRIMARY KEY) USING paxos;
 CREATE UNLOGGED TABLE bad (id int PRIMARY KEY) USING paxos;

@@ -270,7 +270,6 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 		relid = get_relname_relid(stmt->relation->relname, nsp);
 		if (!OidIsValid(relid))
 			elog(ERROR, "table \"%s\" was not created", stmt->relation->relname);
-		paxos_ddl_check_primary_key(relid);
 		nest_level = paxos_ddl_begin_writing_down();
 		op.sql = paxos_ddl_write_table(relid, stmt->if_not_exists, false);
 		paxos_fkey_write(&op, relid, parents);

@@ -149,11 +149,11 @@ typedef struct SetTable
 	TupleDesc key_desc;
 } SetTable;
 
-/* In a table without a primary key: the file, too, for TRUNCATE makes a new one. */
+/* In a table without a primary key.  What stood there before another TRUNCATE has gone. */
 typedef struct Place
 {
 	ItemPointerData tid;
-	Oid file;
+	int n_truncations; /* of the table, until then */
 } Place;
 
 /* A row by its primary key: the bytes of a minimal tuple of key columns; or by its place. */
@@ -539,10 +539,21 @@ add_key(uint64 key, PaxosHold hold)
 	e->holds |= 1 << hold;
 }
 
+static int
+truncations_of(int table)
+{
+	int n = 0;
+
+	for (int i = 0; i < set->n_truncations; i++)
+		n += set->truncations[i].table == table;
+	return n;
+}
+
 /* By what the row is found again; palloc'd. */
 static char *
-identify(const SetTable *t, TupleTableSlot *row, Oid file, uint32 *len)
+identify(int table, TupleTableSlot *row, uint32 *len)
 {
+	const SetTable *t = &set->tables[table];
 	Datum values[INDEX_MAX_KEYS];
 	bool nulls[INDEX_MAX_KEYS];
 	MinimalTuple tuple;
@@ -552,7 +563,7 @@ identify(const SetTable *t, TupleTableSlot *row, Oid file, uint32 *len)
 		Place *place = palloc0(sizeof(Place));
 
 		place->tid = row->tts_tid;
-		place->file = file;
+		place->n_truncations = truncations_of(table);
 		*len = sizeof(Place);
 		return (char *) place;
 	}
@@ -574,7 +585,7 @@ held_by(uint8 what)
 }
 
 static void
-add_change(int table, TupleTableSlot *row, uint8 what, Oid file)
+add_change(int table, TupleTableSlot *row, uint8 what)
 {
 	Change c;
 	bool found;
@@ -584,7 +595,7 @@ add_change(int table, TupleTableSlot *row, uint8 what, Oid file)
 	set->tables[table].rows |= held_by(what);
 	c.table = table;
 	c.what = what;
-	c.bytes = bytes = identify(&set->tables[table], row, file, &c.len);
+	c.bytes = bytes = identify(table, row, &c.len);
 	(void) hash_search(set->known_changes, &c, HASH_FIND, &found);
 	if (found)
 		return;
@@ -605,7 +616,7 @@ add_change(int table, TupleTableSlot *row, uint8 what, Oid file)
 
 /* A row before and after; 'after' is NULL but for an update. */
 static void
-capture_rows(int table, Oid file, TupleTableSlot *before, TupleTableSlot *after, bool inserted)
+capture_rows(int table, TupleTableSlot *before, TupleTableSlot *after, bool inserted)
 {
 	SetTable *t = &set->tables[table];
 	int max = paxos_keys_max(t->keys);
@@ -618,9 +629,9 @@ capture_rows(int table, Oid file, TupleTableSlot *before, TupleTableSlot *after,
 		add_key(paxos_key_of_row(t->keys, before), PAXOS_HOLD_UPDATE);
 	for (int i = 0; i < n + m; i++)
 		add_key(keys[i], PAXOS_HOLD_NO_KEY_UPDATE);
-	add_change(table, before, PAXOS_ROW_PRESENT, file);
+	add_change(table, before, PAXOS_ROW_PRESENT);
 	if (after != NULL)
-		add_change(table, after, PAXOS_ROW_PRESENT, file);
+		add_change(table, after, PAXOS_ROW_PRESENT);
 }
 
 /*
@@ -642,7 +653,7 @@ paxos_set_row_lock(Oid relid, TupleTableSlot *row, PaxosHold hold)
 		return;
 	mark();
 	add_key(paxos_key_of_row(t->keys, row), hold);
-	add_change((int) (t - set->tables), row, (uint8) (PAXOS_ROW_LOCKED + hold), InvalidOid);
+	add_change((int) (t - set->tables), row, (uint8) (PAXOS_ROW_LOCKED + hold));
 }
 
 void
@@ -702,7 +713,7 @@ paxos_capture(PG_FUNCTION_ARGS)
 			 RelationGetRelationName(data->tg_relation));
 	table = (int) (t - set->tables);
 	mark();
-	capture_rows(table, data->tg_relation->rd_rel->relfilenode, data->tg_trigslot,
+	capture_rows(table, data->tg_trigslot,
 				 TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newslot : NULL,
 				 TRIGGER_FIRED_BY_INSERT(data->tg_event));
 	return PointerGetDatum(NULL);
@@ -888,7 +899,7 @@ find_row(PaxosSetRow *out, OpenTable *o, const SetTable *t, const Change *c, Siz
 	return true;
 }
 
-/* Was it at a place in a file that TRUNCATE has done away with? */
+/* Has its table been emptied since? */
 static bool
 lost_its_place(const OpenTable *o, const Change *c)
 {
@@ -897,7 +908,7 @@ lost_its_place(const OpenTable *o, const Change *c)
 	if (o->pk != NULL)
 		return false;
 	memcpy(&place, c->bytes, sizeof(place));
-	return place.file != o->rel->rd_rel->relfilenode;
+	return place.n_truncations != truncations_of(c->table);
 }
 
 static void

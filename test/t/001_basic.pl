@@ -96,7 +96,7 @@ $c->node(1)->fails(q{SELECT paxos_update_if('hers', '{"id": 1}', '{"v": "b"}', '
 	'nor does he update', user => 'bob');
 
 # ---- what is refused, with what to do instead ----------------------------------
-$c->node(1)->fails("CREATE TABLE nokey (id int) USING paxos", '42P16', qr/primary key/i, 'no primary key');
+$c->node(1)->fails("CREATE RULE quiet AS ON DELETE TO made_on_1 DO INSTEAD NOTHING", '0A000', qr/CREATE RULE is not supported/, 'a rule');
 $c->same_everywhere("SELECT * FROM made_on_1 ORDER BY id", 'and nothing of that happened');
 
 # ---- views ---------------------------------------------------------------------

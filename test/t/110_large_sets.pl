@@ -104,6 +104,16 @@ like($s->query("COPY big FROM '$file' (FREEZE)"), qr/^$|COPY/, 'COPY FREEZE behi
 is($s->query("COMMIT"), '', 'COMMIT');
 everywhere("SELECT count(*), sum(a) FROM big", '50000|2475000', 'TRUNCATE and COPY in one transaction');
 
+# A table without a primary key, emptied once more where it is new: what stood there before is
+# not sent, and what stands there in its place is sent once.
+$n[0]->sql("CREATE TABLE keyless (a int) USING paxos");
+$c->await_equal;
+is($s->query($_), '', $_)
+  for "BEGIN", "INSERT INTO keyless SELECT 1 FROM generate_series(1, 10)", "TRUNCATE keyless", "INSERT INTO keyless SELECT 2 FROM generate_series(1, 30000)",
+  "TRUNCATE keyless", "INSERT INTO keyless SELECT 3 FROM generate_series(1, 20000)", "SAVEPOINT a", "TRUNCATE keyless", "INSERT INTO keyless VALUES (4)", "ROLLBACK TO a",
+  "COMMIT";
+everywhere("SELECT count(*), min(a), max(a) FROM keyless", '20000|3|3', 'rows without a key');
+
 # A change of another node meets TRUNCATE.
 $s->query("BEGIN");
 $s->query("TRUNCATE two");
