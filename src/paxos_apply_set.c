@@ -143,10 +143,10 @@ open_tables(PaxosApply *apply, const PaxosWriteSet *body)
 
 	for (int i = 0; i < body->n_tables; i++)
 	{
-		uint8 hold = body->tables[i].hold;
+		uint16 hold = body->tables[i].hold;
 
 		/* a table that was only read may have gone since */
-		if (hold == PAXOS_TABLE_READ)
+		if ((hold & ~PAXOS_TABLE_ONLY_READ) == 0)
 			continue;
 		tables[i] =
 			paxos_apply_open(apply, body->tables[i].table_id,

@@ -19,7 +19,7 @@
  *				| u16 count | count * i64 table id
  *	verify:		i64 table id
  *	set:		u64 base | u64 snapshot | u64 number of its parts | u32 how many
- *				| u16 count * (i64 table id | u8 hold)
+ *				| u16 count * (i64 table id | u16 hold)
  *				| for each of the five holds: u32 count * u64 key
  *				| u32 count * (u16 table | u8 what | list key | list row)
  *	part:		u64 number of the parts | u32 which | set
@@ -253,7 +253,7 @@ put_set(StringInfo buf, const PaxosWriteSet *op)
 	for (int i = 0; i < op->n_tables; i++)
 	{
 		put_uint(buf, (uint64) op->tables[i].table_id, 8);
-		put_uint(buf, op->tables[i].hold, 1);
+		put_uint(buf, op->tables[i].hold, 2);
 	}
 	for (int i = 0; i < PAXOS_HOLDS; i++)
 		put_keys(buf, op->n_keys[i], op->keys[i]);
@@ -439,14 +439,14 @@ get_set(Reader *r, PaxosWriteSet *op)
 	op->n_parts = (uint32) get_uint(r, 4);
 	if ((op->parts_of == 0) != (op->n_parts == 0))
 		r->bad = true;
-	op->n_tables = get_count(r, 2, 8 + 1);
+	op->n_tables = get_count(r, 2, 8 + 2);
 	op->tables = palloc(sizeof(PaxosSetTable) * Max(op->n_tables, 1));
 	for (int i = 0; i < op->n_tables; i++)
 	{
 		PaxosSetTable *table = &op->tables[i];
 
 		table->table_id = (int64) get_uint(r, 8);
-		table->hold = (uint8) get_uint(r, 1);
+		table->hold = (uint16) get_uint(r, 2);
 		if (table->hold == 0 || (table->hold & ~PAXOS_TABLE_ALL) != 0)
 			r->bad = true;
 	}

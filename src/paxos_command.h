@@ -188,12 +188,17 @@ typedef enum PaxosHold
 #define PAXOS_TABLE_MANY 0x20
 #define PAXOS_TABLE_RESTARTED 0x40
 #define PAXOS_TABLE_TRUNCATED 0x80
-#define PAXOS_TABLE_ALL 0xff
+
+#define PAXOS_TABLE_LOOKED_UP 0x100 /* rows of it were read by their keys, as of 'snapshot' */
+#define PAXOS_TABLE_ALL 0x1ff
+
+/* A table with no other part has nothing done to it. */
+#define PAXOS_TABLE_ONLY_READ (PAXOS_TABLE_READ | PAXOS_TABLE_LOOKED_UP)
 
 typedef struct PaxosSetTable
 {
 	int64 table_id;
-	uint8 hold; /* PAXOS_TABLE_..., at least one */
+	uint16 hold; /* PAXOS_TABLE_..., at least one */
 } PaxosSetTable;
 
 /* What is said of a row: afterwards there is none with this key; it is this one; or

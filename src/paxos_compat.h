@@ -153,15 +153,18 @@ paxos_have_free_procs(int n)
 #endif
 }
 
-/* The executor's hook; EXPLAIN's parts; what RETURNING can say of the row before. */
+/* The executor's hook (who may execute a query again has no workers; which argument says so
+ * depends on the minor version); EXPLAIN's parts; what RETURNING can say of the row before. */
 #if PG_VERSION_NUM >= 180000
 #define PAXOS_RUN_ARGUMENTS QueryDesc *query, ScanDirection direction, uint64 count
 #define PAXOS_RUN_PASSED query, direction, count
+#define PaxosRunWithoutWorkers(query) ((query)->already_executed = true)
 #define PAXOS_EXPLAIN_HEADER "commands/explain_format.h"
 #define PaxosVarIsOfRow(var) ((var)->varreturningtype == VAR_RETURNING_DEFAULT)
 #else
 #define PAXOS_RUN_ARGUMENTS QueryDesc *query, ScanDirection direction, uint64 count, bool once
 #define PAXOS_RUN_PASSED query, direction, count, once
+#define PaxosRunWithoutWorkers(query) (once = false, (query)->already_executed = true)
 #define PAXOS_EXPLAIN_HEADER "commands/explain.h"
 #define PaxosVarIsOfRow(var) true
 #endif

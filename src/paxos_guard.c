@@ -72,6 +72,7 @@
 #include "paxos_apply.h"
 #include "paxos_ddl.h"
 #include "paxos_rowlock.h"
+#include "paxos_serial.h"
 #include "paxos_set.h"
 
 #define EXTENSION_NAME "paxos_ext"
@@ -524,6 +525,16 @@ copy_in(CopyStmt *stmt)
 	return false;
 }
 
+/* COPY table TO passes no executor. */
+static void
+copy_out(CopyStmt *stmt)
+{
+	Oid table = owner_of_name(stmt->relation);
+
+	if (OidIsValid(table))
+		paxos_set_read_all(table);
+}
+
 /*
  * LOCK TABLE that keeps writers away: what the transaction changes then depends on
  * no other node's having changed the table either.
@@ -744,6 +755,8 @@ handle_statement(PaxosUtility *u)
 		case T_CopyStmt:
 			if (((CopyStmt *) parse)->is_from)
 				return copy_in((CopyStmt *) parse);
+			if (paxos_serial())
+				copy_out((CopyStmt *) parse);
 			return false;
 		case T_LockStmt:
 			lock_whole((LockStmt *) parse);
@@ -1067,6 +1080,9 @@ executor_start(QueryDesc *query, int flags)
 
 	if (locks)
 		paxos_rowlock_watch(query);
+	if (paxos_serial() && (flags & EXEC_FLAG_EXPLAIN_ONLY) == 0 && !paxos_applying &&
+		!paxos_trying && !IsBinaryUpgrade && !paxos_in_own_script() && extension_here())
+		paxos_serial_watch(query);
 }
 
 static void

@@ -284,9 +284,9 @@ told_apart(Oid type)
 	}
 }
 
-/* The key in one index; 0 if it is in nobody's way there. */
+/* The key of these values in one index; 0 if it is in nobody's way there. */
 static uint64
-key_in(const PaxosKeys *keys, const KeyIndex *k, TupleTableSlot *row)
+key_of(const PaxosKeys *keys, const KeyIndex *k, const Datum *values, const bool *isnull)
 {
 	uint64 digest = paxos_digest_fold(0, (uint64) keys->table_id);
 
@@ -294,17 +294,33 @@ key_in(const PaxosKeys *keys, const KeyIndex *k, TupleTableSlot *row)
 		digest = paxos_digest_fold(digest, (uint16) k->attnum[j]);
 	for (int j = 0; j < k->n && !k->coarse; j++)
 	{
-		bool isnull;
-		Datum value = slot_getattr(row, k->attnum[j], &isnull);
-
-		if (!isnull)
-			digest = fold_value(digest, k->type[j], value);
+		if (!isnull[j])
+			digest = fold_value(digest, k->type[j], values[j]);
 		else if (k->nulls_equal)
 			digest = paxos_digest_fold(digest, UINT64_MAX - 2);
 		else
 			return 0;
 	}
 	return finish(digest);
+}
+
+static uint64
+key_in(const PaxosKeys *keys, const KeyIndex *k, TupleTableSlot *row)
+{
+	Datum values[INDEX_MAX_KEYS];
+	bool isnull[INDEX_MAX_KEYS];
+
+	for (int j = 0; j < k->n && !k->coarse; j++)
+		values[j] = slot_getattr(row, k->attnum[j], &isnull[j]);
+	return key_of(keys, k, values, isnull);
+}
+
+static const KeyIndex *
+primary(const PaxosKeys *keys)
+{
+	if (keys->primary < 0)
+		elog(ERROR, "consensus table " INT64_FORMAT " has no primary key", keys->table_id);
+	return &keys->at[keys->primary];
 }
 
 int
@@ -325,7 +341,13 @@ paxos_keys_of_row(const PaxosKeys *keys, TupleTableSlot *row, uint64 *out)
 uint64
 paxos_key_of_row(const PaxosKeys *keys, TupleTableSlot *row)
 {
-	if (keys->primary < 0)
-		elog(ERROR, "consensus table " INT64_FORMAT " has no primary key", keys->table_id);
-	return key_in(keys, &keys->at[keys->primary], row);
+	return key_in(keys, primary(keys), row);
+}
+
+uint64
+paxos_key_of_values(const PaxosKeys *keys, const Datum *values)
+{
+	static const bool none[INDEX_MAX_KEYS] = {false};
+
+	return key_of(keys, primary(keys), values, none);
 }

@@ -25,6 +25,7 @@ extern int paxos_keys_of_row(const PaxosKeys *keys, TupleTableSlot *row, uint64 
 
 /* That in the primary key, by which a row is known. */
 extern uint64 paxos_key_of_row(const PaxosKeys *keys, TupleTableSlot *row);
+extern uint64 paxos_key_of_values(const PaxosKeys *keys, const Datum *values);
 
 /*
  * Three more for each, for what may happen to a row besides being changed: it goes, or

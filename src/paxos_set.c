@@ -54,7 +54,8 @@
  * base is the applied watermark when the set is proposed, not when the transaction
  * began: what was applied in between has not touched a row this transaction has
  * locked, or else had it make way.  Rows it has merely read are not protected, in READ
- * COMMITTED and REPEATABLE READ as PostgreSQL has them.  SERIALIZABLE is refused.
+ * COMMITTED and REPEATABLE READ as PostgreSQL has them; in SERIALIZABLE they are part of
+ * the set, with the slot of the snapshot (paxos_serial.c).
  *
  * Nothing may fail between the turn and the commit.  Our callback is the last of the
  * PRE_COMMIT callbacks of libraries loaded after ours; PostgreSQL's own work
@@ -83,6 +84,7 @@
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_trigger.h"
+#include "commands/defrem.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "executor/executor.h"
@@ -91,6 +93,7 @@
 #include "nodes/makefuncs.h"
 #include "parser/parse_func.h"
 #include "replication/syncrep.h"
+#include "storage/predicate.h"
 #include "storage/proc.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
@@ -109,6 +112,7 @@
 #include "paxos_key.h"
 #include "paxos_part.h"
 #include "paxos_queue.h"
+#include "paxos_serial.h"
 #include "paxos_set.h"
 #include "paxos_spill.h"
 #include "paxos_turn.h"
@@ -118,6 +122,9 @@
 PG_FUNCTION_INFO_V1(paxos_capture);
 
 #define CAPTURE_TRIGGER "paxos_capture_row"
+
+/* Who reads more rows one by one than so many has read the table. */
+#define MOST_READ 4096
 
 /* "Too old" is answered by another proposal; who is told so again and again has
  * another trouble. */
@@ -138,7 +145,7 @@ typedef struct SetTable
 {
 	Oid relid;
 	int64 table_id;
-	uint8 hold;      /* PAXOS_TABLE_READ, _SHARE, _EXCLUSIVE */
+	uint16 hold;     /* PAXOS_TABLE_READ, _LOOKED_UP, _SHARE, _EXCLUSIVE */
 	bool changes;    /* rows of it may have been changed */
 	PaxosKeys *keys; /* NULL: no row of it has been changed or locked */
 	bool plain_keys;
@@ -251,7 +258,7 @@ refuse_mixed(void)
 bool
 paxos_set_active(void)
 {
-	return set != NULL;
+	return changing;
 }
 
 void
@@ -289,29 +296,13 @@ change_match(const void *a, const void *b, Size size)
 }
 
 static void
-begin(void)
+make_set(void)
 {
 	MemoryContext cxt;
 	HASHCTL ctl = {0};
 
-	if (IsParallelWorker() || IsInParallelMode())
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
-				 errmsg("cannot change consensus-backed tables during a parallel operation")));
-	if (XactIsoLevel == XACT_SERIALIZABLE)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("cannot change consensus-backed tables in a serializable transaction"),
-			 errdetail(
-				 "What it has read would have to be checked on all nodes, which is not done."),
-			 errhint("Use REPEATABLE READ, or a statement of its own that changes one row by its "
-					 "primary key.")));
-	paxos_require_member();
-	paxos_version_require(PAXOS_VERSION_SETS, "transactions on consensus-backed tables");
 	if (set != NULL)
 		return;
-
 	cxt = AllocSetContextCreate(TopTransactionContext, "paxos write set", ALLOCSET_DEFAULT_SIZES);
 	set = MemoryContextAllocZero(cxt, sizeof(Set));
 	set->cxt = cxt;
@@ -327,7 +318,29 @@ begin(void)
 	ctl.entrysize = sizeof(KeyEntry);
 	ctl.hcxt = cxt;
 	set->known_keys = hash_create("paxos keys", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/*
+ * The transaction is one that will be proposed.  Locks alone go together with local
+ * changes, for of what is decided nothing can be lost; but not if it is serializable:
+ * before it is proposed it leaves what watches over local tables.
+ */
+static void
+begin(bool changes)
+{
+	if (IsParallelWorker() || IsInParallelMode())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+				 errmsg("cannot change consensus-backed tables during a parallel operation")));
+	paxos_require_member();
+	paxos_version_require(PAXOS_VERSION_SETS, "transactions on consensus-backed tables");
+	changes = changes || paxos_serial();
+	if (changes && local && paxos_local_writes == PAXOS_LOCAL_REFUSE)
+		refuse_mixed();
+	changing = changing || changes;
+	make_set();
 	paxos_turn_register();
+	paxos_set_check();
 }
 
 /* Room for one more in an array of the set. */
@@ -392,6 +405,18 @@ has_capture(Relation rel)
 	return false;
 }
 
+static void
+require_capture(Oid relid)
+{
+	Relation rel = table_open(relid, NoLock);
+
+	if (!has_capture(rel))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("changes of table \"%s\" cannot be captured", get_rel_name(relid)),
+						errdetail("It lacks the trigger %s, enabled always.", CAPTURE_TRIGGER)));
+	table_close(rel, NoLock);
+}
+
 /* Once for each table of a transaction: what its rows are found by. */
 static void
 describe(SetTable *t)
@@ -400,11 +425,6 @@ describe(SetTable *t)
 	MemoryContext old;
 	Relation pk;
 
-	if (!has_capture(rel))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("changes of table \"%s\" cannot be captured", get_rel_name(t->relid)),
-				 errdetail("It lacks the trigger %s, enabled always.", CAPTURE_TRIGGER)));
 	list_free(RelationGetIndexList(rel)); /* sets rd_pkindex */
 	old = MemoryContextSwitchTo(set->cxt);
 	t->keys = paxos_keys_of(rel, t->table_id);
@@ -430,13 +450,10 @@ describe(SetTable *t)
 }
 
 static SetTable *
-announce(Oid relid)
+described(Oid relid)
 {
-	SetTable *t;
+	SetTable *t = add_table(relid);
 
-	begin();
-	paxos_set_check();
-	t = add_table(relid);
 	if (t->keys == NULL)
 		describe(t);
 	return t;
@@ -445,10 +462,13 @@ announce(Oid relid)
 void
 paxos_set_changes(Oid relid)
 {
-	if (local && paxos_local_writes == PAXOS_LOCAL_REFUSE)
-		refuse_mixed();
-	announce(relid)->changes = true;
-	changing = true;
+	SetTable *t;
+
+	begin(true);
+	t = described(relid);
+	if (!t->changes)
+		require_capture(relid);
+	t->changes = true;
 
 	/* Other nodes store what they get by this: what fits in an index here, but not
 	 * there, would stop them. */
@@ -457,18 +477,17 @@ paxos_set_changes(Oid relid)
 								 GUC_ACTION_LOCAL, true, ERROR, false);
 }
 
-/* Beside local changes as well: of what is decided for the set, nothing can be lost. */
 void
 paxos_set_locks(Oid relid)
 {
-	(void) announce(relid);
+	begin(false);
+	(void) described(relid);
 }
 
 void
 paxos_set_whole(Oid relid, LOCKMODE mode)
 {
-	begin();
-	paxos_set_check();
+	begin(false);
 	add_table(relid)->hold |= mode == ShareLock ? PAXOS_TABLE_SHARE : PAXOS_TABLE_EXCLUSIVE;
 }
 
@@ -524,7 +543,8 @@ add_key(uint64 key, PaxosHold hold)
 
 	if (e != NULL && (e->holds & at_least(hold)) != 0)
 		return;
-	if (goes_to_file(set->more_keys, set->n_keys[hold], KEYS_IN_MEMORY))
+	/* what was read stays when a savepoint goes, and is not too much: MOST_READ */
+	if (hold != PAXOS_HOLD_READ && goes_to_file(set->more_keys, set->n_keys[hold], KEYS_IN_MEMORY))
 	{
 		if (set->more_keys == NULL)
 			set->more_keys = paxos_spill_create(set->cxt);
@@ -677,7 +697,7 @@ paxos_set_truncates(Oid relid)
 
 	if (local && paxos_local_writes == PAXOS_LOCAL_REFUSE)
 		refuse_mixed();
-	begin();
+	begin(true);
 	paxos_set_check();
 	t = add_table(relid);
 	changing = true;
@@ -693,6 +713,43 @@ paxos_set_restarts(bool restarts)
 
 	restarting = restarts;
 	return before;
+}
+
+/* A table that the cluster does not know cannot be changed by it. */
+void
+paxos_set_read_all(Oid relid)
+{
+	if (paxos_table_id(relid) == 0)
+		return;
+	make_set();
+	add_table(relid)->hold |= PAXOS_TABLE_READ;
+}
+
+bool
+paxos_set_reads(Oid relid)
+{
+	if (paxos_table_id(relid) == 0)
+		return false;
+	make_set();
+	return (described(relid)->hold & PAXOS_TABLE_READ) == 0;
+}
+
+void
+paxos_set_read_row(Oid relid, const Datum *key)
+{
+	SetTable *t = find_table(relid);
+
+	if (t == NULL || t->keys == NULL)
+		elog(ERROR, "a read of table %u was not announced", relid);
+	if ((t->hold & PAXOS_TABLE_READ) != 0)
+		return;
+	if (set->n_keys[PAXOS_HOLD_READ] >= MOST_READ)
+		t->hold |= PAXOS_TABLE_READ;
+	else
+	{
+		t->hold |= PAXOS_TABLE_LOOKED_UP;
+		add_key(paxos_key_of_values(t->keys, key), PAXOS_HOLD_READ);
+	}
 }
 
 /* paxos.capture(): the trigger function; runs in per-tuple memory. */
@@ -746,7 +803,8 @@ cut_off(SubTransactionId subid)
 		set->n_truncations--;
 	while (set->n_changes > n_changes)
 		(void) hash_search(set->known_changes, &set->changes[--set->n_changes], HASH_REMOVE, NULL);
-	for (int hold = 0; hold < PAXOS_HOLDS; hold++)
+	/* what was read in it has been seen for all that */
+	for (int hold = 0; hold < PAXOS_HOLD_READ; hold++)
 	{
 		while (set->n_keys[hold] > n_keys[hold])
 		{
@@ -1079,7 +1137,7 @@ send_keys(Sending *s)
 static void
 list_tables(Sending *s, bool many)
 {
-	uint8 *hold = palloc0(sizeof(uint8) * set->n_tables);
+	uint16 *hold = palloc0(sizeof(uint16) * set->n_tables);
 
 	for (int i = 0; i < set->n_changes; i++)
 		hold[set->changes[i].table] |= held_by(set->changes[i].what);
@@ -1195,7 +1253,7 @@ to_be_proposed(void)
 		return false;
 	for (int i = 0; i < set->n_tables; i++)
 	{
-		if (set->tables[i].hold != 0)
+		if ((set->tables[i].hold & ~PAXOS_TABLE_ONLY_READ) != 0)
 			return true;
 	}
 	return set->n_changes > 0 || set->n_truncations > 0;
@@ -1249,12 +1307,18 @@ propose(void)
 	Relation parts;
 	uint64 *changed;
 	int n_changed;
+	px_slot snapshot = 0;
 
 	paxos_set_check();
-	PushActiveSnapshot(GetLatestSnapshot());
 
 	/* In the turn nobody may be waited for. */
 	replicated = table_open(paxos_internal_relid("replicated"), RowExclusiveLock);
+	if (paxos_serial())
+	{
+		ReleasePredicateLocks(false, false);
+		snapshot = paxos_replicated_applied(replicated, GetTransactionSnapshot());
+	}
+	PushActiveSnapshot(GetLatestSnapshot());
 	window = table_open(paxos_internal_relid("window"), RowExclusiveLock);
 
 	parts = table_open(paxos_internal_relid("set_part"), RowExclusiveLock);
@@ -1262,6 +1326,7 @@ propose(void)
 	paxos_version_require(PAXOS_VERSION_SETS, "transactions on consensus-backed tables");
 	command.kind = PAXOS_COMMAND_SET;
 	*w = put_together();
+	w->snapshot = snapshot;
 	changed = paxos_window_keys_of_set(w, &n_changed);
 	for (int attempt = 1;; attempt++)
 	{
@@ -1270,7 +1335,8 @@ propose(void)
 		char *bytes;
 		Size len;
 
-		w->base = paxos_turn_base();
+		/* what the snapshot shows is committed, said or not */
+		w->base = Max(paxos_turn_base(), snapshot);
 		paxos_version_require(PAXOS_VERSION_SETS, "transactions on consensus-backed tables");
 		publish_keys(w);
 		bytes = paxos_command_encode(&command, &len);
@@ -1358,7 +1424,7 @@ at_transaction_end(XactEvent event, void *arg)
 		case XACT_EVENT_PRE_PREPARE:
 			if (set != NULL)
 				ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-								errmsg("cannot PREPARE a transaction that has changed or locked "
+								errmsg("cannot PREPARE a transaction that has used "
 									   "consensus-backed tables")));
 			break;
 		default:
@@ -1413,6 +1479,9 @@ run(PAXOS_RUN_ARGUMENTS)
 	MemoryContext caller = CurrentMemoryContext;
 
 	paxos_set_check();
+	if (paxos_serial() && query->plannedstmt->parallelModeNeeded &&
+		OidIsValid(get_table_am_oid("paxos", true)))
+		PaxosRunWithoutWorkers(query);
 	PG_TRY();
 	{
 		if (previous_run)

@@ -28,6 +28,15 @@ extern void paxos_set_locks(Oid relid);
 extern void paxos_set_whole(Oid relid, LOCKMODE mode);
 extern void paxos_set_local(void);
 
+/*
+ * In a SERIALIZABLE transaction a statement reads all of a consensus table; or it looks up
+ * rows by their primary key (true: if it is worth while to say which), and has looked up
+ * this one.
+ */
+extern void paxos_set_read_all(Oid relid);
+extern bool paxos_set_reads(Oid relid);
+extern void paxos_set_read_row(Oid relid, const Datum *key);
+
 /* It has locked this row, of a table announced so. */
 extern void paxos_set_row_lock(Oid relid, TupleTableSlot *row, PaxosHold hold);
 /*

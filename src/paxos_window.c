@@ -225,7 +225,7 @@ paxos_window_keys_of_set(const PaxosWriteSet *set, int *n)
 	for (int i = 0; i < set->n_tables; i++)
 	{
 		uint64 any = paxos_key_any(set->tables[i].table_id);
-		uint8 hold = set->tables[i].hold;
+		uint16 hold = set->tables[i].hold;
 
 		if ((hold & (PAXOS_TABLE_MANY | PAXOS_TABLE_TRUNCATED)) != 0)
 			keys[at++] = paxos_key_whole(set->tables[i].table_id);
@@ -261,10 +261,10 @@ paxos_window_checked(const PaxosWriteSet *set, int *n, int *n_read)
 
 	for (int i = 0; i < set->n_tables; i++)
 	{
-		if ((set->tables[i].hold & PAXOS_TABLE_READ) == 0)
-			continue;
-		keys[at++] = paxos_key_whole(set->tables[i].table_id);
-		keys[at++] = paxos_key_any(set->tables[i].table_id);
+		if ((set->tables[i].hold & PAXOS_TABLE_ONLY_READ) != 0)
+			keys[at++] = paxos_key_whole(set->tables[i].table_id);
+		if ((set->tables[i].hold & PAXOS_TABLE_READ) != 0)
+			keys[at++] = paxos_key_any(set->tables[i].table_id);
 	}
 	for (int i = 0; i < set->n_keys[PAXOS_HOLD_READ]; i++)
 		keys[at++] = set->keys[PAXOS_HOLD_READ][i];
@@ -273,7 +273,7 @@ paxos_window_checked(const PaxosWriteSet *set, int *n, int *n_read)
 	for (int i = 0; i < set->n_tables; i++)
 	{
 		uint64 any = paxos_key_any(set->tables[i].table_id);
-		uint8 hold = set->tables[i].hold;
+		uint16 hold = set->tables[i].hold;
 
 		keys[at++] = paxos_key_whole(set->tables[i].table_id);
 		if ((hold & (PAXOS_TABLE_SHARE | PAXOS_TABLE_EXCLUSIVE)) != 0)

@@ -25,6 +25,7 @@
 
 #include "access/htup_details.h"
 #include "access/multixact.h"
+#include "access/subtrans.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "executor/tuptable.h"
@@ -162,7 +163,8 @@ clear_the_way(Oid relid, LOCKMODE mode, TransactionId xid)
 		SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
 	else
 	{
-		SET_LOCKTAG_TRANSACTION(tag, xid);
+		/* a subtransaction that has ended, of one that has not, is locked by nobody */
+		SET_LOCKTAG_TRANSACTION(tag, SubTransGetTopmostTransaction(xid));
 		mode = ShareLock; /* what a waiter for a transaction asks for */
 	}
 

@@ -116,6 +116,18 @@ $s[1]->query($_) for "BEGIN", "SELECT FROM parent WHERE id = 154 FOR SHARE", "SA
 $n[0]->sql("UPDATE parent SET v = 1 WHERE id = 154");
 like($s[1]->query("COMMIT"), qr/40001/, 'the weaker is not');
 
+$s[1]->query($_) for "BEGIN", "SAVEPOINT a", "SELECT FROM parent WHERE id = 154 FOR UPDATE", "ROLLBACK TO a", "SELECT FROM parent WHERE id = 154 FOR UPDATE";
+$n[0]->sql("UPDATE parent SET v = 2 WHERE id = 154");
+like($s[1]->query("COMMIT"), qr/40001/, 'locked once more, it is locked');
+
+# Who has the row by a savepoint that is released is found.
+$s[1]->query($_) for "BEGIN", "SAVEPOINT a", "UPDATE parent SET v = 3 WHERE id = 173", "RELEASE a";
+$n[0]->sql("UPDATE parent SET v = 4 WHERE id = 173");
+my $told;
+PaxosCluster::poll('ended', sub { $told = $s[1]->query("SELECT 1"); $told ne '1' });
+like($told, qr/40001/, 'a change in a savepoint that is released gives way');
+$s[1]->query("ROLLBACK");
+
 # A cursor locks what it has fetched.
 $s[1]->query($_) for "BEGIN", "DECLARE c CURSOR FOR SELECT id FROM parent WHERE id BETWEEN 155 AND 156 ORDER BY id FOR UPDATE";
 is($s[1]->query("FETCH c"), '155', 'a cursor');

@@ -1,0 +1,340 @@
+/*
+ * paxos_serial.c
+ *	  What a SERIALIZABLE transaction has read of consensus tables, and so what
+ *	  its write set depends on (paxos_set.c, protocol.md § 6.1).
+ *
+ * All that such a transaction reads, it reads from one snapshot, which is the state
+ * behind some slot; at its own slot it must be what it would read there.  So the set names
+ * the snapshot's slot, and what was read: rows by their primary key - also those that
+ * were not there - where an index scan looks them up by all columns of it, and
+ * otherwise the table.  A transaction that changes nothing is not proposed: what one snapshot
+ * shows, is a state that there has been.
+ *
+ * PostgreSQL's own serializable snapshot isolation cannot take part in the decision: it
+ * sees this node alone, and could say no when the cluster has said yes.  A transaction
+ * leaves it when its set is proposed.
+ *
+ * Where reads are seen: in the plan of each query, when it has started.  Every
+ * relation in its range table counts as read as a whole, but for the target of an
+ * INSERT that has nothing to do with rows that are there, and but for those that the
+ * plan reads by lookups alone: their nodes are watched.  What is read by a function passes
+ * here as a query of its own; in a parallel worker nobody would hear of it, so
+ * a serializable transaction has none.  COPY table TO is seen as a statement.
+ *
+ * Counted too often is never wrong: the transaction is told 40001 without need.
+ *
+ * State: none but what paxos_set.c keeps for the transaction.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/nbtree.h"
+#include "access/skey.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "nodes/nodeFuncs.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "paxos_apply.h"
+#include "paxos_serial.h"
+#include "paxos_set.h"
+
+/* The scan keys of an index scan, with or without the heap. */
+typedef struct Lookup
+{
+	ScanKey keys;
+	int n_keys;
+	Relation index;
+} Lookup;
+
+typedef struct Walk
+{
+	int n;       /* of the range table */
+	bool *whole; /* by its index */
+	bool *seen;
+	bool watch; /* second time round */
+} Walk;
+
+static ExecProcNodeMtd index_scan = NULL;
+static ExecProcNodeMtd index_only_scan = NULL;
+
+static Lookup
+lookup_of(PlanState *state)
+{
+	if (IsA(state, IndexScanState))
+	{
+		IndexScanState *s = (IndexScanState *) state;
+
+		return (Lookup){s->iss_ScanKeys, s->iss_NumScanKeys, s->iss_RelationDesc};
+	}
+	else
+	{
+		IndexOnlyScanState *s = (IndexOnlyScanState *) state;
+
+		return (Lookup){s->ioss_ScanKeys, s->ioss_NumScanKeys, s->ioss_RelationDesc};
+	}
+}
+
+static bool
+is_integer(Oid type)
+{
+	return type == INT2OID || type == INT4OID || type == INT8OID;
+}
+
+static int64
+integer_value(Oid type, Datum value)
+{
+	return type == INT2OID   ? DatumGetInt16(value)
+		   : type == INT4OID ? DatumGetInt32(value)
+							 : DatumGetInt64(value);
+}
+
+/* The key that equates this column of the index with a value we understand. */
+static ScanKey
+equated(const Lookup *l, int column)
+{
+	Oid type = l->index->rd_opcintype[column];
+
+	for (int i = 0; i < l->n_keys; i++)
+	{
+		ScanKey key = &l->keys[i];
+
+		if (key->sk_attno != column + 1 || key->sk_strategy != BTEqualStrategyNumber ||
+			(key->sk_flags & ~SK_ISNULL) != 0)
+			continue;
+		if (key->sk_subtype == InvalidOid || key->sk_subtype == type ||
+			(is_integer(type) && is_integer(key->sk_subtype)))
+			return key;
+	}
+	return NULL;
+}
+
+/* Does the node look up one row by its primary key each time? */
+static bool
+is_lookup(PlanState *state)
+{
+	Relation rel;
+	Lookup l;
+
+	if (!IsA(state, IndexScanState) && !IsA(state, IndexOnlyScanState))
+		return false;
+	rel = ((ScanState *) state)->ss_currentRelation;
+	l = lookup_of(state);
+	if (l.index == NULL || rel == NULL)
+		return false;
+	list_free(RelationGetIndexList(rel)); /* sets rd_pkindex */
+	if (RelationGetRelid(l.index) != rel->rd_pkindex)
+		return false;
+	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(l.index); i++)
+	{
+		if (equated(&l, i) == NULL)
+			return false;
+	}
+	return true;
+}
+
+/* What the node has just looked up, found or not. */
+static void
+tell(PlanState *state)
+{
+	Lookup l = lookup_of(state);
+	Datum values[INDEX_MAX_KEYS];
+
+	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(l.index); i++)
+	{
+		ScanKey key = equated(&l, i);
+		Oid type = l.index->rd_opcintype[i];
+
+		if ((key->sk_flags & SK_ISNULL) != 0)
+			return; /* nothing equals it */
+		values[i] = key->sk_argument;
+		if (key->sk_subtype != InvalidOid && key->sk_subtype != type)
+		{
+			int64 v = integer_value(key->sk_subtype, key->sk_argument);
+
+			if ((type == INT2OID && v != (int16) v) || (type == INT4OID && v != (int32) v))
+				return; /* and no value of the column this one */
+			values[i] = type == INT2OID   ? Int16GetDatum((int16) v)
+						: type == INT4OID ? Int32GetDatum((int32) v)
+										  : Int64GetDatum(v);
+		}
+	}
+	paxos_set_read_row(RelationGetRelid(((ScanState *) state)->ss_currentRelation), values);
+}
+
+static TupleTableSlot *
+scan_and_tell(PlanState *state)
+{
+	TupleTableSlot *row = IsA(state, IndexScanState) ? index_scan(state) : index_only_scan(state);
+
+	tell(state);
+	return row;
+}
+
+static void
+watch_lookup(PlanState *state)
+{
+	if (state->ExecProcNodeReal == scan_and_tell)
+		return;
+	if (IsA(state, IndexScanState))
+		index_scan = state->ExecProcNodeReal;
+	else
+		index_only_scan = state->ExecProcNodeReal;
+	ExecSetExecProcNode(state, scan_and_tell);
+}
+
+static bool
+walk(PlanState *state, void *context)
+{
+	Walk *w = context;
+	Index rti = 0;
+
+	if (state == NULL)
+		return false;
+	switch (nodeTag(state->plan))
+	{
+		case T_SeqScan:
+		case T_SampleScan:
+		case T_IndexScan:
+		case T_IndexOnlyScan:
+		case T_BitmapHeapScan:
+		case T_TidScan:
+		case T_TidRangeScan:
+			rti = ((Scan *) state->plan)->scanrelid;
+			break;
+		case T_ForeignScan:
+		case T_CustomScan:
+			rti = ((Scan *) state->plan)->scanrelid;
+			if (rti == 0) /* of several relations; which, only it knows */
+				memset(w->whole, true, sizeof(bool) * (w->n + 1));
+			break;
+		default:
+			break;
+	}
+	if (rti > 0 && w->watch && !w->whole[rti] && is_lookup(state))
+		watch_lookup(state);
+	else if (rti > 0 && !w->watch)
+	{
+		w->seen[rti] = true;
+		if (!is_lookup(state))
+			w->whole[rti] = true;
+	}
+	return planstate_tree_walker(state, walk, w);
+}
+
+static void
+walk_all(QueryDesc *query, Walk *w)
+{
+	ListCell *lc;
+
+	(void) walk(query->planstate, w);
+	foreach (lc, query->estate->es_subplanstates)
+		(void) walk(lfirst(lc), w);
+}
+
+/* Is this the target of an INSERT that asks nothing of the rows there are? */
+static bool
+merely_inserted(Plan *plan, Index rti)
+{
+	if (plan == NULL)
+		return false;
+	if (IsA(plan, ModifyTable))
+	{
+		ModifyTable *m = (ModifyTable *) plan;
+
+		return m->operation == CMD_INSERT && m->onConflictAction == ONCONFLICT_NONE &&
+			   list_member_int(m->resultRelations, (int) rti);
+	}
+	return false;
+}
+
+static bool
+inserted(PlannedStmt *stmt, Index rti)
+{
+	ListCell *lc;
+
+	if (!list_member_int(stmt->resultRelations, (int) rti))
+		return false;
+	if (merely_inserted(stmt->planTree, rti))
+		return true;
+	foreach (lc, stmt->subplans)
+	{
+		if (merely_inserted(lfirst(lc), rti))
+			return true;
+	}
+	return false;
+}
+
+/* INSERT ... ON CONFLICT meets rows in partitions that its plan does not name. */
+static void
+read_partitions(Oid relid)
+{
+	List *all = find_all_inheritors(relid, AccessShareLock, NULL);
+	ListCell *lc;
+
+	foreach (lc, all)
+	{
+		if (paxos_is_consensus_table(lfirst_oid(lc)))
+			paxos_set_read_all(lfirst_oid(lc));
+	}
+	list_free(all);
+}
+
+bool
+paxos_serial(void)
+{
+	return XactIsoLevel == XACT_SERIALIZABLE;
+}
+
+void
+paxos_serial_watch(QueryDesc *query)
+{
+	PlannedStmt *stmt = query->plannedstmt;
+	Walk w = {list_length(stmt->rtable)};
+	bool any = false;
+	Index rti = 0;
+	ListCell *lc;
+
+	foreach (lc, stmt->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+		any = any || (rte->rtekind == RTE_RELATION &&
+					  (rte->relkind == RELKIND_PARTITIONED_TABLE ||
+					   (rte->relkind == RELKIND_RELATION && paxos_is_consensus_table(rte->relid))));
+	}
+	if (!any)
+		return;
+
+	w.whole = palloc0(sizeof(bool) * (w.n + 1));
+	w.seen = palloc0(sizeof(bool) * (w.n + 1));
+	walk_all(query, &w);
+	foreach (lc, stmt->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+		rti++;
+		if (rte->rtekind == RTE_RELATION && rte->relkind == RELKIND_PARTITIONED_TABLE &&
+			list_member_int(stmt->resultRelations, (int) rti) && !inserted(stmt, rti))
+			read_partitions(rte->relid);
+		if (rte->rtekind != RTE_RELATION || rte->relkind != RELKIND_RELATION ||
+			!paxos_is_consensus_table(rte->relid) ||
+			(!w.seen[rti] && !w.whole[rti] && inserted(stmt, rti)))
+		{
+			w.whole[rti] = true; /* nothing to watch */
+			continue;
+		}
+		if (!w.seen[rti] || !paxos_set_reads(rte->relid))
+			w.whole[rti] = true;
+		if (w.whole[rti])
+			paxos_set_read_all(rte->relid);
+	}
+	w.watch = true;
+	walk_all(query, &w);
+	pfree(w.whole);
+	pfree(w.seen);
+}
