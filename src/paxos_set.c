@@ -695,12 +695,8 @@ paxos_set_truncates(Oid relid)
 {
 	SetTable *t;
 
-	if (local && paxos_local_writes == PAXOS_LOCAL_REFUSE)
-		refuse_mixed();
 	begin(true);
-	paxos_set_check();
 	t = add_table(relid);
-	changing = true;
 	MAKE_ROOM(set->n_truncations, set->truncations_room, set->truncations);
 	set->truncations[set->n_truncations++] =
 		(Truncation){GetCurrentSubTransactionId(), (int) (t - set->tables), restarting};
