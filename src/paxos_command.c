@@ -382,7 +382,7 @@ get_ddl(Reader *r, PaxosDdlOp *op)
 	uint8 kind = (uint8) get_uint(r, 1);
 	int count;
 
-	if (kind < PAXOS_DDL_CREATE_TABLE || kind > PAXOS_DDL_DROP_TRIGGER)
+	if (kind < PAXOS_DDL_CREATE_TABLE || kind > PAXOS_DDL_FOREIGN_KEY)
 	{
 		r->bad = true;
 		return;

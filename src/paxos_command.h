@@ -135,7 +135,8 @@ typedef enum PaxosDdlKind
 	PAXOS_DDL_CREATE_INDEX,
 	PAXOS_DDL_DROP_INDEX,
 	PAXOS_DDL_CREATE_TRIGGER,
-	PAXOS_DDL_DROP_TRIGGER
+	PAXOS_DDL_DROP_TRIGGER,
+	PAXOS_DDL_FOREIGN_KEY /* ALTER TABLE: one added, or dropped */
 } PaxosDdlKind;
 
 typedef struct PaxosDdlOp

@@ -122,16 +122,15 @@ void
 paxos_ddl_check_constraint_clauses(List *constraints)
 {
 	ListCell *lc;
-	bool foreign = false; /* DEFERRABLE and the like stand behind what they belong to */
 
 	foreach (lc, constraints)
 	{
 		Constraint *c = lfirst_node(Constraint, lc);
 
-		if (c->contype < CONSTR_ATTR_DEFERRABLE)
-			foreign = c->contype == CONSTR_FOREIGN;
-		if (foreign)
-			continue;
+		if (c->contype == CONSTR_FOREIGN)
+			paxos_ddl_not_supported(
+				"a foreign key among other clauses",
+				"Use ALTER TABLE ... ADD FOREIGN KEY, in a statement of its own.");
 		if (c->contype == CONSTR_EXCLUSION)
 			paxos_ddl_not_supported("an exclusion constraint", NULL);
 		if (c->contype == CONSTR_ATTR_DEFERRABLE || c->contype == CONSTR_ATTR_DEFERRED ||
@@ -170,9 +169,10 @@ check_create_clauses(CreateStmt *stmt)
 		if (IsA(element, TableLikeClause))
 			paxos_ddl_not_supported("LIKE", "Write the columns down.");
 		else if (IsA(element, ColumnDef))
-			paxos_ddl_check_constraint_clauses(((ColumnDef *) element)->constraints);
+			paxos_ddl_check_constraint_clauses(
+				paxos_fkey_leave_out(((ColumnDef *) element)->constraints));
 		else if (IsA(element, Constraint))
-			paxos_ddl_check_constraint_clauses(list_make1(element));
+			paxos_ddl_check_constraint_clauses(paxos_fkey_leave_out(list_make1(element)));
 	}
 }
 

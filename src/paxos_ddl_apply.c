@@ -614,6 +614,9 @@ paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
 		case PAXOS_DDL_DROP_TRIGGER:
 			paxos_ddl_apply_drop_trigger(op);
 			break;
+		case PAXOS_DDL_FOREIGN_KEY:
+			paxos_fkey_apply_alter(op);
+			break;
 	}
 
 	AtEOXact_GUC(true, nest_level);

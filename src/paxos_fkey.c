@@ -25,6 +25,9 @@
  * are found by their numbers at the slot.  There it is not the owner who adds them: whether he may
  * refer to the table was asked where the statement was issued.
  *
+ * ALTER TABLE ... ADD FOREIGN KEY and DROP CONSTRAINT go alike, in statements of their own;
+ * the rows are looked at where it is carried out.
+ *
  * In a snapshot they come when all tables are in their places.
  *
  * No state.
@@ -34,6 +37,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -109,11 +113,45 @@ parent_of(const Constraint *c)
 	return parent;
 }
 
+List *
+paxos_fkey_leave_out(List *constraints)
+{
+	List *others = NIL;
+	bool foreign = false; /* DEFERRABLE and the like stand behind what they belong to */
+	ListCell *lc;
+
+	foreach (lc, constraints)
+	{
+		Constraint *c = lfirst_node(Constraint, lc);
+
+		if (c->contype < CONSTR_ATTR_DEFERRABLE)
+			foreign = c->contype == CONSTR_FOREIGN;
+		if (!foreign)
+			others = lappend(others, c);
+	}
+	return others;
+}
+
 static bool
 is_self(const RangeVar *pktable, const RangeVar *table, const char *schema)
 {
 	return strcmp(pktable->relname, table->relname) == 0 &&
 		   (pktable->schemaname == NULL || strcmp(pktable->schemaname, schema) == 0);
+}
+
+static char *
+qualified(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+									  get_rel_name(relid));
+}
+
+static Oid
+empty_copy(Oid relid, const char *schema, const char *name)
+{
+	paxos_ddl_run_text(psprintf("CREATE TABLE %s (LIKE %s INCLUDING INDEXES) USING heap",
+								quote_qualified_identifier(schema, name), qualified(relid)));
+	return get_relname_relid(name, get_namespace_oid(schema, false));
 }
 
 static List *
@@ -190,9 +228,7 @@ write_key(Oid relid, Form_pg_constraint con, Oid parent)
 {
 	char *definition = TextDatumGetCString(
 		OidFunctionCall1(F_PG_GET_CONSTRAINTDEF_OID, ObjectIdGetDatum(con->oid)));
-	char *sql = psprintf("ALTER TABLE %s ADD CONSTRAINT %s %s",
-						 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-													get_rel_name(relid)),
+	char *sql = psprintf("ALTER TABLE %s ADD CONSTRAINT %s %s", qualified(relid),
 						 quote_identifier(NameStr(con->conname)), definition);
 	RangeVar *at;
 	char *copy;
@@ -203,9 +239,7 @@ write_key(Oid relid, Form_pg_constraint con, Oid parent)
 	copy = quote_qualified_identifier(at->schemaname, at->relname);
 	if (strncmp(sql + at->location, copy, strlen(copy)) != 0)
 		elog(ERROR, "unexpected foreign key \"%s\"", sql);
-	return psprintf("%.*s%s%s", at->location, sql,
-					quote_qualified_identifier(get_namespace_name(get_rel_namespace(parent)),
-											   get_rel_name(parent)),
+	return psprintf("%.*s%s%s", at->location, sql, qualified(parent),
 					sql + at->location + strlen(copy));
 }
 
@@ -278,6 +312,164 @@ paxos_fkey_write(PaxosDdlOp *op, Oid relid, List *parents)
 	}
 }
 
+/* ---- ALTER TABLE ---- */
+
+/* The name PostgreSQL would choose. */
+static char *
+choose_name(Oid table, const Constraint *c)
+{
+	StringInfoData columns;
+	ListCell *lc;
+
+	initStringInfo(&columns);
+	foreach (lc, c->fk_attrs)
+	{
+		if (columns.len >= NAMEDATALEN)
+			break;
+		appendStringInfo(&columns, "%s%s", columns.len > 0 ? "_" : "", strVal(lfirst(lc)));
+	}
+	return ChooseConstraintName(get_rel_name(table), columns.data, "fkey", get_rel_namespace(table),
+								NIL);
+}
+
+static void
+check_table(Oid table)
+{
+	LockRelationOid(table, AccessShareLock);
+	if (!PaxosOwnsRelation(table, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(table));
+	paxos_ddl_refuse_kv(table, "a foreign key");
+}
+
+/* Tried on empty copies of both tables; the rows are looked at where it is carried out. */
+static void
+add_key(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
+{
+	AlterTableStmt *copy = copyObject(stmt);
+	Constraint *c = added_key(copy);
+	PaxosDdlOp op = {0};
+	PaxosUtility trial_u = *u;
+	PaxosTrial trial;
+	Oid parent;
+	int64 ids[2];
+	Oid nsp = get_rel_namespace(table);
+
+	paxos_ddl_begin_statement(u, "ALTER TABLE of a consensus-backed table");
+	paxos_version_require(PAXOS_VERSION_SETS, "foreign keys of consensus-backed tables");
+	check_table(table);
+	parent = parent_of(c);
+	ids[0] = paxos_ddl_table_id_of(table);
+	ids[1] = paxos_ddl_table_id_of(parent);
+	op.kind = PAXOS_DDL_FOREIGN_KEY;
+	op.schema = get_namespace_name(nsp);
+	op.owner = GetUserNameFromId(GetUserId(), false);
+	op.n_tables = 2;
+	op.table_ids = ids;
+	if (c->conname == NULL)
+		c->conname = choose_name(table, c);
+
+	trial_u.pstmt = copyObject(u->pstmt);
+	trial_u.pstmt->utilityStmt = (Node *) copy;
+	trial_u.read_only_tree = false;
+	paxos_trial_begin(&trial);
+	PG_TRY();
+	{
+		char *name = psprintf("paxos_trial_%d", MyProcPid);
+		Oid child = empty_copy(table, op.schema, name);
+		Oid other = child;
+		List *keys;
+		int nest_level;
+
+		copy->relation = makeRangeVar(op.schema, name, -1);
+		if (parent != table)
+			other = empty_copy(parent, op.schema, psprintf("paxos_trial_%d_0", MyProcPid));
+		c->pktable = makeRangeVar(op.schema, get_rel_name(other), -1);
+		paxos_utility_next(&trial_u);
+		CommandCounterIncrement();
+		keys = keys_at(child, true);
+		if (list_length(keys) != 1)
+			elog(ERROR, "the foreign key was not made");
+		nest_level = paxos_ddl_begin_writing_down();
+		op.sql =
+			write_key(table, (Form_pg_constraint) GETSTRUCT((HeapTuple) linitial(keys)), parent);
+		AtEOXact_GUC(true, nest_level);
+	}
+	PG_CATCH();
+	{
+		paxos_trial_failed(&trial, c->conname, nsp);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	paxos_trial_end(&trial);
+	UnlockRelationOid(parent, AccessShareLock);
+	UnlockRelationOid(table, AccessShareLock);
+	if (u->qc)
+		SetQueryCompletion(u->qc, CMDTAG_ALTER_TABLE, 0);
+	paxos_ddl_submit(&op);
+}
+
+/* A foreign key of the table by its name; parent: what it refers to. */
+static Oid
+key_named(Oid table, const char *name, Oid *parent)
+{
+	ListCell *lc;
+
+	foreach (lc, keys_at(table, true))
+	{
+		Form_pg_constraint con = (Form_pg_constraint) GETSTRUCT((HeapTuple) lfirst(lc));
+
+		if (strcmp(NameStr(con->conname), name) == 0)
+		{
+			*parent = con->confrelid;
+			return con->oid;
+		}
+	}
+	return InvalidOid;
+}
+
+static bool
+drop_key(PaxosUtility *u, const AlterTableCmd *cmd, Oid table)
+{
+	PaxosDdlOp op = {0};
+	Oid parent;
+	int64 ids[2];
+
+	if (!OidIsValid(key_named(table, cmd->name, &parent)))
+		return false;
+	paxos_ddl_begin_statement(u, "ALTER TABLE of a consensus-backed table");
+	check_table(table);
+	ids[0] = paxos_ddl_table_id_of(table);
+	ids[1] = paxos_ddl_table_id_of(parent);
+	op.kind = PAXOS_DDL_FOREIGN_KEY;
+	op.schema = get_namespace_name(get_rel_namespace(table));
+	op.owner = GetUserNameFromId(GetUserId(), false);
+	op.n_tables = 2;
+	op.table_ids = ids;
+	op.sql = psprintf("ALTER TABLE %s DROP CONSTRAINT %s%s", qualified(table),
+					  cmd->missing_ok ? "IF EXISTS " : "", quote_identifier(cmd->name));
+	UnlockRelationOid(table, AccessShareLock);
+	if (u->qc)
+		SetQueryCompletion(u->qc, CMDTAG_ALTER_TABLE, 0);
+	paxos_ddl_submit(&op);
+	return true;
+}
+
+bool
+paxos_fkey_alter(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
+{
+	AlterTableCmd *cmd = linitial_node(AlterTableCmd, stmt->cmds);
+
+	if (list_length(stmt->cmds) != 1 || stmt->objtype != OBJECT_TABLE)
+		return false;
+	if (cmd->subtype == AT_DropConstraint)
+		return drop_key(u, cmd, table);
+	if (cmd->subtype != AT_AddConstraint ||
+		castNode(Constraint, cmd->def)->contype != CONSTR_FOREIGN)
+		return false;
+	add_key(u, stmt, table);
+	return true;
+}
+
 /* ------------------------------------------------------------------
  * At its slot
  * ------------------------------------------------------------------
@@ -293,17 +485,38 @@ of_the_tables(int sqlstate)
 		   sqlstate == ERRCODE_UNDEFINED_FUNCTION || sqlstate == ERRCODE_INVALID_TABLE_DEFINITION;
 }
 
+/* By the names that the tables have here. */
+static void
+add_at_slot(const PaxosDdlOp *op, AlterTableStmt *stmt, Oid table, Oid parent)
+{
+	stmt->relation =
+		makeRangeVar(get_namespace_name(get_rel_namespace(table)), get_rel_name(table), -1);
+	added_key(stmt)->pktable =
+		makeRangeVar(get_namespace_name(get_rel_namespace(parent)), get_rel_name(parent), -1);
+	PG_TRY();
+	{
+		paxos_ddl_run_statement((Node *) stmt, op->sql);
+	}
+	PG_CATCH();
+	{
+		if (of_the_tables(geterrcode()))
+			(void) paxos_err_decided();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	CacheInvalidateRelcacheByRelid(table);
+	CacheInvalidateRelcacheByRelid(parent);
+}
+
 void
 paxos_fkey_apply(const PaxosDdlOp *op, List *statements, Oid relid)
 {
-	char *schema = get_namespace_name(get_rel_namespace(relid));
 	ListCell *lc;
 	int n = 0;
 
 	foreach (lc, statements)
 	{
 		AlterTableStmt *stmt = castNode(AlterTableStmt, lfirst_node(RawStmt, lc)->stmt);
-		Constraint *c = added_key(stmt);
 		Oid parent = relid;
 
 		if (n >= op->n_tables)
@@ -312,27 +525,56 @@ paxos_fkey_apply(const PaxosDdlOp *op, List *statements, Oid relid)
 			parent = paxos_ddl_lock_table(op->table_ids[n], ShareRowExclusiveLock);
 		n++;
 		if (!OidIsValid(parent))
-			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-							errmsg("relation \"%s\" does not exist", c->pktable->relname),
-							paxos_err_decided()));
-
-		/* By the names that they have here. */
-		stmt->relation = makeRangeVar(schema, get_rel_name(relid), -1);
-		c->pktable =
-			makeRangeVar(get_namespace_name(get_rel_namespace(parent)), get_rel_name(parent), -1);
-		PG_TRY();
-		{
-			paxos_ddl_run_statement((Node *) stmt, op->sql);
-		}
-		PG_CATCH();
-		{
-			if (of_the_tables(geterrcode()))
-				(void) paxos_err_decided();
-			PG_RE_THROW();
-		}
-		PG_END_TRY();
-		CacheInvalidateRelcacheByRelid(parent);
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("relation \"%s\" does not exist", added_key(stmt)->pktable->relname),
+					 paxos_err_decided()));
+		add_at_slot(op, stmt, relid, parent);
 	}
+}
+
+/* Both tables are locked first, the one referred to second. */
+void
+paxos_fkey_apply_alter(const PaxosDdlOp *op)
+{
+	AlterTableStmt *stmt = (AlterTableStmt *) paxos_ddl_parse_one(op->sql, T_AlterTableStmt);
+	AlterTableCmd *cmd = linitial_node(AlterTableCmd, stmt->cmds);
+	bool drop = cmd->subtype == AT_DropConstraint;
+	LOCKMODE mode = drop ? AccessExclusiveLock : ShareRowExclusiveLock;
+	Oid tables[2] = {InvalidOid, InvalidOid};
+	Oid key;
+	Oid parent;
+	ObjectAddress object;
+
+	for (int i = 0; i < 2 && i < op->n_tables; i++)
+		tables[i] = paxos_ddl_lock_table(op->table_ids[i], mode);
+	if (!OidIsValid(tables[0]) || (!OidIsValid(tables[1]) && !drop))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("table \"%s\" or what it refers to does not exist",
+							   stmt->relation->relname),
+						paxos_err_decided()));
+	if (!drop)
+	{
+		add_at_slot(op, stmt, tables[0], tables[1]);
+		return;
+	}
+	key = key_named(tables[0], cmd->name, &parent);
+	if (OidIsValid(key) && parent != tables[1])
+		key = InvalidOid; /* another one of that name */
+	if (!OidIsValid(key))
+	{
+		if (cmd->missing_ok)
+			return;
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("constraint \"%s\" of relation \"%s\" does not exist", cmd->name,
+							   get_rel_name(tables[0])),
+						paxos_err_decided()));
+	}
+	ObjectAddressSet(object, ConstraintRelationId, key);
+	performDeletion(&object, DROP_RESTRICT, PERFORM_DELETION_QUIETLY);
+	CommandCounterIncrement();
+	CacheInvalidateRelcacheByRelid(tables[0]);
+	CacheInvalidateRelcacheByRelid(tables[1]);
 }
 
 List *

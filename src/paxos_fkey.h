@@ -9,6 +9,7 @@
 #include "nodes/parsenodes.h"
 
 #include "paxos_command.h"
+#include "paxos_ddl.h"
 
 /*
  * In a trial: the foreign keys of a CREATE TABLE, which is changed, refer to empty
@@ -18,6 +19,16 @@
  */
 extern List *paxos_fkey_divert(CreateStmt *stmt, const char *schema);
 extern void paxos_fkey_write(PaxosDdlOp *op, Oid relid, List *parents);
+
+/* The constraints of a column, or one of a table, without foreign keys. */
+extern List *paxos_fkey_leave_out(List *constraints);
+
+/*
+ * ALTER TABLE that adds one foreign key, or drops one, and does nothing else, on this
+ * consensus table.  False: it is something else.
+ */
+extern bool paxos_fkey_alter(PaxosUtility *u, AlterTableStmt *stmt, Oid table);
+extern void paxos_fkey_apply_alter(const PaxosDdlOp *op);
 
 /* At the slot: carry these statements (of RawStmt) out on the table just made. */
 extern void paxos_fkey_apply(const PaxosDdlOp *op, List *statements, Oid relid);

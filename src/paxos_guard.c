@@ -71,6 +71,7 @@
 
 #include "paxos_apply.h"
 #include "paxos_ddl.h"
+#include "paxos_fkey.h"
 #include "paxos_rowlock.h"
 #include "paxos_serial.h"
 #include "paxos_set.h"
@@ -713,6 +714,12 @@ handle_statement(PaxosUtility *u)
 		case T_DropStmt:
 			return handle_drop(u, (DropStmt *) parse);
 		case T_AlterTableStmt:
+		{
+			Oid table = owner_of_name(((AlterTableStmt *) parse)->relation);
+
+			if (OidIsValid(table) && paxos_fkey_alter(u, (AlterTableStmt *) parse, table))
+				return true;
+		}
 			check_alter_table((AlterTableStmt *) parse);
 			return false;
 		case T_RenameStmt:

@@ -52,6 +52,23 @@ for my $table ('p', 'plain')
 $n[0]->fails("DROP TABLE p", '2BP01', qr/depend/, 'the table referred to stays');
 $n[0]->fails("DROP INDEX p_code", '2BP01', qr/by_code/, 'so does its index');
 
+# Taken away and added again, on a table with rows.
+$n[1]->sql("ALTER TABLE plain DROP CONSTRAINT plain_p_fkey");
+like($n[1]->sql("EXPLAIN DELETE FROM plain WHERE id = 1"), qr/Paxos/, 'without the key statements have the keyed form');
+$n[1]->sql("INSERT INTO plain VALUES (99, 99)");
+$n[2]->sql_after_barrier("SELECT 1");
+$n[2]->fails("ALTER TABLE plain ADD FOREIGN KEY (p) REFERENCES p", '23503', qr/plain_p_fkey/, 'a row has no parent');
+$n[1]->sql("DELETE FROM plain WHERE id = 99");
+$n[2]->sql("ALTER TABLE ONLY plain ADD FOREIGN KEY (p) REFERENCES p");
+$n[2]->fails("ALTER TABLE plain ADD CONSTRAINT plain_p_fkey FOREIGN KEY (p) REFERENCES p", '42710', qr/already exists/, 'a name that is taken');
+$n[2]->sql("ALTER TABLE later ADD CONSTRAINT also FOREIGN KEY (self) REFERENCES later NOT VALID");
+$n[0]->sql_after_barrier("SELECT 1");
+$n[0]->fails("INSERT INTO later VALUES (9, NULL, 77)", '23503', qr/later_self_fkey|also/, 'one of a table to itself');
+$n[0]->sql("ALTER TABLE later DROP CONSTRAINT also; ALTER TABLE later DROP CONSTRAINT later_p_fkey");
+$n[0]->sql("ALTER TABLE later ADD CONSTRAINT later_p_fkey FOREIGN KEY (p) REFERENCES p DEFERRABLE INITIALLY DEFERRED");
+$n[0]->fails("ALTER TABLE later ADD FOREIGN KEY (p) REFERENCES here", '0A000', qr/cannot refer to "here"/, 'to a local table');
+is($c->same_everywhere($keys, 'the keys after this') =~ tr/;//, 5, 'and all are there again');
+
 # A child on one node, its parent's end on another: whichever is first in the log, the
 # other is lost; both are on their way at once, so neither has seen the other.
 my @s = map { $_->session } @n;
