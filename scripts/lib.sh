@@ -59,11 +59,12 @@ build_test_programs() {
 	}
 	mkdir -p "$1"
 	build_one "$1/load" lib/load.c -L"$("$PG_CONFIG" --libdir)" -lpq -lpthread
-	build_one "$1/workload" torture/workload.c -L"$("$PG_CONFIG" --libdir)" -lpq -lpthread
+	build_one "$1/workload" torture/workload.c "$TOP/test/torture/talk.c" -L"$("$PG_CONFIG" --libdir)" -lpq -lpthread
+	build_one "$1/transactions" torture/transactions.c "$TOP/test/torture/talk.c" -L"$("$PG_CONFIG" --libdir)" -lpq -lpthread
 	build_one "$1/slow_disk.so" torture/slow_disk.c -shared -fPIC -ldl
 	build_one "$1/delay" torture/delay.c
 	make -s -C "$TOP/test/history"
-	cp "$TOP/test/history/build/hist" "$1/"
+	cp "$TOP/test/history/build/hist" "$TOP/test/history/build/cycle" "$1/"
 }
 
 # stage_bindir STAGE: where its programs are.

@@ -17,6 +17,7 @@
  *	sim_client.c	commands, the state machine they change, sessions
  *	sim_node.c		one server: acceptor backends, proposer, learner
  *	sim_amnesia.c	servers that forget, or run twice, and what they are known by
+ *	sim_set.c		transactions that commit by write set
  *	sim_history.c	what the clients were told, for the linearizability checker
  *	sim_check.c		the canonical history and the facts of protocol.md § 11
  *	sim_config.c	changes of the configuration, nodes that come and go
@@ -34,10 +35,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cycle.h"
 #include "history.h"
 #include "px_invariants.h"
 #include "px_memory.h"
 #include "px_trace.h"
+#include "px_window.h"
 
 #define SIM_DEFAULT_STEPS 40000
 #define SIM_FORMED 7     /* nodes a cluster is formed of, at most */
@@ -51,6 +54,8 @@
 #define SIM_MAX_SESSIONS 24 /* on one node */
 #define SIM_KEYS 6
 #define SIM_NUMBERS 4           /* of the keys */
+#define SIM_ROWS 8              /* of transactions */
+#define SIM_LISTS 4             /* of these; the others are accounts */
 #define SIM_MAX_REQUESTS 24     /* request ids remembered */
 #define SIM_REQUESTS_PER_SLOT 4 /* expired ones forgotten at the end of one slot, at most */
 #define SIM_COMMAND_BYTES 64
@@ -207,6 +212,24 @@ typedef struct sim_blob
 	X(cov_request_again, "request executed again after it was forgotten")        \
 	X(cov_searched, "history found linearizable without the log")                \
 	X(cov_search_long, "history too long to search without the log")             \
+	X(cov_sets, "run with write sets")                                           \
+	X(cov_set_certified, "set certified")                                        \
+	X(cov_set_lost, "set lost: a row it changed was changed")                    \
+	X(cov_set_read, "set lost: a row it read was changed")                       \
+	X(cov_set_read_old, "set lost: what it read was too long ago")               \
+	X(cov_set_first, "set too old: the window begins")                           \
+	X(cov_set_too_old, "set too old: more slots than the window has")            \
+	X(cov_set_crowded, "set too old: more changes than the window has")          \
+	X(cov_set_again, "set certified when proposed again")                        \
+	X(cov_set_overtaken, "row changed since the snapshot, where it was")         \
+	X(cov_set_way, "transaction made way, not sent")                             \
+	X(cov_set_way_sent, "transaction made way, sent: it lost")                   \
+	X(cov_set_skew, "write skew among transactions that allow it")               \
+	X(cov_set_unknown_there, "set of unknown outcome is in force")               \
+	X(cov_turn_taken, "session committed its set in its turn")                   \
+	X(cov_turn_withdrawn, "turn taken back: the learner applied the set")        \
+	X(cov_window_ended, "window ended for want of sets")                         \
+	X(cov_window_read, "stored window read again")                               \
 	X(cov_promise_three, "promise with entries of three ballots or more")        \
 	X(cov_beyond, "clocks beyond the allowed drift")                             \
 	X(cov_tail, "message that took much longer than others")                     \
@@ -268,6 +291,19 @@ typedef struct sim_request
 	const sim_result *result;
 } sim_request;
 
+/* A row of transactions, and what it was made from (sim_set.c). */
+typedef struct sim_version
+{
+	const struct sim_version *from;
+	uint32_t length; /* how many there are before it */
+	int64_t element; /* never used twice */
+	int64_t balance; /* of an account */
+} sim_version;
+
+typedef struct sim_window_row sim_window_row;
+typedef struct sim_set sim_set;
+typedef struct sim_txn sim_txn;
+
 /* All that one apply transaction changes. */
 typedef struct sim_tables
 {
@@ -279,7 +315,30 @@ typedef struct sim_tables
 	px_origins origins;
 	uint32_t n_requests;
 	sim_request requests[SIM_MAX_REQUESTS + 1]; /* in the order they were decided */
+	const sim_version *versions[SIM_ROWS];
+	px_window_span window_span;
+	const sim_window_row *window_rows; /* the table, newest row first */
+	px_slot window_oldest;             /* rows below are deleted */
 } sim_tables;
+
+/* What sets need while slots are applied in one transaction. */
+typedef struct sim_applying
+{
+	px_window *window;
+	bool judging;                /* nothing is recorded */
+	bool alone;                  /* the batch */
+	uint32_t changed;            /* rows, by bit */
+	uint64_t keys[SIM_ROWS + 1]; /* of the last command */
+	int n_keys;
+	uint32_t len; /* of entries to be stored */
+} sim_applying;
+
+/* A change of a key, in the canonical history. */
+typedef struct sim_change
+{
+	px_slot slot;
+	uint32_t key;
+} sim_change;
 
 typedef enum sim_told
 {
@@ -316,6 +375,8 @@ typedef struct sim_command
 	uint64_t sequence; /* of the batch it was put in, 0: none */
 	bool again;        /* numbered by a server that has forgotten its lives: another may have
 						* the number, too */
+	sim_txn *txn;      /* whose it is; NULL: of none */
+	sim_set *set;
 } sim_command;
 
 /* One result, or the end of an incarnation, found while applying. */
@@ -509,7 +570,9 @@ typedef enum sim_session_state
 	S_NUMBERED,    /* in an origin batch */
 	S_READ_WANTED, /* wants a read index */
 	S_READ_SENT,   /* shares request read_seq */
-	S_READ_APPLY   /* waits until read_index is applied */
+	S_READ_APPLY,  /* waits until read_index is applied */
+	S_OPEN,        /* a transaction, not proposed yet */
+	S_TURN         /* it shall commit its set */
 } sim_session_state;
 
 typedef struct sim_session
@@ -529,6 +592,7 @@ typedef struct sim_session
 	px_slot must_see; /* acknowledged when the read began */
 	bool finished;    /* did its part in the end phase */
 	int final_todo;
+	sim_txn *txn; /* NULL: none */
 } sim_session;
 
 /* Work that holds the acceptor lock. */
@@ -679,6 +743,19 @@ typedef struct sim_node
 	int n_outcomes;
 	int cap_outcomes;
 	bool deliver_scheduled;
+	px_window *window;
+	bool window_loaded;
+
+	/* a session's turn */
+	bool turn_given;
+	px_usec turn_until;
+	px_slot turn_slot;
+	px_slot turn_over; /* no session has it any more for this slot */
+	sim_tables *turn_tables;
+	sim_applying turn_applying;
+	sim_blob *turn_value;
+	sim_outcome turn_settles; /* what else the slot says */
+	sim_result turn_result;
 
 	/* sessions */
 	sim_session sessions[SIM_MAX_SESSIONS];
@@ -710,6 +787,7 @@ typedef enum sim_event_kind
 	E_CONFIGURE,
 	E_RECORD,
 	E_TIMEOUT,
+	E_TURN,
 	E_START_SERVER,
 	E_START_PROPOSER,
 	E_PROPOSER_READY,
@@ -930,6 +1008,7 @@ typedef struct sim_options
 	int nodes; /* 0: as the seed says */
 	uint64_t steps;
 	int sessions; /* of one node, at most; 0: as the seed says */
+	bool plain;   /* without write sets */
 	bool no_fault[N_FAULTS];
 	bool no_ambient[N_AMBIENT];
 	uint8_t dropped[SIM_MAX_DROPS / 8]; /* occurrences, by index */
@@ -999,6 +1078,12 @@ typedef struct sim_world
 	sim_wish retries[SIM_MAX_RETRIES];
 	int n_retries;
 	uint16_t max_pad;
+	bool sets; /* there are transactions */
+	int set_permille;
+	uint32_t window_slots;
+	uint32_t window_keys;
+	px_usec set_think_us;
+	int64_t n_elements;
 	bool truncating;
 	px_usec election_us;
 	int64_t max_ppm;  /* of any clock */
@@ -1053,6 +1138,10 @@ typedef struct sim_world
 	sim_read *reads;
 	uint64_t n_recorded;
 	uint64_t cap_reads;
+	px_window *window; /* canonical */
+	sim_change *changes;
+	uint64_t n_changes;
+	uint64_t cap_changes;
 
 	/* arena, blobs */
 	void *arena;
@@ -1123,7 +1212,14 @@ extern void disk_put_back(sim_node *n, const sim_copy *c);
 extern void disk_free(sim_node *n);
 
 /* sim_client.c */
-extern void client_apply(sim_tables *t, px_slot slot, sim_blob *value, sim_sink sink, void *arg);
+extern void client_apply(sim_tables *t, px_slot slot, sim_blob *value, sim_applying *a,
+						 sim_sink sink, void *arg);
+extern sim_command *client_new_command(sim_node *n, sim_session *s);
+extern void client_queue(sim_node *n, sim_session *s);
+extern void client_finish(sim_node *n, sim_session *s);
+extern void client_told(sim_node *n, sim_session *s, const sim_result *result);
+extern void client_never(sim_node *n, sim_session *s);
+extern bool client_waits_for(const sim_session *s, const sim_outcome *o);
 extern void client_session(sim_node *n, sim_session *s);
 extern void client_timeout(sim_node *n, sim_session *s);
 extern bool client_fill(sim_node *n, px_batch_writer *w, uint64_t incarnation, uint64_t sequence);
@@ -1145,6 +1241,8 @@ extern void node_crash(sim_node *n, bool quiet);
 extern void node_kill_proposer(sim_node *n);
 extern void node_restart_learner(sim_node *n);
 extern void node_kill_backend(sim_node *n, sim_conn *c);
+extern void node_outcome(sim_node *n, const sim_outcome *o);
+extern void node_deliver(sim_node *n);
 extern void node_boundary(sim_node *n, sim_coverage boundary);
 extern void node_start_server(sim_node *n);
 extern void node_start_proposer(sim_node *n);
@@ -1195,6 +1293,30 @@ extern void config_turn(const sim_event *e);
 extern void config_asked(sim_node *n, uint64_t attempt);
 extern void config_answered(sim_node *n, uint64_t attempt, px_change_result result, px_slot slot);
 
+/* sim_set.c */
+extern void set_setup(void);
+extern void set_check(void);
+extern bool set_is_command(uint8_t kind);
+extern sim_result set_execute(sim_tables *t, uint64_t id, px_slot slot, sim_applying *a);
+extern void set_record(const sim_tables *t, px_slot slot, sim_applying *a);
+extern void set_slot_begins(sim_tables *t, px_slot slot, sim_applying *a);
+extern uint64_t set_slot_ends(const sim_tables *t);
+extern void set_load_window(sim_node *n);
+extern void set_store_window(sim_node *n, sim_tables *t, const sim_applying *a);
+extern void set_begin(sim_node *n, sim_session *s);
+extern void set_step(sim_node *n, sim_session *s);
+extern void set_roll_back(sim_node *n, sim_session *s);
+extern uint8_t set_kind(const sim_session *s);
+extern bool set_alone(const sim_session *s);
+extern bool set_told(sim_node *n, sim_session *s, sim_told told, const sim_result *result);
+extern void set_make_way(sim_node *n, uint32_t rows);
+extern void set_all_end(sim_node *n);
+extern bool set_own(const sim_node *n, const sim_blob *value);
+extern bool set_give_turn(sim_node *n, px_slot slot, sim_blob *value);
+extern bool set_turn_lasts(sim_node *n);
+extern void set_withdraw_turn(sim_node *n);
+extern void set_take_turn(sim_node *n, sim_session *s);
+
 /* sim_check.c */
 extern void check_proposed(sim_node *n, px_ballot ballot, px_slot slot, sim_blob *value);
 extern void check_accepted(sim_node *n, px_slot slot, px_ballot ballot, sim_blob *value);
@@ -1211,6 +1333,7 @@ extern void check_promise(sim_node *n, const px_promise *r);
 extern void check_answer(sim_node *n, const px_accepted *r);
 extern void check_acceptor(sim_node *n, const px_acceptor *before);
 extern sim_command *check_command(uint64_t id);
+extern bool check_took_effect(const sim_command *c);
 
 /* sim_fault.c */
 extern void fault_setup(const sim_options *options);
@@ -1259,6 +1382,7 @@ typedef struct sim_range
 	uint64_t from;
 	uint64_t to;
 	int nodes;      /* 0: as the options say */
+	bool plain;     /* also if the options do not say so */
 	uint64_t steps; /* the same */
 } sim_range;
 

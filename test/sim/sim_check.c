@@ -57,6 +57,13 @@ check_command(uint64_t id)
 	return &W->commands[id];
 }
 
+/* Of one that was executed: a set that has lost, or was too old, has done nothing. */
+bool
+check_took_effect(const sim_command *c)
+{
+	return c->set == NULL || c->result.applied;
+}
+
 /*
  * Is it safe to propose 'value' at (ballot, slot)?  There must be a majority
  * that has promised the ballot (or more) and a ballot c below it such that
@@ -277,7 +284,9 @@ canon_sink(void *arg, const sim_outcome *o)
 		sim_fail("command %llu took effect twice, at slots %llu and %llu (§ 11.7)",
 				 (unsigned long long) o->command, (unsigned long long) c->executed_at,
 				 (unsigned long long) o->slot);
-	if (c->told == TOLD_NEVER)
+	c->executed_at = o->slot;
+	c->result = o->result;
+	if (c->told == TOLD_NEVER && check_took_effect(c))
 		sim_fail("command %llu was told never, but took effect at slot %llu (§ 11.7)",
 				 (unsigned long long) o->command, (unsigned long long) o->slot);
 	/*
@@ -305,9 +314,7 @@ canon_sink(void *arg, const sim_outcome *o)
 	if (c->incarnation != o->incarnation || c->sequence != o->sequence)
 		sim_fail("command %llu took effect under another number than its own",
 				 (unsigned long long) o->command);
-	c->executed_at = o->slot;
 	c->position = ++W->n_executed;
-	c->result = o->result;
 	if (o->request != 0)
 		check_request(c, o);
 }
@@ -356,7 +363,8 @@ grow(void)
 		if (c->chosen == NULL)
 			return;
 		W->prefix = slot;
-		client_apply(&W->tables, slot, c->chosen, canon_sink, NULL);
+		client_apply(&W->tables, slot, c->chosen, &(sim_applying){.window = W->window}, canon_sink,
+					 NULL);
 		config_decided(slot, c);
 		c->digest = W->tables.digest;
 		c->last_position = W->n_executed;

@@ -222,7 +222,8 @@ configure(sim_tables *t, px_slot slot, sim_blob *value, sim_sink sink, void *arg
  * incarnation, is told to the sink.
  */
 void
-client_apply(sim_tables *t, px_slot slot, sim_blob *value, sim_sink sink, void *arg)
+client_apply(sim_tables *t, px_slot slot, sim_blob *value, sim_applying *a, sim_sink sink,
+			 void *arg)
 {
 	const px_value_view *v = &value->view;
 	px_batch_view b;
@@ -234,6 +235,7 @@ client_apply(sim_tables *t, px_slot slot, sim_blob *value, sim_sink sink, void *
 				 (unsigned long long) t->applied);
 	if (!value->well_formed)
 		sim_fail("slot %llu holds a malformed value", (unsigned long long) slot);
+	set_slot_begins(t, slot, a);
 	t->digest = mix(t->digest, slot);
 	t->log_time_us = px_max64(t->log_time_us, v->log_time_us);
 	t->digest = mix(t->digest, t->log_time_us);
@@ -288,7 +290,11 @@ client_apply(sim_tables *t, px_slot slot, sim_blob *value, sim_sink sink, void *
 				o.command = decode(c.bytes.data, &wish);
 				o.request = wish.request;
 				o.log_time_us = t->log_time_us;
-				o.result = execute_once(t, &wish, slot, &expired);
+				a->alone = b.alone && v->count == 1 && b.n_commands == 1;
+				if (set_is_command(c.bytes.data[8]))
+					o.result = set_execute(t, o.command, slot, a);
+				else
+					o.result = execute_once(t, &wish, slot, &expired);
 				t->digest = mix(t->digest, o.command);
 				t->digest = mix(t->digest, (uint64_t) o.result.current.n * 4 +
 											   o.result.applied * 2u + o.result.replayed);
@@ -301,6 +307,8 @@ client_apply(sim_tables *t, px_slot slot, sim_blob *value, sim_sink sink, void *
 		t->digest = mix(t->digest,
 						(uint64_t) t->rows[k].n * 4 + (uint64_t) t->rows[k].kind + t->rows[k].hash);
 	t->applied = slot;
+	if (W->sets)
+		t->digest = mix(t->digest, set_slot_ends(t));
 }
 
 /* ---- sessions ---- */
@@ -315,8 +323,8 @@ client_schedule(sim_node *n, sim_session *s, px_usec after)
 	e->life = n->boot;
 }
 
-static void
-finish(sim_node *n, sim_session *s)
+void
+client_finish(sim_node *n, sim_session *s)
 {
 	s->state = S_IDLE;
 	s->command = 0;
@@ -349,7 +357,7 @@ tell(sim_node *n, sim_session *s, sim_told told, const sim_result *result)
 	c->ended = W->step;
 	if (told != TOLD_RESULT && c->wish.request != 0 && chance(700))
 		retry_later(&c->wish);
-	if (told == TOLD_NEVER && c->executed_at != 0)
+	if (told == TOLD_NEVER && c->executed_at != 0 && check_took_effect(c))
 		sim_fail("command %llu was told never, but took effect at slot %llu (§ 11.7)",
 				 (unsigned long long) s->command, (unsigned long long) c->executed_at);
 	if (told == TOLD_RESULT)
@@ -369,7 +377,22 @@ tell(sim_node *n, sim_session *s, sim_told told, const sim_result *result)
 		if (s->final_todo > 0)
 			s->final_todo--;
 	}
-	finish(n, s);
+	if (s->txn != NULL && set_told(n, s, told, result))
+		return;
+	client_finish(n, s);
+}
+
+void
+client_told(sim_node *n, sim_session *s, const sim_result *result)
+{
+	tell(n, s, TOLD_RESULT, result);
+}
+
+/* It has not been sent, or certainly lost. */
+void
+client_never(sim_node *n, sim_session *s)
+{
+	tell(n, s, TOLD_NEVER, NULL);
 }
 
 /* Something new, or something that somebody did not get an answer to. */
@@ -412,6 +435,37 @@ make_wish(const sim_node *n, uint64_t id)
 	return w;
 }
 
+/* A command of this session; what it says is the caller's business. */
+sim_command *
+client_new_command(sim_node *n, sim_session *s)
+{
+	uint64_t id = ++W->n_commands;
+
+	if (id >= W->cap_commands)
+	{
+		W->cap_commands = W->cap_commands ? W->cap_commands * 2 : 1024;
+		W->commands = realloc(W->commands, W->cap_commands * sizeof(sim_command));
+		if (W->commands == NULL)
+			abort();
+	}
+	memset(&W->commands[id], 0, sizeof(sim_command));
+	W->commands[id].origin = n->id;
+	W->commands[id].began = W->step;
+	s->command = id;
+	memset(&s->wish, 0, sizeof(s->wish));
+	s->pad = 0;
+	return &W->commands[id];
+}
+
+/* It is on the node's queue. */
+void
+client_queue(sim_node *n, sim_session *s)
+{
+	s->queued_at = ++W->order;
+	s->state = S_QUEUED;
+	node_wake(n);
+}
+
 /* The session's turn: begin something. */
 void
 client_session(sim_node *n, sim_session *s)
@@ -420,6 +474,11 @@ client_session(sim_node *n, sim_session *s)
 	px_usec patience = rnd_log(W->timeout_us / 4 + 1, W->timeout_us * 2);
 	sim_event *e;
 
+	if (s->state == S_OPEN)
+	{
+		set_step(n, s);
+		return;
+	}
 	if (s->state != S_IDLE || n->removed || !amnesia_votes(n))
 		return;
 	if (W->phase == PHASE_END)
@@ -453,27 +512,16 @@ client_session(sim_node *n, sim_session *s)
 		else
 			node_read(n);
 	}
+	else if (W->sets && W->phase == PHASE_CHAOS && chance(W->set_permille))
+		set_begin(n, s);
 	else
 	{
-		uint64_t id = ++W->n_commands;
+		sim_command *c = client_new_command(n, s);
 
-		if (id >= W->cap_commands)
-		{
-			W->cap_commands = W->cap_commands ? W->cap_commands * 2 : 1024;
-			W->commands = realloc(W->commands, W->cap_commands * sizeof(sim_command));
-			if (W->commands == NULL)
-				abort();
-		}
-		memset(&W->commands[id], 0, sizeof(sim_command));
-		W->commands[id].origin = n->id;
-		s->command = id;
-		s->wish = make_wish(n, id);
-		W->commands[id].wish = s->wish;
-		W->commands[id].began = W->step;
+		s->wish = make_wish(n, s->command);
+		c->wish = s->wish;
 		s->pad = (uint16_t) rnd_below((uint64_t) W->max_pad + 1);
-		s->queued_at = ++W->order;
-		s->state = S_QUEUED;
-		node_wake(n);
+		client_queue(n, s);
 	}
 	if (W->phase == PHASE_CHAOS)
 	{
@@ -504,8 +552,13 @@ client_timeout(sim_node *n, sim_session *s)
 		case S_READ_WANTED:
 		case S_READ_SENT:
 		case S_READ_APPLY:
-			finish(n, s);
+			client_finish(n, s);
 			break;
+		case S_OPEN:
+			set_roll_back(n, s);
+			break;
+		case S_TURN:
+			break; /* decided: it commits, or is told that it does not */
 	}
 }
 
@@ -526,6 +579,7 @@ bool
 client_fill(sim_node *n, px_batch_writer *w, uint64_t incarnation, uint64_t sequence)
 {
 	uint16_t index = 0;
+	bool alone;
 	int most = chance(500) ? 1 : SIM_MAX_SESSIONS;
 
 	while (index < most)
@@ -539,8 +593,13 @@ client_fill(sim_node *n, px_batch_writer *w, uint64_t incarnation, uint64_t sequ
 				s = &n->sessions[i];
 		if (s == NULL)
 			break;
+		alone = set_alone(s);
+		if (alone && index > 0)
+			break;
 		memset(bytes + SIM_COMMAND_BYTES, 0, s->pad);
 		encode(bytes, s->command, &s->wish);
+		if (s->txn != NULL)
+			bytes[8] = set_kind(s);
 		if (!px_batch_add(w, (uint32_t) (s - n->sessions), s->generation, bytes,
 						  (uint32_t) SIM_COMMAND_BYTES + s->pad))
 		{
@@ -558,6 +617,11 @@ client_fill(sim_node *n, px_batch_writer *w, uint64_t incarnation, uint64_t sequ
 		s->incarnation = incarnation;
 		s->sequence = sequence;
 		s->index = index++;
+		if (alone)
+		{
+			px_batch_alone(w);
+			break;
+		}
 	}
 	return index > 0;
 }
@@ -585,18 +649,20 @@ client_outcome(sim_node *n, const sim_outcome *o)
 		}
 		return;
 	}
-	if (o->cell < (uint32_t) W->n_sessions)
-	{
-		sim_session *s = &n->sessions[o->cell];
+	if (o->cell < (uint32_t) W->n_sessions && client_waits_for(&n->sessions[o->cell], o))
+		tell(n, &n->sessions[o->cell], TOLD_RESULT, &o->result);
+}
 
-		if (s->state == S_NUMBERED && s->generation == o->generation &&
-			s->incarnation == o->incarnation && s->sequence == o->sequence && s->index == o->index)
-		{
-			if (s->command != o->command)
-				sim_fail("a session of node %u was handed the result of another command", n->id);
-			tell(n, s, TOLD_RESULT, &o->result);
-		}
-	}
+/* Is this the outcome that the session waits for? */
+bool
+client_waits_for(const sim_session *s, const sim_outcome *o)
+{
+	if (s->state != S_NUMBERED || s->generation != o->generation ||
+		s->incarnation != o->incarnation || s->sequence != o->sequence || s->index != o->index)
+		return false;
+	if (s->command != o->command)
+		sim_fail("a session of node %u was handed the result of another command", o->origin);
+	return true;
 }
 
 /* This node is no member any more: nobody takes anything from it. */
@@ -609,8 +675,10 @@ client_removed(sim_node *n)
 
 		if (s->state == S_QUEUED)
 			tell(n, s, TOLD_NEVER, NULL);
-		else if (s->state >= S_READ_WANTED)
-			finish(n, s);
+		else if (s->state == S_OPEN)
+			set_roll_back(n, s);
+		else if (s->state >= S_READ_WANTED && s->state <= S_READ_APPLY)
+			client_finish(n, s);
 	}
 }
 
@@ -648,6 +716,6 @@ client_reads_ready(sim_node *n)
 			  (unsigned long long) n->visible.tables.applied);
 		if (s->final_todo > 0)
 			s->final_todo--;
-		finish(n, s);
+		client_finish(n, s);
 	}
 }

@@ -888,6 +888,8 @@ fault_done(void)
 				what = "a command waits in the queue";
 			else if (s->state == S_NUMBERED)
 				what = "a numbered command waits";
+			else if (s->state == S_OPEN || s->state == S_TURN)
+				what = "a transaction waits";
 			else if (s->state != S_IDLE)
 				what = "a linearizable read waits";
 			else if (!s->finished)
@@ -1011,6 +1013,7 @@ fault_setup(const sim_options *options)
 	}
 	if (options->sessions > 0 && W->n_sessions > options->sessions)
 		W->n_sessions = options->sessions;
+	set_setup();
 	W->fault_every_us = rnd_log(20 * SIM_MS, 2 * W->election_us);
 	W->chaos_ends = rnd_between(8, 40) * W->election_us;
 	depth = (uint16_t) (chance(300) ? PX_MAX_WINDOW : rnd_log(1, PX_MAX_WINDOW));

@@ -104,7 +104,8 @@ history_check(void)
 		keys[k] = hist_key(h, name);
 	}
 	for (uint64_t id = 1; id <= W->n_commands; id++)
-		add_command(h, keys, id);
+		if (W->commands[id].txn == NULL)
+			add_command(h, keys, id);
 	for (uint64_t i = 0; i < W->n_recorded; i++)
 	{
 		const sim_read *r = &W->reads[i];

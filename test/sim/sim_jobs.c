@@ -63,6 +63,7 @@ jobs_add(sim_plan *plan, uint64_t from, uint64_t to)
 	r->to = to;
 	r->nodes = 0;
 	r->steps = 0;
+	r->plain = false;
 	plan->n_runs += to - from + 1;
 }
 
@@ -89,6 +90,8 @@ jobs_add_file(sim_plan *plan, const char *path)
 		jobs_add(plan, seed, seed);
 		plan->ranges[plan->n_ranges - 1].nodes = nodes;
 		plan->ranges[plan->n_ranges - 1].steps = steps;
+		line[strcspn(line, "#")] = '\0';
+		plan->ranges[plan->n_ranges - 1].plain = strstr(line, "sets") == NULL;
 	}
 	fclose(f);
 }
@@ -166,6 +169,7 @@ work(const sim_plan *plan, shared *sh, sums *sum)
 		o.seed = plan->ranges[k].from + i;
 		if (plan->ranges[k].nodes != 0)
 			o.nodes = plan->ranges[k].nodes;
+		o.plain |= plan->ranges[k].plain;
 		if (plan->ranges[k].steps != 0)
 			o.steps = plan->ranges[k].steps;
 		sum->at = o.seed;

@@ -3,7 +3,7 @@
  *	  Arguments, and one run from its beginning to its end.
  *
  *	sim --seed N [--trace] [--minimise]		and what is left out: --nodes, --steps,
- *											--sessions, --without, --drop, --only
+ *											--sessions, --plain, --without, --drop, --only
  *	sim --seeds FROM..TO [--file FILE] [--jobs N] [--coverage] [--progress] [--stop]
  */
 #include "sim.h"
@@ -70,6 +70,7 @@ sim_run_once(const sim_options *o, bool trace, bool ring, sim_run *out)
 				break;
 		}
 		history_check();
+		set_check();
 		out->ok = true;
 	}
 	else
@@ -113,6 +114,8 @@ sim_print_command(const sim_options *o, const char *what)
 		printf(" --steps %llu", (unsigned long long) o->steps);
 	if (o->sessions != 0)
 		printf(" --sessions %d", o->sessions);
+	if (o->plain)
+		printf(" --plain");
 	for (int i = 0; i < N_FAULTS + N_AMBIENT; i++)
 		if (i < N_FAULTS ? o->no_fault[i] : o->no_ambient[i - N_FAULTS])
 		{
@@ -145,6 +148,7 @@ usage(void)
 		stderr,
 		"usage: sim --seed N | --seeds FROM..TO | --file FILE ...\n"
 		"           [--nodes 1..%d] [--steps N] [--sessions N] [--without KIND,...] [--drop|--only N,N-N,...]\n"
+		"           [--plain]"
 		"           [--trace] [--minimise] [--coverage] [--quiet] [--stop] [--every N]\n",
 		SIM_FORMED);
 	exit(2);
@@ -234,6 +238,8 @@ main(int argc, char **argv)
 			plan.stop = true;
 		else if (strcmp(arg, "--minimise") == 0)
 			minimise = true;
+		else if (strcmp(arg, "--plain") == 0)
+			o.plain = true;
 		else if (value == NULL)
 			usage();
 		else

@@ -284,6 +284,7 @@ job_done(sim_node *n)
 		px_origin o = px_origins_get(&n->visible.tables.origins, n->id);
 
 		node_boundary(n, cov_snapshot_flushed);
+		set_all_end(n);
 		for (int i = 0; i < W->n_sessions; i++)
 		{
 			sim_session *s = &n->sessions[i];
@@ -1497,11 +1498,9 @@ typedef struct apply_state
 	sim_node *n;
 } apply_state;
 
-static void
-learner_sink(void *arg, const sim_outcome *o)
+void
+node_outcome(sim_node *n, const sim_outcome *o)
 {
-	sim_node *n = ((apply_state *) arg)->n;
-
 	if (o->origin != n->id)
 		return;
 	if (!o->settle && o->cell == UINT32_MAX)
@@ -1521,38 +1520,69 @@ learner_sink(void *arg, const sim_outcome *o)
 }
 
 static void
+learner_sink(void *arg, const sim_outcome *o)
+{
+	node_outcome(((apply_state *) arg)->n, o);
+}
+
+/* Soon after the commit. */
+void
+node_deliver(sim_node *n)
+{
+	if (n->deliver_scheduled)
+		return;
+	n->deliver_scheduled = true;
+	sim_at(W->now + rnd_below(200), E_DELIVER, P_LEARNER, n->place)->life = n->learner_life;
+}
+
+static sim_blob *
+value_of(sim_node *n, px_slot slot)
+{
+	sim_cell *cell = disk_cell(&n->visible, slot);
+
+	if (cell->value == NULL || slot <= n->visible.truncated)
+		sim_fail("node %u shall apply slot %llu, which its log lacks", n->id,
+				 (unsigned long long) slot);
+	return cell->value;
+}
+
+static void
 apply_some(sim_node *n)
 {
 	px_slot upto = px_min64(n->acceptor.chosen, n->visible.tables.applied + rnd_between(1, 8));
+	px_slot s = n->visible.tables.applied + 1;
 	sim_wal *w;
 	apply_state st = {n};
+	sim_applying a = {0};
 
-	if (upto <= n->visible.tables.applied || n->acceptor.config.n_members == 0 || !amnesia_votes(n))
+	if (upto < s || n->acceptor.config.n_members == 0 || !amnesia_votes(n) || set_turn_lasts(n))
+		return;
+	set_load_window(n);
+	a.window = n->window;
+	if (s != n->turn_over && set_own(n, value_of(n, s)) && set_give_turn(n, s, value_of(n, s)))
 		return;
 	w = disk_begin(0);
 	w->tables = malloc(sizeof(sim_tables));
 	if (w->tables == NULL)
 		abort();
 	*w->tables = n->visible.tables;
-	for (px_slot s = n->visible.tables.applied + 1; s <= upto; s++)
+	for (; s <= upto; s++)
 	{
-		sim_cell *cell = disk_cell(&n->visible, s);
+		sim_blob *value = value_of(n, s);
 
-		if (cell->value == NULL || s <= n->visible.truncated)
-			sim_fail("node %u shall apply slot %llu, which its log lacks", n->id,
-					 (unsigned long long) s);
-		client_apply(w->tables, s, cell->value, learner_sink, &st);
-		check_applied(n, s, cell->value, w->tables);
+		if (s != n->turn_over && set_own(n, value))
+			break; /* what is before it is committed first */
+		client_apply(w->tables, s, value, &a, learner_sink, &st);
+		check_applied(n, s, value, w->tables);
 	}
-	TRACE(n, "node %u applied %llu", n->id, (unsigned long long) upto);
+	TRACE(n, "node %u applied %llu", n->id, (unsigned long long) s - 1);
+	if (W->sets)
+		set_store_window(n, w->tables, &a);
 	disk_commit(n, w);
 	disk_show(n, w);
+	set_make_way(n, a.changed);
 	node_boundary(n, cov_applied);
-	if (!n->deliver_scheduled)
-	{
-		n->deliver_scheduled = true;
-		sim_at(W->now + rnd_below(200), E_DELIVER, P_LEARNER, n->place)->life = n->learner_life;
-	}
+	node_deliver(n);
 	node_wake(n);
 }
 
@@ -1690,6 +1720,8 @@ node_restart_learner(sim_node *n)
 	n->deliver_scheduled = false;
 	n->learn_scheduled = false;
 	n->fetch_request = 0;
+	n->window_loaded = false;
+	set_withdraw_turn(n);
 	for (int i = 0; i < W->n_sessions; i++)
 	{
 		sim_session *s = &n->sessions[i];
@@ -1862,6 +1894,7 @@ node_crash(sim_node *n, bool quiet)
 		cover(cov_crash_accept);
 	forget_proposer(n, true);
 	n->pub_lease = 0; /* in shared memory, by a clock that may begin anew */
+	set_all_end(n);
 	n->up = false;
 	n->paused_until = 0;
 	n->proposer_until = 0;
@@ -2069,6 +2102,10 @@ node_dispatch(const sim_event *e)
 		case E_TIMEOUT:
 			if (n->up && e->life == n->boot && n->sessions[e->a].generation == e->b)
 				client_timeout(n, &n->sessions[e->a]);
+			break;
+		case E_TURN:
+			if (n->up && e->life == n->boot && n->sessions[e->a].generation == e->b)
+				set_take_turn(n, &n->sessions[e->a]);
 			break;
 		case E_START_SERVER:
 			node_start_server(n);

@@ -341,6 +341,7 @@ sim_world_free(void)
 	free(W->leads);
 	free(W->requests);
 	free(W->reads);
+	free(W->changes);
 	free(W->conns);
 	free(W);
 	W = NULL;

@@ -110,6 +110,7 @@ sub text
 	my $t = $self->{work}->totals;
 	$out .= "\n$t->{operations} operations: $t->{acknowledged} acknowledged, $t->{refused} certainly not done, $t->{unknown} unknown\n";
 	$out .= sprintf("%d elections won; %d starts of servers; service on every node %.2f s after the end\n", $self->elections, $self->starts, $self->{recovered});
+	$out .= "transactions: $self->{work}{cycle}\n" if $self->{work}{cycle};
 	$out .= "verify: " . ($self->{work}{verdict} // 'no verdict') . "
 ";
 	return $out;
@@ -140,7 +141,7 @@ sub machine_line
 	for (values %{ $self->{by_kind} }) { $worst = $_->{gap} if $_->{gap} > $worst; }
 	return join ' ', 'TORTURE', "seed=$self->{seed}", "nodes=$self->{nodes}", "seconds=$self->{seconds}", 'result=' . ($wrong ? 'failed' : 'ok'),
 	  (map { "$_=$t->{$_}" } qw(operations acknowledged refused unknown)), 'elections=' . $self->elections, 'starts=' . $self->starts,
-	  sprintf('longest_gap_ms=%d', 1000 * $worst), sprintf('recovery_ms=%d', 1000 * $self->{recovered}),
+	  (map { "txn_$_" } grep { /^(committed|aborted|unknown)=/ } split ' ', $self->{work}{cycle} // ''), sprintf('longest_gap_ms=%d', 1000 * $worst), sprintf('recovery_ms=%d', 1000 * $self->{recovered}),
 	  (map { "fault_$_=$count{$_}" } sort keys %count), (map { "without_effect_$_=$without{$_}" } sort keys %without), (map { 
 	# of acts of one fault alone
 	my $r = $self->{by_kind}{$_};

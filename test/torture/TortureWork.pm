@@ -4,9 +4,10 @@
 TortureWork - the clients of a torture run, and what their history says.
 
 One process of test/torture/workload on every node, in its network namespace; each writes a
-history of its own (test/history/hist_file.c), and together they are one.  Here they are
+history of its own (test/history/hist_file.c), and together they are one.  Beside it one
+of test/torture/transactions, whose history is for test/history/cycle.h.  Here they are
 started and ended, watched for service, and counted; the verdict is that of test/torture/verify,
-which asks the checker of test/history.
+which asks the checkers of test/history.
 
 =cut
 
@@ -24,14 +25,18 @@ sub new
 }
 
 sub file { my ($self, $node) = @_; return "$self->{dir}/history$node->{number}"; }
+sub transactions { my ($self, $node) = @_; return "$self->{dir}/transactions$node->{number}"; }
 sub files { my ($self) = @_; return map { $self->file($_) } $self->{cluster}->nodes; }
 
 sub prepare
 {
 	my ($self) = @_;
 	my $n = $self->{cluster}->node(1);
-	my ($ok, $out) = TortureGround::run_quietly($self->{ground}->inside($n, "$self->{bin}/workload", '--setup', '--conninfo', $n->conninfo));
-	die "the tables of the clients could not be made\n$out" unless $ok;
+	for my $program (qw(workload transactions))
+	{
+		my ($ok, $out) = TortureGround::run_quietly($self->{ground}->inside($n, "$self->{bin}/$program", '--setup', '--conninfo', $n->conninfo));
+		die "the tables of the clients could not be made\n$out" unless $ok;
+	}
 	$self->{cluster}->await_equal;
 }
 
@@ -47,17 +52,24 @@ sub start
 	my ($self) = @_;
 	for my $n ($self->{cluster}->nodes)
 	{
-		my $pid = fork() // die "fork: $!\n";
-		if ($pid == 0)
-		{
-			open STDOUT, '>', "$self->{dir}/clients$n->{number}.log";
-			open STDERR, '>&', \*STDOUT;
-			exec $self->{ground}->inside($n, "$self->{bin}/workload", '--history', $self->file($n), '--seed', $self->{seed}, '--clients', $self->{clients},
-				'--home', $n->{number}, '--name', "w$n->{number}", $self->conninfos($n))
-			  or POSIX::_exit(127);
-		}
-		$self->{pids}{$pid} = $n->{number};
+		$self->start_one($n, 'workload', 'clients', $self->file($n), "w$n->{number}");
+		$self->start_one($n, 'transactions', 'transactions_of', $self->transactions($n), "t$n->{number}");
 	}
+}
+
+sub start_one
+{
+	my ($self, $n, $program, $log, $history, $name) = @_;
+	my $pid = fork() // die "fork: $!\n";
+	if ($pid == 0)
+	{
+		open STDOUT, '>', "$self->{dir}/$log$n->{number}.log";
+		open STDERR, '>&', \*STDOUT;
+		exec $self->{ground}->inside($n, "$self->{bin}/$program", '--history', $history, '--seed', $self->{seed}, '--clients', $self->{clients},
+			'--home', $n->{number}, '--name', $name, $self->conninfos($n))
+		  or POSIX::_exit(127);
+	}
+	$self->{pids}{$pid} = "$log$n->{number}.log";
 }
 
 # Nodes whose own clients have had no success yet with an operation begun since then.
@@ -97,7 +109,7 @@ sub stop
 	for my $p (keys %{ $self->{pids} })
 	{
 		PaxosCluster::poll('the clients end', sub { waitpid($p, WNOHANG) != 0 });
-		push @wrong, "clients of node $self->{pids}{$p} ended with status " . ($? >> 8) . ", see clients$self->{pids}{$p}.log" if $? != 0;
+		push @wrong, "clients ended with status " . ($? >> 8) . ", see $self->{pids}{$p}" if $? != 0;
 	}
 	$self->{pids} = {};
 	return @wrong;
@@ -159,10 +171,12 @@ sub check
 	}
 	close $nodes;
 	close $starts;
-	my ($ok, $out) = TortureGround::run_quietly($^X, "$FindBin::Bin/verify", '--dir', $self->{dir}, '--hist', "$self->{bin}/hist", '--seed', $self->{seed}, $self->files);
+	my ($ok, $out) = TortureGround::run_quietly($^X, "$FindBin::Bin/verify", '--dir', $self->{dir}, '--hist', "$self->{bin}/hist", '--seed', $self->{seed},
+		'--cycle', "$self->{bin}/cycle", map({ ('--transactions', $self->transactions($_)) } $self->{cluster}->nodes), $self->files);
 	open my $f, '>', "$self->{dir}/verify.log" or die $!;
 	print $f $out;
 	close $f;
+	($self->{cycle}) = $out =~ /^# CYCLE (.*)/m;
 	($self->{verdict}) = $out =~ /^(\d+ passed, \d+ failed)$/m;
 	my @wrong = $out =~ /^(not ok - .*(?:\n#   .*)*)/mg;
 	push @wrong, "verify did not end well:\n$out" if !@wrong && !$ok;

@@ -33,26 +33,17 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "libpq-fe.h"
+#include "talk.h"
 
-#define MAX_NODES 15
 #define KEYS 4                       /* of each kind at one time */
 #define KEY_TIME_US INT64_C(8000000) /* how long each is used */
-#define PATIENCE_US INT64_C(20000000)
-#define CONNECT_US INT64_C(5000000)
-#define LAST_WORDS_US INT64_C(15000000) /* for what is under way at the end */
 #define LONGEST_LIST 60
 #define VALUE_BYTES 1024
 #define LOCK_BASE 100000
@@ -220,13 +211,6 @@ wants_barrier(Kind kind)
 
 /* ---- clients ---- */
 
-typedef enum Told
-{
-	TOLD_OK,
-	TOLD_FAILED,
-	TOLD_UNKNOWN
-} Told;
-
 /* What a client has seen last of the keys in use; "" nothing seen, "-" nothing there. */
 typedef struct Seen
 {
@@ -269,13 +253,9 @@ typedef struct Client
 	pthread_t thread;
 } Client;
 
-static const char *conninfos[MAX_NODES];
-static int n_nodes;
 static const char *process_name = "w";
 static uint64_t seed = 1;
 static int think_ms = 5;
-static atomic_int stop;
-static _Atomic int64_t stopped_at;
 
 static FILE *history;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of what follows */
@@ -288,31 +268,10 @@ static long counts[N_KINDS][3];
 static long *seconds[3];
 static long n_seconds;
 
-static int64_t
-now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
-}
-
-static void
-pause_ms(long ms)
-{
-	struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
-
-	nanosleep(&t, NULL);
-}
-
 static uint64_t
 draw(Client *c)
 {
-	uint64_t z = c->random += UINT64_C(0x9E3779B97F4A7C15);
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
-	return z ^ (z >> 31);
+	return draw_from(&c->random);
 }
 
 static int
@@ -355,14 +314,13 @@ static void finished(long number, Kind kind, Told told, const char *format, ...)
 static void
 finished(long number, Kind kind, Told told, const char *format, ...)
 {
-	static const char *const words[] = {"ok", "failed", "unknown"};
 	int64_t now;
 	long second;
 	va_list args;
 
 	pthread_mutex_lock(&lock);
 	now = now_us();
-	fprintf(history, "f %" PRId64 " %s.%ld %s", now, process_name, number, words[told]);
+	fprintf(history, "f %" PRId64 " %s.%ld %s", now, process_name, number, told_words[told]);
 	va_start(args, format);
 	vfprintf(history, format, args);
 	va_end(args);
@@ -392,108 +350,6 @@ finished(long number, Kind kind, Told told, const char *format, ...)
 		last_ok = now;
 	}
 	pthread_mutex_unlock(&lock);
-}
-
-/* ---- talking to a node ---- */
-
-static bool
-must_end(int64_t deadline)
-{
-	int64_t now = now_us();
-
-	return now > deadline || (stop && now > stopped_at + LAST_WORDS_US);
-}
-
-static PGconn *
-open_connection(const Client *c, int node)
-{
-	char options[64];
-	const char *const keywords[] = {"options", "dbname", "application_name", NULL};
-	const char *const values[] = {options, conninfos[node], "torture", NULL};
-	int64_t deadline = now_us() + CONNECT_US;
-	PGconn *conn;
-	PostgresPollingStatusType wants = PGRES_POLLING_WRITING;
-
-	snprintf(options, sizeof(options), "-c paxos.statement_timeout=%dms", c->patience_ms);
-	conn = PQconnectStartParams(keywords, values, 1);
-	while (conn != NULL && PQstatus(conn) != CONNECTION_BAD && wants != PGRES_POLLING_OK)
-	{
-		struct pollfd p = {PQsocket(conn), wants == PGRES_POLLING_READING ? POLLIN : POLLOUT, 0};
-
-		if (wants == PGRES_POLLING_FAILED || stop || must_end(deadline))
-			break;
-		if (poll(&p, 1, 100) > 0)
-			wants = PQconnectPoll(conn);
-	}
-	if (conn != NULL && wants == PGRES_POLLING_OK && PQstatus(conn) == CONNECTION_OK)
-		return conn;
-	PQfinish(conn);
-	return NULL;
-}
-
-/*
- * Send a statement and wait for its result.  NULL: there is none, and what became
- * of it nobody knows; the connection is closed then.
- */
-static PGresult *
-ask(PGconn **conn, const char *statement, int n, const char *const *values)
-{
-	/* All text, also those that a statement has no use for. */
-	static const Oid text[4] = {25, 25, 25, 25};
-	int64_t deadline = now_us() + PATIENCE_US;
-	PGresult *result = NULL;
-
-	if (PQsendQueryParams(*conn, statement, n, text, values, NULL, NULL, 0))
-	{
-		while (!must_end(deadline))
-		{
-			struct pollfd p = {PQsocket(*conn), POLLIN, 0};
-			PGresult *next;
-
-			/*
-			 * Input first, as a result may have been read already; a dead
-			 * connection shows as a result without SQLSTATE.
-			 */
-			if (!PQisBusy(*conn))
-			{
-				next = PQgetResult(*conn);
-				if (next == NULL)
-					return result;
-				PQclear(result);
-				result = next;
-				continue;
-			}
-			if (poll(&p, 1, 100) > 0 && !PQconsumeInput(*conn))
-				break;
-		}
-	}
-	PQclear(result);
-	PQfinish(*conn);
-	*conn = NULL;
-	return NULL;
-}
-
-/* What a result says about the command. */
-static Told
-judge(const PGresult *r, const char **why)
-{
-	const char *severity;
-
-	*why = "lost";
-	if (r == NULL)
-		return TOLD_UNKNOWN;
-	if (PQresultStatus(r) == PGRES_TUPLES_OK)
-		return TOLD_OK;
-	*why = PQresultErrorField(r, PG_DIAG_SQLSTATE);
-	severity = PQresultErrorField(r, PG_DIAG_SEVERITY_NONLOCALIZED);
-	if (*why == NULL)
-	{
-		*why = "lost";
-		return TOLD_UNKNOWN;
-	}
-	if (strcmp(*why, "40003") == 0 || severity == NULL || strcmp(severity, "ERROR") != 0)
-		return TOLD_UNKNOWN;
-	return TOLD_FAILED;
 }
 
 /* A value as the history writes it: no spaces, "-" for nothing. */
@@ -680,7 +536,7 @@ insist(Client *c, const Operation *o)
 	for (int tries = 0; tries < 12 && !stop; tries++)
 	{
 		int node = below(c, n_nodes);
-		PGconn *conn = open_connection(c, node);
+		PGconn *conn = open_to(node, c->patience_ms);
 		Told told;
 
 		if (conn == NULL)
@@ -972,7 +828,7 @@ client_main(void *arg)
 		}
 		if (c->conn == NULL)
 		{
-			c->conn = open_connection(c, c->home);
+			c->conn = open_to(c->home, c->patience_ms);
 			if (c->conn == NULL)
 			{
 				pause_ms(50 + below(c, 100));
@@ -1034,15 +890,6 @@ figures(int64_t ended)
 	return status;
 }
 
-static void
-on_term(int signo)
-{
-	(void) signo;
-	if (!stop)
-		stopped_at = now_us();
-	stop = 1;
-}
-
 static int
 make_tables(void)
 {
@@ -1090,7 +937,6 @@ main(int argc, char **argv)
 	double run_seconds = 0;
 	bool setup = false;
 	Client *clients;
-	sigset_t term;
 
 	for (int i = 1; i < argc; i++)
 	{
@@ -1137,13 +983,7 @@ main(int argc, char **argv)
 		return 2;
 	}
 
-	/* Only this thread takes the signal, so that no system call of the others is disturbed. */
-	signal(SIGPIPE, SIG_IGN);
-	sigemptyset(&term);
-	sigaddset(&term, SIGTERM);
-	sigaddset(&term, SIGINT);
-	pthread_sigmask(SIG_BLOCK, &term, NULL);
-
+	block_signals();
 	began = last_ok = now_us();
 	clients = calloc((size_t) (per_node * n_nodes), sizeof(Client));
 	if (clients == NULL)
@@ -1164,15 +1004,7 @@ main(int argc, char **argv)
 				return 2;
 			}
 		}
-	signal(SIGTERM, on_term);
-	signal(SIGINT, on_term);
-	pthread_sigmask(SIG_UNBLOCK, &term, NULL);
-	while (!stop)
-	{
-		pause_ms(50);
-		if (run_seconds > 0 && now_us() > began + (int64_t) (run_seconds * 1e6))
-			on_term(SIGTERM);
-	}
+	wait_for_the_end(run_seconds);
 	for (int i = 0; i < n_clients; i++)
 		pthread_join(clients[i].thread, NULL);
 	free(clients);

@@ -1,0 +1,189 @@
+/*
+ * talk.c
+ *	  Talking to a node: what the programs of clients have in common.
+ *
+ * A client waits for an answer with a bound; a dead connection is noticed by it or by
+ * libpq.  What an error says about the command is in judge(), and nowhere else.
+ */
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "talk.h"
+
+#define CONNECT_US INT64_C(5000000)
+#define LAST_WORDS_US INT64_C(15000000) /* for what is under way at the end */
+
+const char *const told_words[3] = {"ok", "failed", "unknown"};
+
+const char *conninfos[MAX_NODES];
+int n_nodes;
+atomic_int stop;
+_Atomic int64_t stopped_at;
+
+int64_t
+now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
+}
+
+void
+pause_ms(long ms)
+{
+	struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
+
+	nanosleep(&t, NULL);
+}
+
+uint64_t
+draw_from(uint64_t *random)
+{
+	uint64_t z = *random += UINT64_C(0x9E3779B97F4A7C15);
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+	return z ^ (z >> 31);
+}
+
+static void
+on_term(int signo)
+{
+	(void) signo;
+	if (!stop)
+		stopped_at = now_us();
+	stop = 1;
+}
+
+/* Only the main thread takes signals, so that no system call of the others is disturbed. */
+void
+block_signals(void)
+{
+	sigset_t term;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	sigaddset(&term, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &term, NULL);
+}
+
+void
+wait_for_the_end(double seconds)
+{
+	int64_t began = now_us();
+	sigset_t term;
+
+	signal(SIGTERM, on_term);
+	signal(SIGINT, on_term);
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	sigaddset(&term, SIGINT);
+	pthread_sigmask(SIG_UNBLOCK, &term, NULL);
+	while (!stop)
+	{
+		pause_ms(50);
+		if (seconds > 0 && now_us() > began + (int64_t) (seconds * 1e6))
+			on_term(SIGTERM);
+	}
+}
+
+static bool
+must_end(int64_t deadline)
+{
+	int64_t now = now_us();
+
+	return now > deadline || (stop && now > stopped_at + LAST_WORDS_US);
+}
+
+PGconn *
+open_to(int node, int patience_ms)
+{
+	char options[64];
+	const char *const keywords[] = {"options", "dbname", "application_name", NULL};
+	const char *const values[] = {options, conninfos[node], "torture", NULL};
+	int64_t deadline = now_us() + CONNECT_US;
+	PGconn *conn;
+	PostgresPollingStatusType wants = PGRES_POLLING_WRITING;
+
+	snprintf(options, sizeof(options), "-c paxos.statement_timeout=%dms", patience_ms);
+	conn = PQconnectStartParams(keywords, values, 1);
+	while (conn != NULL && PQstatus(conn) != CONNECTION_BAD && wants != PGRES_POLLING_OK)
+	{
+		struct pollfd p = {PQsocket(conn), wants == PGRES_POLLING_READING ? POLLIN : POLLOUT, 0};
+
+		if (wants == PGRES_POLLING_FAILED || stop || must_end(deadline))
+			break;
+		if (poll(&p, 1, 100) > 0)
+			wants = PQconnectPoll(conn);
+	}
+	if (conn != NULL && wants == PGRES_POLLING_OK && PQstatus(conn) == CONNECTION_OK)
+		return conn;
+	PQfinish(conn);
+	return NULL;
+}
+
+PGresult *
+ask(PGconn **conn, const char *statement, int n, const char *const *values)
+{
+	/* All text, also those that a statement has no use for. */
+	static const Oid text[4] = {25, 25, 25, 25};
+	int64_t deadline = now_us() + PATIENCE_US;
+	PGresult *result = NULL;
+
+	if (PQsendQueryParams(*conn, statement, n, text, values, NULL, NULL, 0))
+	{
+		while (!must_end(deadline))
+		{
+			struct pollfd p = {PQsocket(*conn), POLLIN, 0};
+			PGresult *next;
+
+			/*
+			 * Input first, as a result may have been read already; a dead
+			 * connection shows as a result without SQLSTATE.
+			 */
+			if (!PQisBusy(*conn))
+			{
+				next = PQgetResult(*conn);
+				if (next == NULL)
+					return result;
+				PQclear(result);
+				result = next;
+				continue;
+			}
+			if (poll(&p, 1, 100) > 0 && !PQconsumeInput(*conn))
+				break;
+		}
+	}
+	PQclear(result);
+	PQfinish(*conn);
+	*conn = NULL;
+	return NULL;
+}
+
+Told
+judge(const PGresult *r, const char **why)
+{
+	const char *severity;
+
+	*why = "lost";
+	if (r == NULL)
+		return TOLD_UNKNOWN;
+	if (PQresultStatus(r) == PGRES_TUPLES_OK || PQresultStatus(r) == PGRES_COMMAND_OK)
+		return TOLD_OK;
+	*why = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+	severity = PQresultErrorField(r, PG_DIAG_SEVERITY_NONLOCALIZED);
+	if (*why == NULL)
+	{
+		*why = "lost";
+		return TOLD_UNKNOWN;
+	}
+	if (strcmp(*why, "40003") == 0 || severity == NULL || strcmp(severity, "ERROR") != 0)
+		return TOLD_UNKNOWN;
+	return TOLD_FAILED;
+}

@@ -1,0 +1,52 @@
+/*
+ * talk.h
+ *	  Talking to a node: what the programs of clients have in common (talk.c).
+ */
+#ifndef TALK_H
+#define TALK_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "libpq-fe.h"
+
+#define MAX_NODES 15
+#define PATIENCE_US INT64_C(20000000)
+
+/* What came of a statement, by what its client can know. */
+typedef enum Told
+{
+	TOLD_OK,
+	TOLD_FAILED,
+	TOLD_UNKNOWN
+} Told;
+
+extern const char *const told_words[3];
+
+extern const char *conninfos[MAX_NODES];
+extern int n_nodes;
+extern atomic_int stop; /* since stopped_at: no more is begun */
+extern _Atomic int64_t stopped_at;
+
+extern int64_t now_us(void); /* of CLOCK_MONOTONIC */
+extern void pause_ms(long ms);
+extern uint64_t draw_from(uint64_t *random);
+
+/* The clients shall end at a signal, or after so many seconds (0: never); returns then. */
+extern void wait_for_the_end(double seconds);
+extern void block_signals(void); /* before any thread is started */
+
+/* A connection to a node; NULL: there is none.  Patience: paxos.statement_timeout. */
+extern PGconn *open_to(int node, int patience_ms);
+
+/*
+ * Send a statement and wait for its result.  NULL: there is none, and what became
+ * of it nobody knows; the connection is closed then.
+ */
+extern PGresult *ask(PGconn **conn, const char *statement, int n, const char *const *values);
+
+/* What a result says about the command. */
+extern Told judge(const PGresult *r, const char **why);
+
+#endif /* TALK_H */
