@@ -197,7 +197,6 @@ static MemoryContext repaired_cxt; /* its value */
  * Turns.  A slot that holds a write set of this node is tried by giving its session its
  * turn; when that is over and nothing came of it, it is applied like any other.
  */
-static px_slot turn_slot = 0;
 static px_slot turn_over = 0;
 static bool turn_given = false; /* and not known to be over */
 
@@ -889,10 +888,16 @@ holds_own_set(const px_value_view *view)
  * Apply first .. last, or as many of them as one transaction shall take, and
  * commit.  Stops before a slot whose value cannot be had; working.applied says
  * how far it came.
+ *
+ * Stops before a slot with a write set of this node, too: what is before it is committed
+ * first, and then its session may have its turn.  If that is the first of all, it is judged,
+ * and true returned; nothing has been done then.
  */
-static void
-apply_transaction(px_slot first, px_slot last, bool careful, Outcome *outcome)
+static bool
+apply_transaction(px_slot first, px_slot last, bool careful, px_value_view *judged,
+				  Outcome *outcome)
 {
+	bool judging = false;
 	px_usec began = paxos_now_us();
 	uint64 bytes = 0;
 	Relation replicated;
@@ -920,8 +925,16 @@ apply_transaction(px_slot first, px_slot last, bool careful, Outcome *outcome)
 			break;
 		if (slot != turn_over && holds_own_set(&view))
 		{
-			/* what is before it is committed first: a session may have its turn */
-			turn_slot = slot;
+			judging = slot == first;
+			if (judging)
+			{
+				*judged = view;
+				certified_keys = NULL;
+				certified_parts = 0;
+				only_judging = true;
+				apply_value(slot, entry.ballot, entry.value, &view, false, outcome);
+				only_judging = false;
+			}
 			break;
 		}
 		apply_value(slot, entry.ballot, entry.value, &view, careful, outcome);
@@ -933,9 +946,9 @@ apply_transaction(px_slot first, px_slot last, bool careful, Outcome *outcome)
 	}
 	at_command = 0;
 	close_apply();
-	if (outcome->slots > 0)
+	if (outcome->slots > 0 && !judging)
 		paxos_window_save(&working);
-	if (outcome->slots > 0 && !paxos_replicated_write(replicated, &committed, &working))
+	if (outcome->slots > 0 && !judging && !paxos_replicated_write(replicated, &committed, &working))
 	{
 		loaded = false; /* what it says now is looked at anew */
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -943,10 +956,11 @@ apply_transaction(px_slot first, px_slot last, bool careful, Outcome *outcome)
 	}
 	table_close(replicated, NoLock);
 	PopActiveSnapshot();
-	if (outcome->slots > 0)
+	if (outcome->slots > 0 && !judging)
 		paxos_turn_commits(working.applied);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(batch_cxt);
+	return judging;
 }
 
 /*
@@ -1014,61 +1028,17 @@ session_commits(const px_command_view *command, const px_batch_view *batch, px_s
 }
 
 /*
- * The slot holds a write set of this node.  If it is certified and its session waits,
- * the session commits it.  Whether it has is read from the table: the watermark is
- * part of its transaction.  True: the slot is applied, and 'working' says how.
- *
- * turn_over is set only when no session can have the turn any more.  Set too early, the
- * learner would apply the set itself, find its own session's locks in the way, and have
- * it told that it lost.
+ * Has the session committed the slot?  It says so in its commit; if it has not come to
+ * that, the table knows: the watermark is part of its transaction.
  */
 static bool
-run_turn(px_slot slot, Outcome *outcome)
+has_committed(px_slot slot, ItemPointer tid)
 {
-	px_entry entry;
-	px_value_view view;
-	px_batch_view batch;
-	px_command_view command;
-	uint32_t pos = 0;
-	bool good;
 	Relation replicated;
 	PaxosReplicated now;
 
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(value_cxt);
-	paxos_window_begin(&committed);
-	paxos_part_begin();
-	certified_keys = NULL;
-	certified_parts = 0;
-	only_judging = true;
-	good = read_value(slot, &entry, &view);
-	if (good)
-	{
-		at_slot = slot;
-		apply_value(slot, entry.ballot, entry.value, &view, false, outcome);
-	}
-	only_judging = false;
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(batch_cxt);
-	if (!good)
-		return false; /* fetched first */
-	if (certified_keys == NULL)
-	{
-		turn_over = slot;
-		return false;
-	}
-	if (!px_value_next_batch(&view, &pos, &batch))
-		elog(ERROR, "slot " UINT64_FORMAT " has lost its batch", slot);
-	pos = 0;
-	if (!px_batch_next_command(&batch, &pos, &command) || !session_commits(&command, &batch, slot))
-	{
-		turn_over = slot;
-		return false;
-	}
-
+	if (paxos_turn_committed(slot, tid))
+		return true;
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	replicated = paxos_replicated_open();
@@ -1078,12 +1048,37 @@ run_turn(px_slot slot, Outcome *outcome)
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(batch_cxt);
-	if (now.applied != working.applied || now.digest != working.digest)
+	*tid = now.tid;
+	return now.applied == working.applied && now.digest == working.digest;
+}
+
+/*
+ * The slot holds a write set of this node, which has been judged.  If it is certified and
+ * its session waits, the session commits it.  True: the slot is applied, and 'working' says
+ * how.
+ *
+ * turn_over is set only when no session can have the turn any more.  Set too early, the
+ * learner would apply the set itself, find its own session's locks in the way, and have
+ * it told that it lost.
+ */
+static bool
+run_turn(px_slot slot, const px_value_view *view)
+{
+	px_batch_view batch;
+	px_command_view command;
+	uint32_t pos = 0;
+	ItemPointerData tid;
+
+	if (!px_value_next_batch(view, &pos, &batch))
+		elog(ERROR, "slot " UINT64_FORMAT " has lost its batch", slot);
+	pos = 0;
+	if (certified_keys == NULL || !px_batch_next_command(&batch, &pos, &command) ||
+		!session_commits(&command, &batch, slot) || !has_committed(slot, &tid))
 	{
 		turn_over = slot;
 		return false;
 	}
-	working.tid = now.tid;
+	working.tid = tid;
 	paxos_window_row_committed(&working, slot, certified_keys, n_certified_keys);
 	if (certified_parts != 0)
 		paxos_part_finished(&working, paxos_shared->node_id, certified_parts);
@@ -1352,6 +1347,7 @@ apply_available(px_slot chosen)
 	Outcome *outcome;
 	XLogRecPtr commit_end = InvalidXLogRecPtr;
 	volatile bool tried_turn = false;
+	px_value_view own_set;
 
 	if (chosen < first)
 		return false;
@@ -1388,19 +1384,13 @@ apply_available(px_slot chosen)
 		error_context_stack = &callback;
 		paxos_applying = true;
 		LockTimeout = APPLY_LOCK_TIMEOUT_MS;
-		if (turn_slot == first && turn_over != first)
-		{
-			tried_turn = true;
-			if (run_turn(first, outcome))
-				commit_end = GetXLogInsertRecPtr();
-			else
-				outcome->slots = 0;
-		}
-		else
-		{
-			apply_transaction(first, last, careful, outcome);
+		tried_turn = apply_transaction(first, last, careful, &own_set, outcome);
+		if (!tried_turn)
 			commit_end = XactLastCommitEnd;
-		}
+		else if (run_turn(first, &own_set))
+			commit_end = GetXLogInsertRecPtr();
+		else
+			outcome->slots = 0;
 		LockTimeout = 0;
 		paxos_applying = false;
 		error_context_stack = callback.previous;
@@ -1445,9 +1435,8 @@ apply_available(px_slot chosen)
 	PG_END_TRY();
 	at_slot = 0;
 
-	if (outcome->slots == 0 &&
-		(tried_turn ? turn_over == first : turn_slot == first && turn_over != first))
-		more = true; /* a session's turn comes first, or is over */
+	if (outcome->slots == 0 && tried_turn)
+		more = true; /* the session's turn is over */
 	else if (outcome->slots == 0)
 		more = false; /* the value of 'first' cannot be had */
 	else
@@ -1519,7 +1508,7 @@ load(void)
 	paxos_request_reset();
 	paxos_window_reset();
 	paxos_part_reset();
-	turn_slot = turn_over = 0;
+	turn_over = 0;
 	paxos_truncate_reset();
 
 	LWLockAcquire(paxos_learner_lock, LW_EXCLUSIVE);

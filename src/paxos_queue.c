@@ -602,7 +602,10 @@ give_up(int number)
 	return state;
 }
 
-/* False if the learner has not waited for it. */
+/*
+ * False if the learner has not waited for it.  It is not woken: it has nothing to do
+ * before the transaction has ended.
+ */
 static bool
 take_turn(int number)
 {
@@ -613,7 +616,6 @@ take_turn(int number)
 	if (taken)
 		cell_move(number, CELL_COMMITTING);
 	LWLockRelease(paxos_queue_lock);
-	paxos_wake_learner();
 	return taken;
 }
 

@@ -1278,6 +1278,7 @@ write_slot(const PaxosWriteSet *w, Relation replicated, Relation window, Relatio
 			paxos_part_finish_here(parts, &after, w->parts_of);
 		if (!paxos_replicated_write(replicated, &before, &after))
 			elog(ERROR, "%s.%s was changed by somebody else", PAXOS_SCHEMA, "replicated");
+		paxos_turn_wrote(&after);
 	}
 	PG_CATCH();
 	{

@@ -234,7 +234,23 @@ paxos_turn_read(px_slot *slot, PaxosReplicated *before, PaxosReplicated *after)
 	*after = turn->after;
 }
 
+void
+paxos_turn_wrote(const PaxosReplicated *after)
+{
+	turn->after.tid = after->tid;
+}
+
 /* ---- learner ---- */
+
+bool
+paxos_turn_committed(px_slot slot, ItemPointer tid)
+{
+	if (pg_atomic_read_u64(&turn->base) < slot)
+		return false;
+	pg_read_barrier();
+	*tid = turn->after.tid;
+	return true;
+}
 
 bool
 paxos_turn_anyone(void)

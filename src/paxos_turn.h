@@ -51,8 +51,9 @@ extern px_slot paxos_turn_base(void);
 /* The running transaction commits everything up to this slot. */
 extern void paxos_turn_commits(px_slot slot);
 
-/* In its turn: the row of paxos.replicated before and after. */
+/* In its turn: the row of paxos.replicated before and after; and where it is now. */
 extern void paxos_turn_read(px_slot *slot, PaxosReplicated *before, PaxosReplicated *after);
+extern void paxos_turn_wrote(const PaxosReplicated *after);
 
 /* ---- learner ---- */
 
@@ -72,6 +73,9 @@ extern void paxos_turn_begin(px_slot applied);
 /* Before a turn is given. */
 extern void paxos_turn_write(px_slot slot, const PaxosReplicated *before,
 							 const PaxosReplicated *after);
+
+/* Has its session said, in its commit, that the slot is committed?  And where the row is. */
+extern bool paxos_turn_committed(px_slot slot, ItemPointer tid);
 
 extern Size paxos_turn_shmem_size(void);
 extern void paxos_turn_shmem_init(void);
