@@ -139,6 +139,11 @@ $_->query("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT sum(v) FROM here; SELECT v
 $s->query("INSERT INTO done (what) VALUES ('ssi 1')");
 $beside->query("INSERT INTO done (what) VALUES ('ssi 2')");
 is($_->query("COMMIT"), '', 'reads that do not meet') for $s, $beside;
+$_->query("BEGIN ISOLATION LEVEL SERIALIZABLE") for $s, $beside;
+$s->query($_) for "SELECT v FROM a WHERE id = 20", "UPDATE a SET v = -1 WHERE id = 21";
+$beside->query($_) for "SELECT v FROM a WHERE id = 22", "UPDATE a SET v = -1 WHERE id = 23";
+is($_->query("COMMIT"), '', 'nor do these, though their index entries stand on one page') for $s, $beside;
+is($s->query("SELECT count(*) FROM a WHERE v = -1"), '2', 'both have happened');
 like($s->query("BEGIN ISOLATION LEVEL SERIALIZABLE; UPDATE here SET v = 0; SELECT * FROM a WHERE id = 1 FOR UPDATE"), qr/0A000/, 'a lock and a local change do not go together there');
 $s->query("ROLLBACK");
 
