@@ -36,12 +36,16 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
+#include "utils/array.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "paxos_apply.h"
 #include "paxos_serial.h"
 #include "paxos_set.h"
+
+/* A longer list of values is a read of the table. */
+#define MOST_OF_A_LIST 64
 
 /* The scan keys of an index scan, with or without the heap. */
 typedef struct Lookup
@@ -93,18 +97,20 @@ integer_value(Oid type, Datum value)
 							 : DatumGetInt64(value);
 }
 
-/* The key that equates this column of the index with a value we understand. */
+/* The key that equates this column of the index with a value we understand, or, if it is
+ * the only one, with any of several. */
 static ScanKey
 equated(const Lookup *l, int column)
 {
 	Oid type = l->index->rd_opcintype[column];
+	bool alone = IndexRelationGetNumberOfKeyAttributes(l->index) == 1;
 
 	for (int i = 0; i < l->n_keys; i++)
 	{
 		ScanKey key = &l->keys[i];
 
 		if (key->sk_attno != column + 1 || key->sk_strategy != BTEqualStrategyNumber ||
-			(key->sk_flags & ~SK_ISNULL) != 0)
+			(key->sk_flags & ~(SK_ISNULL | (alone ? SK_SEARCHARRAY : 0))) != 0)
 			continue;
 		if (key->sk_subtype == InvalidOid || key->sk_subtype == type ||
 			(is_integer(type) && is_integer(key->sk_subtype)))
@@ -113,7 +119,7 @@ equated(const Lookup *l, int column)
 	return NULL;
 }
 
-/* Does the node look up one row by its primary key each time? */
+/* Does the node look up rows by their whole primary key? */
 static bool
 is_lookup(PlanState *state)
 {
@@ -137,33 +143,76 @@ is_lookup(PlanState *state)
 	return true;
 }
 
+/* A value that a column of this type is equated with, as one of that type; false if there
+ * is none. */
+static bool
+as_type(Oid type, ScanKey key, Datum *value)
+{
+	int64 v;
+
+	if (key->sk_subtype == InvalidOid || key->sk_subtype == type)
+		return true;
+	v = integer_value(key->sk_subtype, *value);
+	if ((type == INT2OID && v != (int16) v) || (type == INT4OID && v != (int32) v))
+		return false;
+	*value = type == INT2OID   ? Int16GetDatum((int16) v)
+			 : type == INT4OID ? Int32GetDatum((int32) v)
+							   : Int64GetDatum(v);
+	return true;
+}
+
+/* One of several.  This comes by for each row found. */
+static void
+tell_any(Oid relid, Oid type, ScanKey key)
+{
+	ArrayType *array = DatumGetArrayTypeP(key->sk_argument);
+	int16 len;
+	bool byval;
+	char align;
+	Datum *values;
+	bool *isnull;
+	int n;
+
+	get_typlenbyvalalign(ARR_ELEMTYPE(array), &len, &byval, &align);
+	deconstruct_array(array, ARR_ELEMTYPE(array), len, byval, align, &values, &isnull, &n);
+	if (n > MOST_OF_A_LIST)
+	{
+		paxos_set_read_all(relid);
+		return;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		if (!isnull[i] && as_type(type, key, &values[i]))
+			paxos_set_read_row(relid, &values[i]);
+	}
+	pfree(values);
+	pfree(isnull);
+}
+
 /* What the node has just looked up, found or not. */
 static void
 tell(PlanState *state)
 {
+	Oid relid = RelationGetRelid(((ScanState *) state)->ss_currentRelation);
 	Lookup l = lookup_of(state);
 	Datum values[INDEX_MAX_KEYS];
 
 	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(l.index); i++)
 	{
 		ScanKey key = equated(&l, i);
-		Oid type = l.index->rd_opcintype[i];
 
 		if ((key->sk_flags & SK_ISNULL) != 0)
 			return; /* nothing equals it */
-		values[i] = key->sk_argument;
-		if (key->sk_subtype != InvalidOid && key->sk_subtype != type)
+		if ((key->sk_flags & SK_SEARCHARRAY) != 0)
 		{
-			int64 v = integer_value(key->sk_subtype, key->sk_argument);
-
-			if ((type == INT2OID && v != (int16) v) || (type == INT4OID && v != (int32) v))
-				return; /* and no value of the column this one */
-			values[i] = type == INT2OID   ? Int16GetDatum((int16) v)
-						: type == INT4OID ? Int32GetDatum((int32) v)
-										  : Int64GetDatum(v);
+			tell_any(relid, l.index->rd_opcintype[i], key);
+			return;
 		}
+		values[i] = key->sk_argument;
+		if (!as_type(l.index->rd_opcintype[i], key, &values[i]))
+			return; /* and no value of the column this one */
 	}
-	paxos_set_read_row(RelationGetRelid(((ScanState *) state)->ss_currentRelation), values);
+	paxos_set_read_row(relid, values);
 }
 
 static TupleTableSlot *

@@ -63,13 +63,22 @@ my $join = "SELECT count(*) FROM generate_series(1, 3) g JOIN a ON a.id = g";
 like($s->query("EXPLAIN $join"), qr/Index.*Scan using a_pkey/, 'a nested loop');
 lost($join, "UPDATE a SET v = v + 1 WHERE id = 3", 'a row that a join looked up');
 kept($join, "UPDATE a SET v = v + 1 WHERE id = 4", 'one that it did not');
+my $list = "SELECT * FROM a WHERE id IN (1, 3, 5100)";
+like($s->query("EXPLAIN $list"), qr/Index Scan using a_pkey/, 'a list');
+lost($list, "UPDATE a SET v = v + 1 WHERE id = 3", 'a row of it');
+lost($list, "INSERT INTO a VALUES (5100, 0)", 'one that was not there');
+kept($list, "UPDATE a SET v = v + 1 WHERE id = 2", 'one between');
+$s->query("PREPARE q(bigint[]) AS SELECT * FROM a WHERE id = ANY(\$1)");
+lost("EXECUTE q('{NULL, 4, 30000000000}')", "UPDATE a SET v = v + 1 WHERE id = 4", 'of another type');
+kept("EXECUTE q('{NULL, 4, 30000000000}')", $one, 'not in it');
+kept("EXECUTE q(NULL)", $one, 'none');
+lost("SELECT * FROM a WHERE id = ANY (ARRAY(SELECT generate_series(100, 199)))", $one, 'a long one is the table');
 $s->query("RESET ALL");
 
 # What reads the table.
 lost("SELECT count(*) FROM a", "UPDATE a SET v = v + 1 WHERE id = 1900", 'a scan');
 lost("SELECT * FROM a WHERE v = 77", "INSERT INTO a VALUES (6000, 6000)", 'another index');
 lost("SELECT * FROM a WHERE id BETWEEN 1 AND 3", "UPDATE a SET v = v + 1 WHERE id = 1900", 'a range');
-lost("SELECT * FROM a WHERE id IN (1, 3)", "UPDATE a SET v = v + 1 WHERE id = 3", 'a list');
 lost("SELECT * FROM a WHERE ctid = '(0,1)'", "UPDATE a SET v = v + 1 WHERE id = 1900", 'a place');
 lost("UPDATE a SET v = v + 1 WHERE v = 1500", "UPDATE a SET v = v + 1 WHERE id = 1900", 'the rows of an UPDATE');
 lost("COPY a TO '/dev/null'", "UPDATE a SET v = v + 1 WHERE id = 1900", 'COPY TO');
