@@ -175,3 +175,14 @@ DROP SCHEMA s1 CASCADE;
 DROP TABLE s1.plain CASCADE;
 DROP SCHEMA s1, s2;
 SELECT count(*) FROM paxos.tables t WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = t.relid);
+-- the default is not for temporary tables
+SET default_table_access_method = paxos;
+CREATE TEMP TABLE scratch1 (a int);
+CREATE TABLE pg_temp.scratch2 (a int);
+CREATE TEMP TABLE scratch3 AS SELECT 1 AS a;
+SELECT 1 AS a INTO TEMP scratch4;
+CREATE TEMP TABLE scratch5 (a int) USING paxos;
+CREATE TEMP TABLE scratch6 USING paxos AS SELECT 1 AS a;
+SELECT relname, amname FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE relname LIKE 'scratch%' ORDER BY 1;
+DROP TABLE scratch1, scratch2, scratch3, scratch4;
+RESET default_table_access_method;

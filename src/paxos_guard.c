@@ -386,6 +386,28 @@ effective_am_is_paxos(const char *given)
 	return strcmp(given ? given : default_table_access_method, AM_NAME) == 0;
 }
 
+/*
+ * default_table_access_method speaks of tables that last.  What this session alone sees is
+ * an ordinary table, unless the statement itself says otherwise: programs make temporary
+ * tables without knowing of any of this.
+ */
+static bool
+heap_by_default(const char *given, RangeVar *name)
+{
+	return given == NULL && effective_am_is_paxos(NULL) &&
+		   (name->relpersistence == RELPERSISTENCE_TEMP ||
+			(name->schemaname != NULL && strcmp(name->schemaname, "pg_temp") == 0));
+}
+
+/* A copy of the statement, to be changed. */
+static Node *
+own_statement(PaxosUtility *u)
+{
+	u->pstmt = copyObject(u->pstmt);
+	u->read_only_tree = false;
+	return u->pstmt->utilityStmt;
+}
+
 static bool
 extension_named(List *objects)
 {
@@ -674,6 +696,12 @@ handle_statement(PaxosUtility *u)
 			CreateStmt *stmt = (CreateStmt *) parse;
 			ListCell *lc;
 
+			if (stmt->partspec == NULL && heap_by_default(stmt->accessMethod, stmt->relation))
+			{
+				stmt = (CreateStmt *) own_statement(u);
+				stmt->accessMethod = pstrdup(DEFAULT_TABLE_ACCESS_METHOD);
+			}
+
 			/* A partitioned table has no storage and takes no default from us. */
 			if (stmt->partspec != NULL
 					? stmt->accessMethod != NULL && strcmp(stmt->accessMethod, AM_NAME) == 0
@@ -688,16 +716,21 @@ handle_statement(PaxosUtility *u)
 		}
 		case T_CreateTableAsStmt:
 		{
-			IntoClause *into = ((CreateTableAsStmt *) parse)->into;
+			CreateTableAsStmt *stmt = (CreateTableAsStmt *) parse;
+			IntoClause *into = stmt->into;
 
+			if (heap_by_default(into->accessMethod, into->rel))
+			{
+				into = ((CreateTableAsStmt *) own_statement(u))->into;
+				into->accessMethod = pstrdup(DEFAULT_TABLE_ACCESS_METHOD);
+			}
 			if (effective_am_is_paxos(into->accessMethod))
 				ereport(
 					ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("%s is not supported for a consensus-backed table",
-							((CreateTableAsStmt *) parse)->objtype == OBJECT_MATVIEW
-								? "CREATE MATERIALIZED VIEW"
-								: "CREATE TABLE AS"),
+							stmt->objtype == OBJECT_MATVIEW ? "CREATE MATERIALIZED VIEW"
+															: "CREATE TABLE AS"),
 					 errhint(
 						 "Use CREATE TABLE ... USING paxos, or add USING heap to make an ordinary one.")));
 			return false;

@@ -164,7 +164,7 @@ sub key_table
 	my $rest = substr $t, $close + 1;
 	return $t if $rest !~ /^\s*(WITH\s*\([^)]*\)\s*)?;[^;]*$/i;	# AS, INHERITS, PARTITION BY, ON COMMIT
 	my $body = substr $t, $open + 1, $close - $open - 1;
-	return $t if $body =~ /\bDEFERR|\bLIKE\s+[\w."]+\s*(?:,|INCLUDING|EXCLUDING|\z)/i;
+	return $t if ($body =~ /\bDEFERR/i && $body !~ /\bREFERENCES\b/i) || $body =~ /\bLIKE\s+[\w."]+\s*(?:,|INCLUDING|EXCLUDING|\z)/i;
 	my @had;
 	my ($depth, $item) = (0, '');
 	for my $c (split(//, $body =~ s/--[^\n]*//gr), ',')
@@ -188,24 +188,33 @@ sub key_table
 	return substr($t, 0, $close) . "$key) USING paxos" . $rest;
 }
 
-sub keyed
+# Tables that belong to a tree of inheritance or of partitions, or will: those would have
+# to be of one kind.
+sub trees
 {
 	my ($text) = @_;
-	my (%columns, %local, $block);
-	my @out;
-
-	# Parts of a tree, or whole ones, would have to be of one kind.
+	my %local;
 	while ($text =~ /\bINHERITS\s*\(([^)]*)\)|\bINHERIT\s+([\w."]+)|\bATTACH\s+PARTITION\s+([\w."]+)|\bALTER\s+TABLE\s+([\w."]+)\s+INHERIT\b/gi)
 	{
 		$local{$_} = 1 for map { lc s/^public\.//ir } split /\s*,\s*/, (grep { defined } $1, $2, $3, $4)[0];
 	}
+	return \%local;
+}
+
+sub keyed
+{
+	my ($text) = @_;
+	my (%columns, $block);
+	my @out;
+
+	my $local = trees($text);
 	for my $st (@{ parse($text) })
 	{
 		my $first = $st->{text} =~ s/\A(?:\s|--[^\n]*\n)*//r;
 		$block = 1 if $first =~ /^(?:BEGIN\b(?!\s+ATOMIC)|START\s+TRANSACTION)/i;
 		$block = 0 if $first =~ /^(?:COMMIT|ROLLBACK(?!\s+TO|\s+PREPARED|\s+(?:WORK|TRANSACTION)\s+TO)|ABORT|END|PREPARE\s+TRANSACTION)\b/i;
 		# a consensus table is made in a statement of its own
-		my $t = $block || $first =~ /^CREATE\s+TABLE\s+(?:public\.)?([\w."]+)/i && $local{ lc $1 } ? $st->{text} : key_table($st->{text}, \%columns);
+		my $t = $block || $first =~ /^CREATE\s+TABLE\s+(?:public\.)?([\w."]+)/i && $local->{ lc $1 } ? $st->{text} : key_table($st->{text}, \%columns);
 		# a table's own columns where COPY names none
 		$t =~ s/^((?:\s|--[^\n]*\n)*COPY\s+)([\w.]+)(\s+(?:FROM|TO)\b)/$1 . $2 . ($columns{ lc $2 } ? " ($columns{ lc $2 })" : '') . $3/ei;
 		push @out, $t, @{ $st->{data} };

@@ -73,18 +73,36 @@ sub interleavings
 	return @all;
 }
 
+# What is set up and torn down, each statement by itself: several in one message are one
+# transaction, and definitions of consensus tables are not for that.  As there is one
+# teardown only, what it drops is dropped in front of the next setup instead.
 sub keyed
 {
 	my ($text) = @_;
-	$text =~ s/\{(.*?)\}/'{' . key_block($1) . '}'/gse;
-	return $text;
+	my $at = $text =~ /^[ \t]*session\b/m ? $-[0] : length $text;
+	my ($global, $rest) = (substr($text, 0, $at), substr($text, $at));
+	my ($drops, $blocks) = ('', '');
+	my $local = Script::trees($text);
+	$global =~ s/#[^\n]*//g;
+	while ($global =~ /\b(setup|teardown)\s*\{(.*?)\}/gs)
+	{
+		my ($what, $sql) = ($1, $2);
+		$sql .= ';' if $sql !~ /;\s*\z/;
+		for my $st (@{ Script::parse($sql =~ s/;[ \t]*(?=\S)/;\n/gr) })
+		{
+			next if $st->{text} !~ /\w/;
+			if ($what eq 'setup') { $blocks .= 'setup {' . key_table($st->{text}, $local) . "\n}\n" }
+			else { $drops .= 'setup {' . ($st->{text} =~ s/\bDROP\s+(TABLE|FUNCTION|VIEW|TYPE|SCHEMA|DOMAIN|SEQUENCE|INDEX)\s+(?!IF\b)/DROP $1 IF EXISTS /ir) . "\n}\n" }
+		}
+	}
+	return $drops . $blocks . $rest;
 }
 
-sub key_block
+sub key_table
 {
-	my ($sql) = @_;
-	my %columns;
-	return join '', map { Script::key_table($_, \%columns) } split /(?<=;)/, $sql;
+	my ($sql, $local) = @_;
+	return $sql if $sql =~ /\bCREATE\s+TABLE\s+(\w+)/i && $local->{ lc $1 };
+	return Script::key_table($sql, {});
 }
 
 1;

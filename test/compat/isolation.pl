@@ -51,6 +51,43 @@ $reference->{cluster}{database} = $database;
 $reference->sql("CREATE ACCESS METHOD paxos TYPE TABLE HANDLER heap_tableam_handler");
 my @n = $c->nodes;
 
+# ---- sessions, kept as long as they live ----------------------------------------------------
+
+my %kept;
+
+# The i-th on this node, as new; 'control' asks, cleans and prepares.
+sub session_on
+{
+	my ($n, $i) = @_;
+	my $s = $kept{"$n->{port} $i"};
+	return $s if $s && $s->alive;
+	return $kept{"$n->{port} $i"} = $n->session;
+}
+
+sub end_session
+{
+	my ($n, $i) = @_;
+	my $s = delete $kept{"$n->{port} $i"} or return;
+	if ($s->alive && $s->query("ROLLBACK") !~ /FATAL/ && $s->query("DISCARD ALL") !~ /ERROR|FATAL/)
+	{
+		$kept{"$n->{port} $i"} = $s;
+		return;
+	}
+	$s->close;
+	eval { PaxosCluster::poll('its end', sub { waitpid($s->{psql}, WNOHANG) != 0 }, 10) } or kill 'KILL', $s->{psql};
+	$n->poll_sql("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $s->{pid} AND backend_type = 'client backend'");
+}
+
+sub ask { my ($n, $sql) = @_; return session_on($n, 'control')->query($sql =~ s/;\s*\z//r); }
+
+sub equal_nodes
+{
+	PaxosCluster::poll('equal nodes', sub {
+		my %seen = map { ask($_, "SELECT applied, digest FROM paxos.status") => 1 } @n;
+		return keys %seen == 1;
+	});
+}
+
 # ---- on one node ---------------------------------------------------------------------------
 
 sub tester
@@ -78,14 +115,15 @@ sub on_one_node
 {
 	my ($name, $file) = @_;
 	my $ended = tester($n[0], $file, "$results/isolation/$name.out");
-	tester($reference, $file, "$results/isolation/$name.ref");
+	# a consensus table's sequence counts in steps of 32, for nodes to take turns
+	spew("$file.ref", Script::step(slurp($file), 32));
+	tester($reference, "$file.ref", "$results/isolation/$name.ref");
 	my @ours = permutations_of(slurp("$results/isolation/$name.out"));
 	my @theirs = permutations_of(slurp("$results/isolation/$name.ref"));
 	shift @ours; shift @theirs;			# what stands above the first
 	my ($same, $report) = (0, '');
 	for my $i (0 .. $#theirs)
 	{
-		# sequences of consensus tables have steps of their own
 		if (defined $ours[$i] && $ours[$i] eq $theirs[$i]) { $same++; next }
 		$report .= "<<<< expected\n$theirs[$i]\n>>>> here\n" . ($ours[$i] // '(not run)') . "\n\n";
 	}
@@ -105,8 +143,8 @@ SQL
 sub contents
 {
 	my ($n) = @_;
-	my $sql = $n->sql($contents);
-	return $sql =~ /\S/ ? $n->sql("SET search_path TO pg_catalog; $sql ORDER BY 1") : '';
+	my $sql = ask($n, $contents);
+	return $sql =~ /\S/ ? ask($n, "$sql ORDER BY 1") : '';
 }
 
 # The setup's blocks, each as one message; what fails, fails.
@@ -115,8 +153,8 @@ sub prepare
 	my ($n, $spec) = @_;
 	for my $block (@{ $spec->{setup} })
 	{
-		my $r = $n->try($block);
-		return $r->{err} if !$r->{ok};
+		my $r = ask($n, "SET search_path TO public; $block");
+		return $r if $r =~ /ERROR/;
 	}
 	return '';
 }
@@ -124,10 +162,11 @@ sub prepare
 sub clean
 {
 	my ($n, $spec) = @_;
-	$n->try($spec->{teardown}) if $spec->{teardown} =~ /\S/;
-	for my $t (split /\n/, $n->sql("SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace s ON s.oid = relnamespace WHERE nspname = 'public' AND relkind IN ('r', 'p') AND NOT relispartition"))
+	ask($n, "RESET ALL; SET client_min_messages TO error");
+	ask($n, $spec->{teardown}) if $spec->{teardown} =~ /\S/;
+	for my $t (split /\n/, ask($n, "SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace s ON s.oid = relnamespace WHERE nspname = 'public' AND relkind IN ('r', 'p') AND NOT relispartition"))
 	{
-		$n->try("DROP TABLE $t CASCADE");
+		ask($n, "DROP TABLE $t CASCADE");
 	}
 }
 
@@ -135,7 +174,7 @@ sub clean
 sub play
 {
 	my ($spec, $steps, @nodes) = @_;
-	my @s = map { $_->session } @nodes;
+	my @s = map { session_on($nodes[$_], $_) } 0 .. $#nodes;
 	my (@failed, @busy, @said);
 	my $settle = sub {
 		my ($i, $must) = @_;
@@ -145,7 +184,7 @@ sub play
 			PaxosCluster::poll('a step', sub {
 				return 1 if $s[$i]->answered || !$s[$i]->alive;
 				return 0 if $must;
-				my $w = $nodes[$i]->sql("SELECT coalesce(pg_blocking_pids($s[$i]{pid}) <> '{}', false)");
+				my $w = ask($nodes[$i], "SELECT coalesce(pg_blocking_pids($s[$i]{pid}) <> '{}', false)");
 				$quiet = $w eq 't' ? $quiet + 1 : 0;
 				return $quiet >= 3 ? 2 : 0;
 			}, 30);
@@ -171,11 +210,10 @@ sub play
 		$settle->($i, 0);
 	}
 	for my $i (0 .. $#s) { $hung = 1 if !$hung && !$settle->($i, 1) }
-	$_->close for @s;
 	for my $i (0 .. $#s)
 	{
-		eval { PaxosCluster::poll('its end', sub { waitpid($s[$i]{psql}, WNOHANG) != 0 }, 10) } or kill 'KILL', $s[$i]{psql};
-		$nodes[$i]->poll_sql("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $s[$i]{pid} AND backend_type = 'client backend'") if !$hung;
+		$nodes[$i]->sql("SELECT pg_terminate_backend($s[$i]{pid})") if $hung;
+		end_session($nodes[$i], $i);
 	}
 	return ($hung, \@failed, \@said);
 }
@@ -224,13 +262,15 @@ sub across
 		clean($n[0], $spec);
 		my $refused = prepare($n[0], $spec);
 		return { refused => $refused =~ s/.*?ERROR:\s+(\w+: )?([^\n]*).*/$2/sr } if $refused;
-		$c->await_equal;
+		my $local = ask($n[0], "SELECT string_agg(c.oid::regclass::text, ', ') FROM pg_class c JOIN pg_namespace s ON s.oid = relnamespace JOIN pg_am a ON a.oid = relam WHERE nspname = 'public' AND relkind = 'r' AND amname <> 'paxos'");
+		return { refused => "tables of one node: $local" } if $local =~ /\S/;
+		equal_nodes();
 		my ($hung, $failed, $said) = play($spec, $steps, @sessions);
 		$r{run}++;
 		$r{overtaken}++ if grep { defined && /40001|57P01/ } @$said;
 		my $trouble = '';
 		if ($hung) { $r{hung}++; $trouble = 'hung' }
-		eval { $c->await_equal; 1 } or $trouble = "digests differ: $@";
+		eval { equal_nodes(); 1 } or $trouble = "digests differ: $@";
 		my @states = map { contents($_) } @n;
 		$trouble = 'the nodes differ' if grep { $_ ne $states[0] } @states;
 		$r{unequal}++ if $trouble =~ /differ/;

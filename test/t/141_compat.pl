@@ -46,7 +46,7 @@ like(Script::keyed("BEGIN;\nCOMMIT;\nCREATE TABLE l (x int);\n"), qr/USING paxos
 
 my $spec = Spec::read(Spec::keyed(<<'SPEC'));
 # a comment
-setup { CREATE TABLE a (x int); }
+setup { CREATE TABLE a (x int); INSERT INTO a VALUES (1); }
 teardown { DROP TABLE a; }
 session s1
 setup { BEGIN; }
@@ -57,7 +57,9 @@ step r2 { SELECT * FROM a; }
 permutation w1 r2(*) "c 1"
 permutation r2 w1 (r2) "c 1"
 SPEC
-like($spec->{setup}[0], qr/PRIMARY KEY\) USING paxos/, "a spec's table gets a key too");
+is(scalar @{ $spec->{setup} }, 3, 'every statement of setup by itself, behind what the teardown drops');
+like($spec->{setup}[0], qr/DROP TABLE IF EXISTS a/, 'which need not be there');
+like($spec->{setup}[1], qr/PRIMARY KEY\) USING paxos/, "a spec's table gets a key too");
 is(join(' | ', map { "@$_" } @{ $spec->{permutations} }), 'w1 r2 c 1 | r2 w1 c 1', 'permutations, without their markers');
 is(join(' ', map { "$_=$spec->{steps}{$_}{session}" } sort keys %{ $spec->{steps} }), 'c 1=0 r2=1 w1=0', 'steps, and whose they are');
 is($spec->{sessions}[0]{setup}, ' BEGIN; ', "a session's own setup");
