@@ -17,6 +17,8 @@ $f->sql("SELECT paxos_barrier()");
 $f->sql(<<'SQL');
 CREATE TABLE mine (id int PRIMARY KEY, name text);
 INSERT INTO mine VALUES (1, 'one');
+CREATE TABLE moving (id int);
+CREATE FUNCTION stable_moving() RETURNS bigint LANGUAGE plpgsql STABLE AS 'BEGIN RETURN (SELECT count(*) FROM moving); END';
 CREATE FUNCTION volatile_v() RETURNS int LANGUAGE plpgsql VOLATILE AS 'BEGIN RETURN (SELECT v FROM t WHERE id = 1); END';
 CREATE FUNCTION stable_v() RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN (SELECT v FROM t WHERE id = 1); END';
 CREATE FUNCTION sql_v() RETURNS int LANGUAGE sql STABLE AS 'SELECT v FROM t WHERE id = 1';
@@ -59,6 +61,7 @@ my @ways = (
 	['a stable function beside a local table', "SELECT stable_v() FROM mine"],
 	['a stable function in WHERE', "SELECT count(*) FROM generate_series(1, 3) i WHERE stable_v() = NEW_VALUE"],
 	['a stable function in INSERT', "CREATE TEMP TABLE ts (v int) USING heap; INSERT INTO ts SELECT stable_v() FROM t WHERE id = 1 RETURNING v"],
+	['one snapshot for the query and the stable functions it calls', "CREATE TEMP TABLE tm (v int) USING heap; INSERT INTO tm SELECT t.v + stable_moving() - (SELECT count(*) FROM moving) FROM t WHERE id = 1 RETURNING v"],
 	['a stable function of SQL', "SELECT sql_v()"],
 	['a volatile function of SQL', "SELECT * FROM sql_volatile_v()"],
 	['a cursor in a function', "SELECT cursor_v()"],
@@ -92,6 +95,7 @@ for my $i (0 .. $#ways)
 }
 $f->poll_sql($waiting, scalar @ways);
 is(scalar(grep { $_->answered } @sessions), 0, 'all of them wait');
+$f->sql("INSERT INTO moving VALUES (1)"); # a snapshot taken before the wait does not show it
 go_on();
 for my $i (0 .. $#ways)
 {
