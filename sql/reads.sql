@@ -2,6 +2,9 @@
 -- one read index.
 CREATE TABLE read_t (id int PRIMARY KEY, v int) USING paxos;
 INSERT INTO read_t SELECT i, i FROM generate_series(1, 3) i;
+CREATE TABLE read_parent (id int PRIMARY KEY) USING paxos;
+INSERT INTO read_parent VALUES (8);
+CREATE TABLE read_child (id int PRIMARY KEY, p int REFERENCES read_parent) USING paxos;
 CREATE TABLE read_local (id int) USING heap;
 INSERT INTO read_local VALUES (1);
 CREATE FUNCTION read_stable() RETURNS bigint LANGUAGE plpgsql STABLE AS 'BEGIN RETURN (SELECT count(*) FROM read_t); END';
@@ -50,13 +53,14 @@ SELECT read_indexes - :before AS waits FROM paxos.stats;
 -- of a transaction with one snapshot one
 BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM read_t; SELECT read_volatile(); SELECT count(*) FROM read_t; COMMIT;
 SELECT read_indexes - :before AS waits FROM paxos.stats;
--- none: decided at its slot; reads nothing; not executed; other tables
+-- none: decided at its slot; reads nothing but what a foreign key refers to; not executed; other tables
 SELECT read_indexes AS before FROM paxos.stats \gset
 UPDATE read_t SET v = v + 1 WHERE id = 1;
 INSERT INTO read_t VALUES (5, 5) RETURNING id;
 INSERT INTO read_t VALUES (6, 6), (7, 7) ON CONFLICT DO NOTHING;
 DELETE FROM read_t WHERE id = 7;
 BEGIN; INSERT INTO read_t VALUES (8, 8); COMMIT;
+INSERT INTO read_child VALUES (1, 8);
 EXPLAIN (COSTS off) SELECT * FROM read_t;
 SELECT count(*) FROM read_local;
 BEGIN; SELECT count(*) FROM read_local; SAVEPOINT a; COMMIT;
@@ -99,4 +103,6 @@ RESET paxos.max_staleness;
 RESET paxos.read_consistency;
 DROP FUNCTION read_twice(), read_volatile(), read_stable();
 DROP TABLE read_local;
+DROP TABLE read_child;
+DROP TABLE read_parent;
 DROP TABLE read_t;
