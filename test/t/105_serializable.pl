@@ -87,7 +87,7 @@ lost("SELECT sum_of_a()", "UPDATE a SET v = v + 1 WHERE id = 1900", 'a function'
 lost("SELECT v_of_a(1)", $one, 'a row in a function');
 kept("SELECT v_of_a(2)", $one, 'another');
 lost(["SAVEPOINT x", "SELECT count(*) FROM a", "ROLLBACK TO x"], "UPDATE a SET v = v + 1 WHERE id = 1900", 'what was read in a savepoint, was read');
-lost(["SAVEPOINT x", "SELECT * FROM a WHERE id = 1", "ROLLBACK TO x"], $one, 'a row as well');
+lost(["SAVEPOINT x", "INSERT INTO done (what) VALUES ('s')", "SELECT * FROM a WHERE id = 1", "ROLLBACK TO x"], $one, 'a row as well');
 lost("INSERT INTO a VALUES (9, 1) ON CONFLICT DO NOTHING", "DELETE FROM a WHERE id = 9", 'a row that was in the way');
 kept("INSERT INTO a VALUES (7000, 1)", "UPDATE a SET v = v + 1 WHERE id = 2", 'an INSERT reads nothing');
 lost("WITH w AS (INSERT INTO done (what) SELECT 'w' FROM a LIMIT 1 RETURNING 1) SELECT * FROM w", "UPDATE a SET v = v + 1 WHERE id = 1900", 'the source of an INSERT');
