@@ -7,7 +7,8 @@
  * behind some slot; at its own slot it must be what it would read there.  So the set names
  * the snapshot's slot, and what was read: rows by their primary key - also those that
  * were not there - where an index scan looks them up by all columns of it, and
- * otherwise the table.  A transaction that changes nothing is not proposed: what one snapshot
+ * otherwise the table (but not where a scan's own condition says the same of the primary
+ * key).  A transaction that changes nothing is not proposed: what one snapshot
  * shows, is a state that there has been.
  *
  * PostgreSQL's own serializable snapshot isolation cannot take part in the decision: it
@@ -36,6 +37,8 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/clauses.h"
+#include "optimizer/optimizer.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -191,10 +194,9 @@ tell_any(Oid relid, Oid type, ScanKey key)
 
 /* What the node has just looked up, found or not. */
 static void
-tell(PlanState *state)
+tell(PlanState *state, Lookup l)
 {
 	Oid relid = RelationGetRelid(((ScanState *) state)->ss_currentRelation);
-	Lookup l = lookup_of(state);
 	Datum values[INDEX_MAX_KEYS];
 
 	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(l.index); i++)
@@ -215,12 +217,161 @@ tell(PlanState *state)
 	paxos_set_read_row(relid, values);
 }
 
+/* ------------------------------------------------------------------
+ * A scan of the table whose condition names the rows: the planner's choice for small
+ * tables.  What it returns depends on no other row.
+ * ------------------------------------------------------------------
+ */
+
+static Node *
+without_relabel(Node *node)
+{
+	while (node != NULL && IsA(node, RelabelType))
+		node = (Node *) ((RelabelType *) node)->arg;
+	return node;
+}
+
+static bool
+is_column(Node *node, Index rti, AttrNumber column)
+{
+	Var *var = (Var *) without_relabel(node);
+
+	return var != NULL && IsA(var, Var) && var->varno == (int) rti && var->varattno == column &&
+		   var->varlevelsup == 0;
+}
+
+/* A constant, or a parameter from without: the same for as long as the query runs. */
+static bool
+known_value(Node *node, EState *estate, Datum *value, bool *isnull)
+{
+	ParamListInfo params = estate->es_param_list_info;
+	ParamExternData room;
+	ParamExternData *p;
+	Param *param;
+
+	node = without_relabel(node);
+	if (node != NULL && IsA(node, Const))
+	{
+		*value = ((Const *) node)->constvalue;
+		*isnull = ((Const *) node)->constisnull;
+		return true;
+	}
+	param = (Param *) node;
+	if (node == NULL || !IsA(node, Param) || param->paramkind != PARAM_EXTERN || params == NULL ||
+		param->paramid < 1 || param->paramid > params->numParams)
+		return false;
+	p = params->paramFetch != NULL ? params->paramFetch(params, param->paramid, true, &room)
+								   : &params->params[param->paramid - 1];
+	if (p->ptype != param->paramtype)
+		return false;
+	*value = p->value;
+	*isnull = p->isnull;
+	return true;
+}
+
+/* The condition that equates a column of the index, in the form of a scan key. */
+static bool
+condition_on(List *conditions, Relation index, int column, Index rti, EState *estate, ScanKey key)
+{
+	AttrNumber attnum = index->rd_index->indkey.values[column];
+	Oid family = index->rd_opfamily[column];
+	Oid type = index->rd_opcintype[column];
+	bool alone = IndexRelationGetNumberOfKeyAttributes(index) == 1;
+	ListCell *lc;
+
+	foreach (lc, conditions)
+	{
+		Node *condition = lfirst(lc);
+		Node *value = NULL;
+		Oid op = InvalidOid;
+		int flags = 0;
+		int strategy;
+		Oid left;
+		Oid right;
+		Datum datum;
+		bool isnull;
+
+		if (IsA(condition, OpExpr) && list_length(((OpExpr *) condition)->args) == 2)
+		{
+			OpExpr *e = (OpExpr *) condition;
+
+			op = e->opno;
+			value = lsecond(e->args);
+			if (is_column(value, rti, attnum))
+			{
+				op = get_commutator(op);
+				value = linitial(e->args);
+			}
+			else if (!is_column(linitial(e->args), rti, attnum))
+				continue;
+		}
+		else if (alone && IsA(condition, ScalarArrayOpExpr))
+		{
+			ScalarArrayOpExpr *e = (ScalarArrayOpExpr *) condition;
+
+			if (!e->useOr || !is_column(linitial(e->args), rti, attnum))
+				continue;
+			op = e->opno;
+			value = lsecond(e->args);
+			flags = SK_SEARCHARRAY;
+		}
+		if (!OidIsValid(op) || get_op_opfamily_strategy(op, family) != BTEqualStrategyNumber ||
+			!known_value(value, estate, &datum, &isnull))
+			continue;
+		get_op_opfamily_properties(op, family, false, &strategy, &left, &right);
+		if (right != type && !(is_integer(type) && is_integer(right)))
+			continue;
+		memset(key, 0, sizeof(*key));
+		key->sk_attno = (AttrNumber) (column + 1);
+		key->sk_strategy = BTEqualStrategyNumber;
+		key->sk_subtype = right;
+		key->sk_flags = flags | (isnull ? SK_ISNULL : 0);
+		key->sk_argument = datum;
+		return true;
+	}
+	return false;
+}
+
+static bool
+names_rows(PlanState *state, Lookup *l, ScanKey keys)
+{
+	Relation rel = ((ScanState *) state)->ss_currentRelation;
+	List *conditions = state->plan->qual;
+	bool all = true;
+
+	if (!IsA(state, SeqScanState) && !IsA(state, BitmapHeapScanState))
+		return false;
+	if (IsA(state, BitmapHeapScanState))
+		conditions = list_concat_copy(conditions, ((BitmapHeapScan *) state->plan)->bitmapqualorig);
+
+	/* a function of other rows, or what is read for them, could tell what it has seen */
+	if (conditions == NIL || rel == NULL || contain_volatile_functions((Node *) conditions) ||
+		contain_subplans((Node *) conditions))
+		return false;
+	list_free(RelationGetIndexList(rel));
+	if (!OidIsValid(rel->rd_pkindex))
+		return false;
+	l->index = index_open(rel->rd_pkindex, AccessShareLock);
+	l->keys = keys;
+	l->n_keys = IndexRelationGetNumberOfKeyAttributes(l->index);
+	for (int i = 0; i < l->n_keys && all; i++)
+		all = condition_on(conditions, l->index, i, ((Scan *) state->plan)->scanrelid, state->state,
+						   &keys[i]);
+	index_close(l->index, NoLock);
+	return all;
+}
+
+/* ------------------------------------------------------------------
+ * The plan
+ * ------------------------------------------------------------------
+ */
+
 static TupleTableSlot *
 scan_and_tell(PlanState *state)
 {
 	TupleTableSlot *row = IsA(state, IndexScanState) ? index_scan(state) : index_only_scan(state);
 
-	tell(state);
+	tell(state, lookup_of(state));
 	return row;
 }
 
@@ -241,6 +392,8 @@ walk(PlanState *state, void *context)
 {
 	Walk *w = context;
 	Index rti = 0;
+	ScanKeyData keys[INDEX_MAX_KEYS];
+	Lookup l;
 
 	if (state == NULL)
 		return false;
@@ -266,10 +419,12 @@ walk(PlanState *state, void *context)
 	}
 	if (rti > 0 && w->watch && !w->whole[rti] && is_lookup(state))
 		watch_lookup(state);
+	else if (rti > 0 && w->watch && !w->whole[rti] && names_rows(state, &l, keys))
+		tell(state, l);
 	else if (rti > 0 && !w->watch)
 	{
 		w->seen[rti] = true;
-		if (!is_lookup(state))
+		if (!is_lookup(state) && !names_rows(state, &l, keys))
 			w->whole[rti] = true;
 	}
 	return planstate_tree_walker(state, walk, w);

@@ -75,6 +75,33 @@ kept("EXECUTE q(NULL)", $one, 'none');
 lost("SELECT * FROM a WHERE id = ANY (ARRAY(SELECT generate_series(100, 199)))", $one, 'a long one is the table');
 $s->query("RESET ALL");
 
+# A scan of a small table, whose condition names the rows.
+$other->query("CREATE TABLE few (id int PRIMARY KEY, v int NOT NULL) USING paxos");
+$other->query("INSERT INTO few SELECT i, i FROM generate_series(1, 5) i");
+$beside->query("SELECT paxos_barrier()");
+$n[1]->sql("ANALYZE few");
+my $few = "UPDATE few SET v = v + 1 WHERE id = 1";
+like($s->query("EXPLAIN SELECT * FROM few WHERE id = 1"), qr/Seq Scan/, 'a small table');
+lost("SELECT * FROM few WHERE id = 1", $few, 'a row of it');
+lost("SELECT * FROM few WHERE 1 = id AND v < 0", $few, 'not returned');
+kept("SELECT * FROM few WHERE id = 2", $few, 'another');
+lost("SELECT * FROM few WHERE id = 10", "INSERT INTO few VALUES (10, 0)", 'a row that was not there');
+kept("SELECT * FROM few WHERE id IN (2, 3)", $few, 'a list');
+lost("SELECT * FROM few WHERE id IN (2, 1)", $few, 'with the row');
+lost("SELECT * FROM few WHERE id = 2 OR v = 7", $few, 'another condition');
+lost("SELECT * FROM few WHERE id <> 2", $few, 'another operator');
+lost("SELECT * FROM few WHERE id = v", $few, 'no value');
+lost("SELECT * FROM few WHERE id = 2 AND v > random()", $few, 'a volatile condition');
+lost("SELECT * FROM few f WHERE id = 2 AND v = (SELECT max(g.v) FROM few g WHERE g.id >= f.v)", $few, 'a sub-select');
+kept("UPDATE few SET v = v + 1 WHERE id = 2", $few, 'an UPDATE of another row');
+kept("DO 'DECLARE i bigint = 2; BEGIN PERFORM v FROM few WHERE id = i; END'", $few, 'a variable');
+lost("DO 'DECLARE i bigint = 1; BEGIN PERFORM v FROM few WHERE id = i; END'", $few, 'with the row');
+$s->query("PREPARE r(int) AS SELECT * FROM few WHERE id = \$1; SET plan_cache_mode = force_generic_plan; SET enable_indexscan = off; SET enable_seqscan = off");
+like($s->query("EXPLAIN EXECUTE r(1)"), qr/Bitmap Heap Scan/, 'a bitmap');
+lost("EXECUTE r(1)", $few, 'of a parameter');
+kept("EXECUTE r(2)", $few, 'another');
+$s->query("RESET ALL");
+
 # What reads the table.
 lost("SELECT count(*) FROM a", "UPDATE a SET v = v + 1 WHERE id = 1900", 'a scan');
 lost("SELECT * FROM a WHERE v = 77", "INSERT INTO a VALUES (6000, 6000)", 'another index');
