@@ -133,6 +133,7 @@ typedef struct ApiTable
 	MemoryContext context; /* holds this and everything below */
 	char *name;
 	int64 table_id;
+	uint32 definition;
 	int n_columns;
 	ApiColumn *columns;
 	int n_key;
@@ -280,6 +281,7 @@ describe_key(ApiTable *t, Relation rel)
 		t->key[i] = &t->columns[index->rd_index->indkey.values[i] - 1];
 		t->key[i]->is_key = true;
 	}
+	t->definition = paxos_definition_of(rel, index);
 	index_close(index, AccessShareLock);
 }
 
@@ -1247,6 +1249,14 @@ submit_keyed(FunctionCallInfo fcinfo, Oid relid, PaxosKeyedOp *op, int request_a
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("the result of a command cannot be read")));
 
+	/* The table was altered meanwhile: nothing was done, and the call is made anew. */
+	if (result.failed && result.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE)
+	{
+		CHECK_FOR_INTERRUPTS();
+		AcceptInvalidationMessages();
+		return FunctionCallInvoke(fcinfo);
+	}
+
 	/*
 	 * A result remembered under a request id is that of the first call, which
 	 * may have been about another table, by another role.
@@ -1331,6 +1341,7 @@ open_for_op(PaxosKeyedOp *op, PaxosVerb verb, Oid relid, Relation *rel)
 		paxos_refuse_triggers(*rel);
 	memset(op, 0, sizeof(*op));
 	op->table_id = t->table_id;
+	op->definition = t->definition;
 	op->verb = verb;
 	return t;
 }
@@ -1597,6 +1608,7 @@ kv_begin(FunctionCallInfo fcinfo, const char *function, KvOp *kv)
 	kv->key.column = kv->table->key;
 	put_text(kv->key.at, kv->table->key[0], text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	kv->op.table_id = kv->table->table_id;
+	kv->op.definition = kv->table->definition;
 	op_key(&kv->op, &kv->key);
 }
 

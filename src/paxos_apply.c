@@ -227,6 +227,7 @@ rel_info(Relation rel)
 		ScanKeyInit(&info->scankey[i], i + 1, BTEqualStrategyNumber, get_opcode(op), (Datum) 0);
 		info->scankey[i].sk_collation = pk->rd_indcollation[i];
 	}
+	info->definition = paxos_definition_of(rel, pk);
 	if (pk != NULL)
 		index_close(pk, NoLock);
 	info->keys = paxos_keys_of(rel, paxos_table_id(relid));
@@ -1080,6 +1081,27 @@ result_of_missing_table(int64 table_id, PaxosCommandResult *result)
 		table_id);
 }
 
+/*
+ * Its columns are not, or not all, what they were when the operation was written:
+ * a new one lacks its default, a text is read as another type.  Nothing has been
+ * done; what the session makes of the statement now may be right.
+ */
+static bool
+definition_stands(PaxosApplyTable *t, const PaxosKeyedOp *op, PaxosCommandResult *result)
+{
+	if (op->definition == 0 || op->definition == t->info->definition)
+		return true;
+	result->failed = true;
+	result->sqlstate = ERRCODE_T_R_SERIALIZATION_FAILURE;
+	result->message =
+		psprintf("could not serialize access due to a change of the definition of table \"%s\"",
+				 RelationGetRelationName(t->rel));
+	result->detail =
+		pstrdup("It was altered, at an earlier slot, while the command was on its way.");
+	result->hint = pstrdup("The statement might succeed if retried.");
+	return false;
+}
+
 void
 paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 				  PaxosCommandResult *result)
@@ -1107,6 +1129,8 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 		result_of_missing_table(op->table_id, result);
 		return;
 	}
+	if (!definition_stands(t, op, result))
+		return;
 
 	/* It was looked at where the operation was issued (paxos_trigger.c). */
 	if (t->info->triggers)
@@ -1206,11 +1230,15 @@ tables_exist(PaxosApply *apply, const PaxosKeyedList *list, PaxosCommandResult *
 {
 	for (int i = 0; i < list->n; i++)
 	{
-		if (paxos_apply_open(apply, list->ops[i].table_id, RowExclusiveLock) == NULL)
+		PaxosApplyTable *t = paxos_apply_open(apply, list->ops[i].table_id, RowExclusiveLock);
+
+		if (t == NULL)
 		{
 			result_of_missing_table(list->ops[i].table_id, result);
 			return false;
 		}
+		if (!definition_stands(t, &list->ops[i], result))
+			return false;
 	}
 	return true;
 }

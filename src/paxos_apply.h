@@ -25,6 +25,20 @@
 extern Oid paxos_table_relid(int64 table_id);
 extern int64 paxos_table_id(Oid relid);
 
+/*
+ * The last statement that changed the definition of a table, as a number like that
+ * of a table; 0: none has.  A statement is carried out at its slot only on the
+ * definition it was tried on.
+ */
+extern int64 paxos_table_altered(int64 table_id);
+
+/*
+ * What a table's columns and primary key are, as a number that is the same on every
+ * node: whoever names columns by their numbers, and values by their text, says with it
+ * what that meant.  pk: the primary key's index, or NULL.
+ */
+extern uint32 paxos_definition_of(Relation rel, Relation pk);
+
 /* Is it a table with access method paxos (or a partition tree of such)?  Cheap:
  * cached by relcache invalidation. */
 extern bool paxos_is_consensus_table(Oid relid);

@@ -50,6 +50,7 @@ typedef struct PaxosRelInfo
 	int n_key;
 	AttrNumber key[INDEX_MAX_KEYS];
 	ScanKeyData scankey[INDEX_MAX_KEYS]; /* without arguments */
+	uint32 definition;                   /* paxos_definition_of() */
 	PaxosKeys *keys;
 	bool triggers;          /* or foreign keys: changed by write sets alone */
 	bool plain_keys;        /* whether a unique key changes is seen from 'keys' */

@@ -132,6 +132,7 @@ typedef struct Reader
 	const unsigned char *at;
 	Size left;
 	bool bad;
+	int version;
 } Reader;
 
 static uint64
@@ -224,9 +225,11 @@ get_columns(Reader *r, int *n, uint8 min_op, uint8 max_op)
  */
 
 static void
-put_keyed(StringInfo buf, const PaxosKeyedOp *op)
+put_keyed(StringInfo buf, int version, const PaxosKeyedOp *op)
 {
 	put_uint(buf, (uint64) op->table_id, 8);
+	if (version >= PAXOS_VERSION_DEFINITIONS)
+		put_uint(buf, op->definition, 4);
 	put_uint(buf, op->verb | (op->as_record ? KEYED_AS_RECORD : 0), 1);
 	put_columns(buf, op->n_key, op->key);
 	put_columns(buf, op->n_row, op->row);
@@ -235,11 +238,11 @@ put_keyed(StringInfo buf, const PaxosKeyedOp *op)
 }
 
 static void
-put_keyed_list(StringInfo buf, const PaxosKeyedList *list)
+put_keyed_list(StringInfo buf, int version, const PaxosKeyedList *list)
 {
 	put_uint(buf, list->n, 4);
 	for (int i = 0; i < list->n; i++)
-		put_keyed(buf, &list->ops[i]);
+		put_keyed(buf, version, &list->ops[i]);
 }
 
 static void
@@ -271,9 +274,10 @@ char *
 paxos_command_encode(const PaxosCommand *command, Size *len)
 {
 	StringInfoData buf;
+	int version = paxos_version_in_use();
 
 	initStringInfo(&buf);
-	put_uint(&buf, paxos_version_in_use(), 1);
+	put_uint(&buf, version, 1);
 	put_uint(&buf, command->kind, 1);
 	put_uint(&buf, command->has_request_id ? 1 : 0, 1);
 	if (command->has_request_id)
@@ -285,15 +289,15 @@ paxos_command_encode(const PaxosCommand *command, Size *len)
 	switch (command->kind)
 	{
 		case PAXOS_COMMAND_KEYED:
-			put_keyed(&buf, &command->u.keyed);
+			put_keyed(&buf, version, &command->u.keyed);
 			break;
 		case PAXOS_COMMAND_LIST:
-			put_keyed_list(&buf, &command->u.list);
+			put_keyed_list(&buf, version, &command->u.list);
 			break;
 		case PAXOS_COMMAND_TXN:
-			put_keyed_list(&buf, &command->u.txn.guards);
-			put_keyed_list(&buf, &command->u.txn.then_ops);
-			put_keyed_list(&buf, &command->u.txn.else_ops);
+			put_keyed_list(&buf, version, &command->u.txn.guards);
+			put_keyed_list(&buf, version, &command->u.txn.then_ops);
+			put_keyed_list(&buf, version, &command->u.txn.else_ops);
 			break;
 		case PAXOS_COMMAND_DDL:
 		{
@@ -301,12 +305,22 @@ paxos_command_encode(const PaxosCommand *command, Size *len)
 
 			Assert(op->n_tables >= 0 && op->n_tables <= PG_UINT16_MAX);
 			put_uint(&buf, op->kind, 1);
+			if (version >= PAXOS_VERSION_DEFINITIONS)
+				put_uint(&buf, op->flags, 1);
 			put_string(&buf, op->sql);
 			put_string(&buf, op->schema);
 			put_string(&buf, op->owner);
 			put_uint(&buf, op->n_tables, 2);
 			for (int i = 0; i < op->n_tables; i++)
 				put_uint(&buf, (uint64) op->table_ids[i], 8);
+			if (version < PAXOS_VERSION_DEFINITIONS)
+				break;
+			put_uint(&buf, op->altered != NULL, 1);
+			for (int i = 0; op->altered != NULL && i < op->n_tables; i++)
+				put_uint(&buf, (uint64) op->altered[i], 8);
+			put_uint(&buf, op->n_settings, 1);
+			for (int i = 0; i < op->n_settings * 2; i++)
+				put_string(&buf, op->settings[i]);
 			break;
 		}
 		case PAXOS_COMMAND_VERIFY:
@@ -343,6 +357,8 @@ get_keyed(Reader *r, PaxosKeyedOp *op, const Verbs *verbs)
 	uint8 verb;
 
 	op->table_id = (int64) get_uint(r, 8);
+	if (r->version >= PAXOS_VERSION_DEFINITIONS)
+		op->definition = (uint32) get_uint(r, 4);
 	verb = (uint8) get_uint(r, 1);
 	op->as_record = (verb & KEYED_AS_RECORD) != 0;
 	verb &= ~KEYED_AS_RECORD;
@@ -380,9 +396,14 @@ static void
 get_ddl(Reader *r, PaxosDdlOp *op)
 {
 	uint8 kind = (uint8) get_uint(r, 1);
+	uint8 says_altered;
 	int count;
 
-	if (kind < PAXOS_DDL_CREATE_TABLE || kind > PAXOS_DDL_FOREIGN_KEY)
+	if (r->version >= PAXOS_VERSION_DEFINITIONS)
+		op->flags = (uint8) get_uint(r, 1);
+	if (kind < PAXOS_DDL_CREATE_TABLE || kind > PAXOS_DDL_NOTE ||
+		(kind > PAXOS_DDL_DROP_INDEX && r->version < PAXOS_VERSION_DEFINITIONS) ||
+		(op->flags & ~PAXOS_DDL_ALL_FLAGS) != 0)
 	{
 		r->bad = true;
 		return;
@@ -402,6 +423,22 @@ get_ddl(Reader *r, PaxosDdlOp *op)
 		op->table_ids = palloc(sizeof(int64) * count);
 	for (int i = 0; i < count; i++)
 		op->table_ids[i] = (int64) get_uint(r, 8);
+	if (r->version < PAXOS_VERSION_DEFINITIONS)
+		return;
+	says_altered = (uint8) get_uint(r, 1);
+	if (says_altered > 1 || (says_altered && r->left / 8 < (Size) count))
+	{
+		r->bad = true;
+		return;
+	}
+	if (says_altered)
+		op->altered = palloc(sizeof(int64) * Max(count, 1));
+	for (int i = 0; says_altered && i < count; i++)
+		op->altered[i] = (int64) get_uint(r, 8);
+	op->n_settings = (int) get_uint(r, 1);
+	op->settings = palloc0(sizeof(char *) * (2 * op->n_settings + 1));
+	for (int i = 0; i < op->n_settings * 2 && !r->bad; i++)
+		op->settings[i] = get_string_required(r);
 }
 
 /* A count that the bytes can back. */
@@ -484,7 +521,7 @@ get_part(Reader *r, PaxosSetPart *part)
 bool
 paxos_command_decode(const char *bytes, Size len, PaxosCommand *command)
 {
-	Reader r = {(const unsigned char *) bytes, len, false};
+	Reader r = {(const unsigned char *) bytes, len, false, 0};
 	int version;
 	uint8 kind;
 	uint8 has_request_id;
@@ -493,6 +530,7 @@ paxos_command_decode(const char *bytes, Size len, PaxosCommand *command)
 	version = (int) get_uint(&r, 1);
 	if (version < 1 || version > paxos_protocol_max)
 		return false;
+	r.version = version;
 	kind = (uint8) get_uint(&r, 1);
 	has_request_id = (uint8) get_uint(&r, 1);
 	if (r.bad || has_request_id > 1)
@@ -644,7 +682,7 @@ paxos_result_encode(const PaxosCommandResult *result, Size *len)
 bool
 paxos_result_decode(const char *bytes, Size len, PaxosCommandResult *result)
 {
-	Reader r = {(const unsigned char *) bytes, len, false};
+	Reader r = {(const unsigned char *) bytes, len, false, 0};
 	uint8 flags;
 
 	memset(result, 0, sizeof(*result));

@@ -95,9 +95,14 @@ typedef struct PaxosColumn
 	char *text; /* NUL-terminated; "" when isnull */
 } PaxosColumn;
 
+/*
+ * definition: what the table's columns and key were when the operation was written
+ * (paxos_definition_of()); 0: it does not say.
+ */
 typedef struct PaxosKeyedOp
 {
 	int64 table_id;
+	uint32 definition;
 	PaxosVerb verb;
 	bool as_record; /* the result's images are text of a record, not JSON */
 	int n_key;      /* the primary key's columns */
@@ -136,17 +141,28 @@ typedef enum PaxosDdlKind
 	PAXOS_DDL_DROP_INDEX,
 	PAXOS_DDL_CREATE_TRIGGER,
 	PAXOS_DDL_DROP_TRIGGER,
-	PAXOS_DDL_FOREIGN_KEY /* ALTER TABLE: one added, or dropped */
+	PAXOS_DDL_FOREIGN_KEY, /* ALTER TABLE: one added, or dropped */
+	PAXOS_DDL_ALTER,       /* changes definitions (paxos_alter.c) */
+	PAXOS_DDL_NOTE         /* says something about them: COMMENT, GRANT */
 } PaxosDdlKind;
+
+/* PaxosDdlOp.flags */
+#define PAXOS_DDL_AS_OWNER 0x01 /* run as 'owner', else as the learner itself */
+#define PAXOS_DDL_EMPTY 0x02    /* refused at the slot if a table has rows */
+#define PAXOS_DDL_ALL_FLAGS 0x03
 
 typedef struct PaxosDdlOp
 {
 	PaxosDdlKind kind;
-	char *sql;        /* one statement, as it is run on every node */
-	char *schema;     /* search_path for it */
+	uint8 flags;
+	char *sql;        /* one statement, or several, as they are run on every node */
+	char *schema;     /* of what it makes */
 	char *owner;      /* role it runs as */
 	int n_tables;     /* consensus tables it touches, by id */
 	int64 *table_ids; /* (none for CREATE TABLE) */
+	int64 *altered;   /* the definitions it was tried on: paxos_table_altered(); or NULL */
+	int n_settings;
+	char **settings; /* names and values that shape its meaning, in turn */
 } PaxosDdlOp;
 
 /* Changes nothing: count and digest the rows of a table (paxos_verify.c). */

@@ -125,6 +125,13 @@ paxos_wait_event(uint32 *cache, const char *name)
 #define PaxosSchemaAclCheck(oid, role, mode) pg_namespace_aclcheck((oid), (role), (mode))
 #endif
 
+/* 42501 unless the current user may become this role. */
+#if PG_VERSION_NUM >= 160000
+#define PaxosCheckCanBecome(role) check_can_set_role(GetUserId(), (role))
+#else
+#define PaxosCheckCanBecome(role) check_is_member_of_role(GetUserId(), (role))
+#endif
+
 /*
  * Connections that the server keeps for some roles: for superusers, and since
  * 16 for members of a role.  (Users include postmaster/postmaster.h and

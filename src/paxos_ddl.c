@@ -38,6 +38,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/fmgrprotos.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
@@ -191,7 +192,7 @@ paxos_ddl_begin_statement(PaxosUtility *u, const char *what)
 	paxos_require_member();
 }
 
-void
+bool
 paxos_ddl_submit(PaxosDdlOp *op)
 {
 	PaxosCommand command = {0};
@@ -220,9 +221,20 @@ paxos_ddl_submit(PaxosDdlOp *op)
 	if (!paxos_result_decode(bytes, len, &result))
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("the result of a command cannot be read")));
+	AcceptInvalidationMessages();
+	if (result.failed && result.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE)
+		return false;
 	if (result.failed)
 		paxos_result_raise(&result);
-	AcceptInvalidationMessages();
+	return true;
+}
+
+void
+paxos_ddl_notice_large(const char *table, int64 bytes)
+{
+	ereport(NOTICE, (errmsg("table \"%s\" has " INT64_FORMAT
+							" MB: writes wait on all nodes until its rows are read",
+							table, bytes / (1024 * 1024))));
 }
 
 void
@@ -271,7 +283,7 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 		if (!OidIsValid(relid))
 			elog(ERROR, "table \"%s\" was not created", stmt->relation->relname);
 		nest_level = paxos_ddl_begin_writing_down();
-		op.sql = paxos_ddl_write_table(relid, stmt->if_not_exists, false);
+		op.sql = paxos_ddl_write_table(relid, stmt->if_not_exists, false, false);
 		paxos_fkey_write(&op, relid, parents);
 		AtEOXact_GUC(true, nest_level);
 		paxos_ddl_check_dependencies(relid);
@@ -296,7 +308,7 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 	if (u->qc)
 		SetQueryCompletion(u->qc, CMDTAG_CREATE_TABLE, 0);
 	paxos_ddl_ask_members(op.schema, op.owner, 0, names);
-	paxos_ddl_submit(&op);
+	(void) paxos_ddl_submit(&op);
 }
 
 /* The name PostgreSQL would choose: table, columns, "idx". */
@@ -363,6 +375,8 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 	char clone[NAMEDATALEN];
 	Oid owner;
 	int64 table_id;
+	int64 altered;
+	int64 bytes;
 
 	if (stmt->concurrent)
 		paxos_ddl_not_supported("CREATE INDEX CONCURRENTLY", "Use CREATE INDEX.");
@@ -394,6 +408,8 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 		return;
 	}
 	index_name = stmt->idxname ? stmt->idxname : choose_index_name(table, stmt);
+	altered = paxos_table_altered(table_id);
+	bytes = DatumGetInt64(DirectFunctionCall1(pg_table_size, ObjectIdGetDatum(table)));
 	owner = rel->rd_rel->relowner;
 	relation_close(rel, AccessShareLock);
 	op.owner = GetUserNameFromId(owner, false);
@@ -410,6 +426,7 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 	op.schema = schema;
 	op.n_tables = 1;
 	op.table_ids = &table_id;
+	op.altered = &altered;
 
 	snprintf(clone, sizeof(clone), "paxos_trial_%d", MyProcPid);
 	trial_u.pstmt = copyObject(u->pstmt);
@@ -482,7 +499,14 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 	if (u->qc)
 		SetQueryCompletion(u->qc, CMDTAG_CREATE_INDEX, 0);
 	paxos_ddl_ask_members(op.schema, op.owner, table_id, list_make1(index_name));
-	paxos_ddl_submit(&op);
+	if (bytes >= PAXOS_LARGE_BYTES)
+		paxos_ddl_notice_large(table_name, bytes);
+	if (!paxos_ddl_submit(&op))
+	{
+		/* The table was altered meanwhile. */
+		CHECK_FOR_INTERRUPTS();
+		paxos_ddl_create_index(u, stmt, table);
+	}
 }
 
 /* Who may drop a table: its owner, the schema's, a superuser. */
@@ -555,7 +579,7 @@ paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt)
 	if (op.n_tables == 0)
 		return;
 	op.sql = sql.data;
-	paxos_ddl_submit(&op);
+	(void) paxos_ddl_submit(&op);
 }
 
 /*
@@ -629,5 +653,5 @@ paxos_ddl_drop_index(PaxosUtility *u, DropStmt *stmt)
 	UnlockRelationOid(table, AccessShareLock);
 	if (u->qc)
 		SetQueryCompletion(u->qc, CMDTAG_DROP_INDEX, 0);
-	paxos_ddl_submit(&op);
+	(void) paxos_ddl_submit(&op);
 }

@@ -50,6 +50,12 @@ extern bool paxos_in_own_script(void);
 extern void paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt);
 extern void paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table);
 
+/*
+ * ALTER, RENAME, COMMENT, GRANT and REVOKE on consensus tables and what belongs to
+ * them (paxos_alter.c).  False: it is about something else, and for others to do.
+ */
+extern bool paxos_alter_statement(PaxosUtility *u);
+
 /* All objects of these are consensus tables / indexes of consensus tables or, with
  * IF EXISTS, missing. */
 extern void paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt);
@@ -77,6 +83,9 @@ extern void paxos_ddl_ask_members(const char *schema, const char *owner, int64 t
 /* The same of a function, by its signature as to_regprocedure() reads it. */
 extern void paxos_ddl_ask_for_function(const char *function);
 
+/* 55000 if a member that can be reached lacks one of these roles (paxos_ddl_check.c). */
+extern void paxos_ddl_ask_roles(List *roles);
+
 /*
  * The consensus table that a relation is or belongs to (as index, or as sequence
  * owned by a column of it); InvalidOid if none.
@@ -86,15 +95,15 @@ extern Oid paxos_consensus_owner(Oid relid);
 /*
  * For snapshots.  The statement that makes a table like this one, which is a
  * consensus table, locked; and, in the learner: make it in another schema than it
- * says, and an index of it; take down the relation (locked) that table_id has been
+ * says, and what belongs to it; take down the relation (locked) that table_id has been
  * here; make relid, which has its rows, that table; let a sequence of it go on at
  * this node's first value that is not below 'least'.
  */
-extern char *paxos_ddl_describe_table(Oid relid);
+extern char *paxos_ddl_describe_table(Oid relid, bool holes);
 extern Oid paxos_ddl_create_in(const char *schema, const char *definition);
-extern void paxos_ddl_create_index_in(const char *schema, const char *definition);
+extern void paxos_ddl_run_in(const char *schema, const char *statement);
 extern void paxos_ddl_replace_table(int64 table_id, Oid relid);
-extern void paxos_ddl_adopt_table(int64 table_id, Oid relid);
+extern void paxos_ddl_adopt_table(int64 table_id, Oid relid, int64 altered);
 extern void paxos_ddl_spread_sequence(Oid sequence, int64 least);
 
 #endif /* PAXOS_DDL_H */

@@ -242,15 +242,16 @@ paxos_ddl_role_here(const char *role)
 
 /* From now on this relation is table_id, here and (with others) everywhere. */
 static void
-record_table(int64 table_id, Oid relid)
+record_table(int64 table_id, Oid relid, int64 altered)
 {
 	Relation tables = table_open(
 		get_relname_relid("tables", get_namespace_oid(PAXOS_SCHEMA, false)), RowExclusiveLock);
-	Datum values[2];
-	bool nulls[2] = {false, false};
+	Datum values[3];
+	bool nulls[3] = {false, false, false};
 
 	values[0] = Int64GetDatum(table_id);
 	values[1] = ObjectIdGetDatum(relid);
+	values[2] = Int64GetDatum(altered);
 	CatalogTupleInsert(tables, heap_form_tuple(RelationGetDescr(tables), values, nulls));
 	CacheInvalidateRelcache(tables);
 	table_close(tables, RowExclusiveLock);
@@ -275,6 +276,16 @@ forget_table(int64 table_id, Oid relid)
 	CacheInvalidateRelcache(tables);
 	table_close(tables, RowExclusiveLock);
 	CacheInvalidateRelcacheByRelid(relid);
+}
+
+/* The definition of this table has been changed by statement 'altered'. */
+static void
+note_altered(int64 table_id, Oid relid, int64 altered)
+{
+	forget_table(table_id, relid);
+	CommandCounterIncrement();
+	record_table(table_id, relid, altered);
+	CommandCounterIncrement();
 }
 
 /*
@@ -357,7 +368,7 @@ apply_create_table(const PaxosDdlOp *op, int64 table_id)
 	foreach (lc, getOwnedSequences(relid))
 		spread_sequence(lfirst_oid(lc), PG_INT64_MIN);
 	paxos_backstop_create(relid);
-	record_table(table_id, relid);
+	record_table(table_id, relid, 0);
 	CommandCounterIncrement();
 	paxos_fkey_apply(op, list_delete_first(statements), relid);
 }
@@ -573,6 +584,40 @@ apply_drop_index(const PaxosDdlOp *op)
 	CacheInvalidateRelcacheByRelid(table);
 }
 
+/*
+ * A statement is carried out on the definition it was tried on, or not at all: what
+ * fails on another one - a column that is there already, or gone - would be an
+ * error of class 42, which the learner takes for trouble of its node.
+ */
+static void
+check_altered(const PaxosDdlOp *op, LOCKMODE mode)
+{
+	for (int i = 0; op->altered != NULL && i < op->n_tables; i++)
+	{
+		Oid relid = paxos_ddl_lock_table(op->table_ids[i], mode);
+
+		if (!OidIsValid(relid) || paxos_table_altered(op->table_ids[i]) != op->altered[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("the definition of the table was changed while the statement "
+							"was on its way"),
+					 errhint("The statement might succeed if retried."), paxos_err_decided()));
+	}
+}
+
+static void
+note_all_altered(const PaxosDdlOp *op, int64 altered)
+{
+	for (int i = 0; i < op->n_tables; i++)
+	{
+		Oid relid = paxos_table_relid(op->table_ids[i]);
+
+		/* SET ACCESS METHOD heap */
+		if (OidIsValid(relid))
+			note_altered(op->table_ids[i], relid, altered);
+	}
+}
+
 void
 paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
 {
@@ -603,10 +648,22 @@ paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
 			apply_drop_table(op);
 			break;
 		case PAXOS_DDL_CREATE_INDEX:
+			check_altered(op, ShareLock);
 			apply_create_index(op);
+			note_all_altered(op, PaxosTableId(at_slot, index));
 			break;
 		case PAXOS_DDL_DROP_INDEX:
 			apply_drop_index(op);
+			note_all_altered(op, PaxosTableId(at_slot, index));
+			break;
+		case PAXOS_DDL_ALTER:
+			check_altered(op, AccessExclusiveLock);
+			paxos_alter_apply(op);
+			note_all_altered(op, PaxosTableId(at_slot, index));
+			break;
+		case PAXOS_DDL_NOTE:
+			check_altered(op, AccessShareLock);
+			paxos_alter_apply(op);
 			break;
 		case PAXOS_DDL_CREATE_TRIGGER:
 			paxos_ddl_apply_create_trigger(op);
@@ -616,6 +673,7 @@ paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
 			break;
 		case PAXOS_DDL_FOREIGN_KEY:
 			paxos_fkey_apply_alter(op);
+			note_all_altered(op, PaxosTableId(at_slot, index));
 			break;
 	}
 
@@ -626,6 +684,39 @@ paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
  * As a snapshot brings it (paxos_snapshot.c)
  * ------------------------------------------------------------------
  */
+
+/*
+ * Columns that stand in the place of dropped ones go: what is left has the same
+ * numbers as everywhere, and commands name columns by them.
+ */
+static void
+drop_holes(const char *schema, Oid relid)
+{
+	Relation rel = table_open(relid, AccessShareLock);
+	TupleDesc desc = RelationGetDescr(rel);
+	AlterTableStmt *stmt = makeNode(AlterTableStmt);
+
+	stmt->relation = makeRangeVar(pstrdup(schema), pstrdup(RelationGetRelationName(rel)), -1);
+	stmt->objtype = OBJECT_TABLE;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		AlterTableCmd *cmd;
+
+		if (att->attisdropped ||
+			strcmp(NameStr(att->attname), psprintf("........pg.dropped.%d........", att->attnum)) !=
+				0)
+			continue;
+		cmd = makeNode(AlterTableCmd);
+		cmd->subtype = AT_DropColumn;
+		cmd->name = pstrdup(NameStr(att->attname));
+		cmd->behavior = DROP_RESTRICT;
+		stmt->cmds = lappend(stmt->cmds, cmd);
+	}
+	table_close(rel, AccessShareLock);
+	if (stmt->cmds != NIL)
+		paxos_ddl_run_statement((Node *) stmt, "ALTER TABLE");
+}
 
 Oid
 paxos_ddl_create_in(const char *schema, const char *definition)
@@ -638,16 +729,31 @@ paxos_ddl_create_in(const char *schema, const char *definition)
 	relid = get_relname_relid(stmt->relation->relname, get_namespace_oid(schema, false));
 	if (!OidIsValid(relid))
 		elog(ERROR, "table \"%s\" was not created", stmt->relation->relname);
+	drop_holes(schema, relid);
 	return relid;
 }
 
 void
-paxos_ddl_create_index_in(const char *schema, const char *definition)
+paxos_ddl_run_in(const char *schema, const char *statement)
 {
-	IndexStmt *stmt = (IndexStmt *) paxos_ddl_parse_one(definition, T_IndexStmt);
+	Node *stmt = linitial_node(RawStmt, raw_parser(statement, RAW_PARSE_DEFAULT))->stmt;
 
-	stmt->relation->schemaname = pstrdup(schema);
-	paxos_ddl_run_statement((Node *) stmt, definition);
+	switch (nodeTag(stmt))
+	{
+		case T_IndexStmt:
+			((IndexStmt *) stmt)->relation->schemaname = pstrdup(schema);
+			break;
+		case T_AlterTableStmt:
+			((AlterTableStmt *) stmt)->relation->schemaname = pstrdup(schema);
+			break;
+		case T_CommentStmt:
+			linitial(castNode(List, ((CommentStmt *) stmt)->object)) = makeString(pstrdup(schema));
+			break;
+		default:
+			ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION),
+							errmsg("a statement of the snapshot is unknown here: %s", statement)));
+	}
+	paxos_ddl_run_statement(stmt, statement);
 }
 
 void
@@ -659,10 +765,10 @@ paxos_ddl_replace_table(int64 table_id, Oid relid)
 }
 
 void
-paxos_ddl_adopt_table(int64 table_id, Oid relid)
+paxos_ddl_adopt_table(int64 table_id, Oid relid, int64 altered)
 {
 	paxos_backstop_create(relid);
-	record_table(table_id, relid);
+	record_table(table_id, relid, altered);
 	CommandCounterIncrement();
 }
 

@@ -52,6 +52,7 @@
 #include "paxos_node.h"
 
 PG_FUNCTION_INFO_V1(paxos_sql_check_statement);
+PG_FUNCTION_INFO_V1(paxos_sql_check_roles);
 PG_FUNCTION_INFO_V1(paxos_sql_check_function);
 
 /*
@@ -209,6 +210,28 @@ paxos_sql_check_function(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(psprintf("function %s does not exist", function)));
 }
 
+/* paxos.check_roles(cluster, version, sender, roles): which of them this node lacks. */
+Datum
+paxos_sql_check_roles(PG_FUNCTION_ARGS)
+{
+	Datum *values;
+	int n;
+
+	(void) paxos_peer_check(fcinfo, NULL);
+	if (PG_ARGISNULL(3) || array_contains_nulls(PG_GETARG_ARRAYTYPE_P(3)))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("roles must not be null")));
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(3), TEXTOID, -1, false, TYPALIGN_INT, &values, NULL,
+					  &n);
+	for (int i = 0; i < n; i++)
+	{
+		char *role = TextDatumGetCString(values[i]);
+
+		if (!OidIsValid(get_role_oid(role, true)))
+			PG_RETURN_TEXT_P(cstring_to_text(psprintf("role \"%s\" does not exist", role)));
+	}
+	PG_RETURN_NULL();
+}
+
 /* ------------------------------------------------------------------
  * Where the statement is issued
  * ------------------------------------------------------------------
@@ -342,4 +365,15 @@ paxos_ddl_ask_for_function(const char *function)
 	params[3] = function;
 	ask_members("SELECT paxos.check_function($1::pg_catalog.uuid, $2::int, $3::int, $4)", params,
 				lengthof(params), "Create the function there, too, with the same body.");
+}
+
+void
+paxos_ddl_ask_roles(List *roles)
+{
+	const char *params[4];
+
+	params[3] = names_as_text(roles);
+	ask_members("SELECT paxos.check_roles($1::pg_catalog.uuid, $2::int, $3::int, $4::text[])",
+				params, lengthof(params),
+				"Roles are each server's own: create what is missing there.");
 }

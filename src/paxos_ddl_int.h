@@ -8,8 +8,10 @@
 #define PAXOS_DDL_INT_H
 
 #include "access/htup.h"
+#include "lib/stringinfo.h"
 #include "nodes/parsenodes.h"
 #include "storage/lockdefs.h"
+#include "utils/relcache.h"
 #include "utils/resowner.h"
 
 #include "paxos_ddl.h"
@@ -39,8 +41,16 @@ extern void paxos_trial_failed(PaxosTrial *trial, const char *name, Oid nsp);
 /* 25001, 25006, and who is no member. */
 extern void paxos_ddl_begin_statement(PaxosUtility *u, const char *what);
 
-/* Send it, wait, raise what it failed with. */
-extern void paxos_ddl_submit(PaxosDdlOp *op);
+/*
+ * Send it, wait, raise what it failed with.  False: the definition it was tried on
+ * was changed meanwhile, and nothing was done.
+ */
+extern bool paxos_ddl_submit(PaxosDdlOp *op);
+
+/* That a statement reads the rows of a table of this size is said beforehand. */
+#define PAXOS_LARGE_BYTES (8 * 1024 * 1024)
+
+extern void paxos_ddl_notice_large(const char *table, int64 bytes);
 
 /* Carry out one statement, given as text, inside a trial. */
 extern void paxos_ddl_run_text(const char *sql);
@@ -60,13 +70,31 @@ extern int paxos_ddl_begin_writing_down(void);
 
 extern void paxos_ddl_check_collation(const char *column, Oid collation);
 extern void paxos_ddl_check_dependencies(Oid relid);
-extern void paxos_ddl_check_primary_key(Oid relid);
 
 /*
  * The whole statement that makes a table like this one; checks on the way.  spread:
- * its sequences are those of a consensus table already.
+ * its sequences are those of a consensus table already.  holes: with columns in the
+ * place of those that were dropped, so that all others get the same numbers.
  */
-extern char *paxos_ddl_write_table(Oid relid, bool if_not_exists, bool spread);
+extern char *paxos_ddl_write_table(Oid relid, bool if_not_exists, bool spread, bool holes);
+
+/* One column of it.  instead: an expression that stands in the place of its default. */
+extern void paxos_ddl_write_column(StringInfo out, Relation rel, AttrNumber attnum, bool spread,
+								   const char *instead);
+extern Node *paxos_ddl_default(Relation rel, AttrNumber attnum);
+extern char *paxos_ddl_write_expression(Relation rel, Node *expr);
+
+/* Its constraints, checked, in the order made. */
+typedef struct PaxosConstraint
+{
+	Oid oid;
+	char *name;
+	char type; /* as in pg_constraint */
+	bool validated;
+	char *definition;
+} PaxosConstraint;
+
+extern List *paxos_ddl_constraints(Oid relid);
 
 /* The names that a table takes in its schema; not of sequences, which give way. */
 extern List *paxos_ddl_names_taken(Oid relid);
@@ -104,5 +132,11 @@ extern void paxos_ddl_apply_drop_trigger(const PaxosDdlOp *op);
 
 /* An error that the rows cause, and so the same rows on every node. */
 extern bool paxos_ddl_is_data_error(int sqlstate);
+
+/* Statements that change definitions, or say something about them (paxos_alter_apply.c). */
+extern void paxos_alter_apply(const PaxosDdlOp *op);
+
+/* Do these clauses of ALTER TABLE drop the constraint? */
+extern bool paxos_drops_constraint(List *cmds, const char *constraint);
 
 #endif /* PAXOS_DDL_INT_H */

@@ -327,9 +327,33 @@ check_sequence(Oid sequence, const char *column, bool spread)
 	return s;
 }
 
-static void
-write_column(StringInfo out, Relation rel, Form_pg_attribute att, List *sequences, bool spread)
+Node *
+paxos_ddl_default(Relation rel, AttrNumber attnum)
 {
+	TupleConstr *constr = RelationGetDescr(rel)->constr;
+
+	for (int i = 0; constr != NULL && i < constr->num_defval; i++)
+	{
+		if (constr->defval[i].adnum == attnum)
+			return stringToNode(constr->defval[i].adbin);
+	}
+	return NULL;
+}
+
+char *
+paxos_ddl_write_expression(Relation rel, Node *expr)
+{
+	return deparse_expression(
+		expr, deparse_context_for(RelationGetRelationName(rel), RelationGetRelid(rel)), false,
+		false);
+}
+
+void
+paxos_ddl_write_column(StringInfo out, Relation rel, AttrNumber attnum, bool spread,
+					   const char *instead)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+	List *sequences = getOwnedSequences(RelationGetRelid(rel));
 	const char *name = NameStr(att->attname);
 	Oid sequence = InvalidOid;
 	char ownership = '\0';
@@ -386,20 +410,12 @@ write_column(StringInfo out, Relation rel, Form_pg_attribute att, List *sequence
 						 att->attidentity == ATTRIBUTE_IDENTITY_ALWAYS ? "ALWAYS" : "BY DEFAULT",
 						 s->seqstart, s->seqmin, s->seqmax, s->seqcache);
 	}
+	else if (instead != NULL)
+		appendStringInfo(out, " DEFAULT %s", instead);
 	else if (att->atthasdef)
 	{
-		TupleConstr *constr = RelationGetDescr(rel)->constr;
-		Node *expr = NULL;
-		char *text;
+		char *text = paxos_ddl_write_expression(rel, paxos_ddl_default(rel, attnum));
 
-		for (int i = 0; i < constr->num_defval; i++)
-		{
-			if (constr->defval[i].adnum == att->attnum)
-				expr = stringToNode(constr->defval[i].adbin);
-		}
-		text = deparse_expression(
-			expr, deparse_context_for(RelationGetRelationName(rel), RelationGetRelid(rel)), false,
-			false);
 		if (att->attgenerated)
 			appendStringInfo(out, " GENERATED ALWAYS AS (%s) %s", text,
 							 att->attgenerated == ATTRIBUTE_GENERATED_STORED ? "STORED"
@@ -411,31 +427,67 @@ write_column(StringInfo out, Relation rel, Form_pg_attribute att, List *sequence
 		appendStringInfoString(out, " NOT NULL");
 }
 
+/* CREATE TABLE makes them in this order, whatever was said: so a copy has it too. */
+static int
+constraint_rank(char type)
+{
+	return type == CONSTRAINT_CHECK ? 0 : type == CONSTRAINT_PRIMARY ? 1 : 2;
+}
+
 static int
 compare_constraints(const ListCell *a, const ListCell *b)
 {
-	Oid x = ((Form_pg_constraint) GETSTRUCT((HeapTuple) lfirst(a)))->oid;
-	Oid y = ((Form_pg_constraint) GETSTRUCT((HeapTuple) lfirst(b)))->oid;
+	const PaxosConstraint *x = lfirst(a);
+	const PaxosConstraint *y = lfirst(b);
+	int order = constraint_rank(x->type) - constraint_rank(y->type);
 
-	return x < y ? -1 : x > y;
+	if (order != 0)
+		return order;
+	return x->oid < y->oid ? -1 : x->oid > y->oid;
 }
 
-/*
- * The whole statement that makes a table like this one; checks on the way.  spread:
- * its sequences are those of a consensus table already.
- */
+List *
+paxos_ddl_constraints(Oid relid)
+{
+	List *list = NIL;
+	Relation catalog = table_open(ConstraintRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key, Anum_pg_constraint_conrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(catalog, ConstraintRelidTypidNameIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_constraint con = (Form_pg_constraint) GETSTRUCT(tuple);
+		PaxosConstraint *c;
+
+		if (con->contype != CONSTRAINT_PRIMARY && con->contype != CONSTRAINT_UNIQUE &&
+			con->contype != CONSTRAINT_CHECK)
+			continue;
+		check_constraint(con, tuple, RelationGetDescr(catalog));
+		c = palloc(sizeof(PaxosConstraint));
+		c->oid = con->oid;
+		c->name = pstrdup(NameStr(con->conname));
+		c->type = con->contype;
+		c->validated = con->convalidated;
+		c->definition = TextDatumGetCString(
+			OidFunctionCall1(F_PG_GET_CONSTRAINTDEF_OID, ObjectIdGetDatum(con->oid)));
+		list = lappend(list, c);
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	list_sort(list, compare_constraints);
+	return list;
+}
+
 char *
-paxos_ddl_write_table(Oid relid, bool if_not_exists, bool spread)
+paxos_ddl_write_table(Oid relid, bool if_not_exists, bool spread, bool holes)
 {
 	StringInfoData out;
 	Relation rel = table_open(relid, NoLock);
 	TupleDesc desc = RelationGetDescr(rel);
-	List *sequences = getOwnedSequences(relid);
-	List *constraints = NIL;
-	Relation catalog;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple tuple;
 	ListCell *lc;
 	bool any = false;
 	int columns = 0;
@@ -446,37 +498,29 @@ paxos_ddl_write_table(Oid relid, bool if_not_exists, bool spread)
 												RelationGetRelationName(rel)));
 	for (int i = 0; i < desc->natts; i++)
 	{
-		if (TupleDescAttr(desc, i)->attisdropped)
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped && !holes)
 			continue;
 		appendStringInfoString(&out, columns++ > 0 ? ", " : "");
-		write_column(&out, rel, TupleDescAttr(desc, i), sequences, spread);
+
+		/* What holds its place, and is dropped again (paxos_ddl_create_in()). */
+		if (att->attisdropped)
+			appendStringInfo(&out, "%s integer", quote_identifier(NameStr(att->attname)));
+		else
+			paxos_ddl_write_column(&out, rel, att->attnum, spread, NULL);
 	}
 
 	/* Constraints with their names, which another node might choose otherwise,
-	 * and in the order made: that is the order in which they are checked. */
-	catalog = table_open(ConstraintRelationId, AccessShareLock);
-	ScanKeyInit(&key, Anum_pg_constraint_conrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(relid));
-	scan = systable_beginscan(catalog, ConstraintRelidTypidNameIndexId, true, NULL, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		constraints = lappend(constraints, heap_copytuple(tuple));
-	systable_endscan(scan);
-	list_sort(constraints, compare_constraints);
-	foreach (lc, constraints)
+	 * and in the order made: that is the order in which they are checked.  One that is
+	 * not valid comes behind the rows, which may not satisfy it. */
+	foreach (lc, paxos_ddl_constraints(relid))
 	{
-		Form_pg_constraint con;
+		PaxosConstraint *c = lfirst(lc);
 
-		tuple = lfirst(lc);
-		con = (Form_pg_constraint) GETSTRUCT(tuple);
-		if (con->contype != CONSTRAINT_PRIMARY && con->contype != CONSTRAINT_UNIQUE &&
-			con->contype != CONSTRAINT_CHECK)
-			continue;
-		check_constraint(con, tuple, RelationGetDescr(catalog));
-		appendStringInfo(&out, ", CONSTRAINT %s %s", quote_identifier(NameStr(con->conname)),
-						 TextDatumGetCString(OidFunctionCall1(F_PG_GET_CONSTRAINTDEF_OID,
-															  ObjectIdGetDatum(con->oid))));
+		if (c->validated)
+			appendStringInfo(&out, ", CONSTRAINT %s %s", quote_identifier(c->name), c->definition);
 	}
-	table_close(catalog, AccessShareLock);
 
 	appendStringInfoString(&out, ") USING paxos");
 	write_options(&out, "", relid, &any);
@@ -502,31 +546,16 @@ paxos_ddl_names_taken(Oid relid)
 	return names;
 }
 
-void
-paxos_ddl_check_primary_key(Oid relid)
-{
-	Relation rel = table_open(relid, NoLock);
-
-	list_free(RelationGetIndexList(rel));
-	if (!OidIsValid(rel->rd_pkindex))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-						errmsg("consensus-backed table \"%s\" must have a primary key",
-							   RelationGetRelationName(rel)),
-						errdetail("Every change names the row it is about by its primary key."),
-						errhint("Add a PRIMARY KEY, or USING heap to make an ordinary table.")));
-	table_close(rel, NoLock);
-}
-
 /* ------------------------------------------------------------------
  * For others
  * ------------------------------------------------------------------
  */
 
 char *
-paxos_ddl_describe_table(Oid relid)
+paxos_ddl_describe_table(Oid relid, bool holes)
 {
 	int nest_level = paxos_ddl_begin_writing_down();
-	char *sql = paxos_ddl_write_table(relid, false, true);
+	char *sql = paxos_ddl_write_table(relid, false, true, holes);
 
 	AtEOXact_GUC(true, nest_level);
 	return sql;
@@ -546,6 +575,6 @@ paxos_table_statement(PG_FUNCTION_ARGS)
 							   get_rel_name(relid) != NULL
 								   ? quote_identifier(get_rel_name(relid))
 								   : psprintf("the relation with OID %u", relid))));
-	sql = paxos_ddl_describe_table(relid);
+	sql = paxos_ddl_describe_table(relid, false);
 	PG_RETURN_TEXT_P(cstring_to_text(sql));
 }

@@ -71,7 +71,6 @@
 
 #include "paxos_apply.h"
 #include "paxos_ddl.h"
-#include "paxos_fkey.h"
 #include "paxos_rowlock.h"
 #include "paxos_serial.h"
 #include "paxos_set.h"
@@ -747,12 +746,6 @@ handle_statement(PaxosUtility *u)
 		case T_DropStmt:
 			return handle_drop(u, (DropStmt *) parse);
 		case T_AlterTableStmt:
-		{
-			Oid table = owner_of_name(((AlterTableStmt *) parse)->relation);
-
-			if (OidIsValid(table) && paxos_fkey_alter(u, (AlterTableStmt *) parse, table))
-				return true;
-		}
 			check_alter_table((AlterTableStmt *) parse);
 			return false;
 		case T_RenameStmt:
@@ -967,6 +960,8 @@ process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tre
 		return;
 	}
 
+	if (paxos_alter_statement(&u))
+		return;
 	if (is_local_statement(parse))
 	{
 		bool saved = local_statement;

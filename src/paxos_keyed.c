@@ -1034,6 +1034,7 @@ make_op(PaxosKeyedOp *op, Form *form, List *values, Relation rel, Relation pk, P
 
 	memset(op, 0, sizeof(*op));
 	op->table_id = paxos_table_id(form->relid);
+	op->definition = paxos_definition_of(rel, pk);
 	op->verb = form->verb;
 	op->as_record = form->returning;
 	put_row(op, form, values, desc, ps);

@@ -336,6 +336,11 @@ error_is_result(const ErrorData *edata)
 		return true;
 	if (decided)
 		return true;
+
+	/* Somebody here was making a thing of the name that DDL chose here. */
+	if (edata->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && edata->schema_name != NULL &&
+		strcmp(edata->schema_name, "pg_catalog") == 0)
+		return false;
 	if (edata->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
 		return true;
 	if (in_keyed && paxos_error_of_values(edata->sqlerrcode))
@@ -700,7 +705,9 @@ run_command(px_bytes bytes, px_slot slot, uint32 index, px_node origin, bool car
 		if (command.kind == PAXOS_COMMAND_VERIFY)
 			paxos_verify_keep(&command.u.verify, slot, &result);
 
-		if (command.has_request_id)
+		/* What is to be sent again, under the same id, has had no effect. */
+		if (command.has_request_id &&
+			!(result.failed && result.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE))
 		{
 			CommandCounterIncrement();
 			paxos_request_remember(&command, slot, index, working.log_time_us, &result,

@@ -91,7 +91,8 @@ typedef struct Part
 	char *name;
 	char *owner;
 	char *definition; /* NULL: it is here and stays */
-	List *indexes;    /* of char * */
+	int64 altered;    /* as in paxos.tables */
+	List *indexes;    /* of char *: statements for when the rows are here */
 	List *grants;     /* of char * */
 	List *afterwards; /* of char *: when all tables are in their places */
 	int loading;      /* number of the schema it is loaded in */
@@ -349,9 +350,10 @@ static List *
 ask_parts(uint64 *bytes_expected)
 {
 	List *parts = NIL;
-	PGresult *res = ask("SELECT part, table_id, schema, schema_owner, name, owner, bytes, "
-						"definition, indexes, grants, afterwards FROM paxos.snapshot_parts()",
-						0, NULL, 0, OPEN_TIMEOUT_MS);
+	PGresult *res =
+		ask("SELECT part, table_id, schema, schema_owner, name, owner, bytes, "
+			"definition, indexes, grants, afterwards, altered FROM paxos.snapshot_parts()",
+			0, NULL, 0, OPEN_TIMEOUT_MS);
 
 	*bytes_expected = 0;
 	for (int i = 0; i < PQntuples(res); i++)
@@ -369,6 +371,7 @@ ask_parts(uint64 *bytes_expected)
 		part->indexes = texts_of(field(res, i, 8));
 		part->grants = texts_of(field(res, i, 9));
 		part->afterwards = texts_of(field(res, i, 10));
+		part->altered = PQgetisnull(res, i, 11) ? 0 : strtoi64(PQgetvalue(res, i, 11), NULL, 10);
 		parts = lappend(parts, part);
 	}
 	PQclear(res);
@@ -556,7 +559,7 @@ load_table(Part *part)
 	part->relid = paxos_ddl_create_in(schema, part->definition);
 	copy_rows(part->relid, part, true);
 	foreach (lc, part->indexes)
-		paxos_ddl_create_index_in(schema, lfirst(lc));
+		paxos_ddl_run_in(schema, lfirst(lc));
 	run(psprintf("ALTER TABLE %s OWNER TO %s", quote_qualified_identifier(schema, part->name),
 				 quote_identifier(part->owner)));
 }
@@ -763,7 +766,7 @@ take_place(Part *part, List *sequences)
 	run(psprintf("ALTER TABLE %s SET SCHEMA %s", quote_qualified_identifier(loading, part->name),
 				 quote_identifier(part->schema)));
 	restore_sequences(part, sequences);
-	paxos_ddl_adopt_table(part->table_id, part->relid);
+	paxos_ddl_adopt_table(part->table_id, part->relid, part->altered);
 }
 
 static int

@@ -84,6 +84,7 @@ typedef struct Part
 {
 	int64 table_id; /* 0: one of ours */
 	Oid relid;
+	int64 altered;
 	char *query;  /* what is read of it */
 	char *portal; /* name of its cursor; NULL: not begun */
 	bool done;
@@ -228,7 +229,7 @@ keep_snapshot(void)
 
 		kept = RegisterSnapshotOnOwner(GetLatestSnapshot(), TopTransactionResourceOwner);
 		PushActiveSnapshot(kept);
-		query_now("SELECT table_id, relid::oid FROM paxos.tables ORDER BY table_id");
+		query_now("SELECT table_id, relid::oid, altered FROM paxos.tables ORDER BY table_id");
 		PopActiveSnapshot();
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
@@ -278,9 +279,10 @@ paxos_sql_snapshot_open(PG_FUNCTION_ARGS)
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		bool isnull;
+		Part *part = add_part(DatumGetInt64(value_at(i, 1, &isnull)),
+							  DatumGetObjectId(value_at(i, 2, &isnull)), "");
 
-		(void) add_part(DatumGetInt64(value_at(i, 1, &isnull)),
-						DatumGetObjectId(value_at(i, 2, &isnull)), "");
+		part->altered = DatumGetInt64(value_at(i, 3, &isnull));
 	}
 
 	PushActiveSnapshot(kept);
@@ -335,11 +337,8 @@ texts_of_query(const char *sql, Oid relid, MemoryContext where)
 	return array;
 }
 
-/* Indexes that are no constraint's, oldest first, as of the snapshot. */
-static const char *const indexes_query =
-	"SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i WHERE i.indrelid = $1"
-	" AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.conrelid = i.indrelid)"
-	" ORDER BY i.indexrelid";
+/* What comes behind the rows, as of the snapshot: indexes, and what CREATE TABLE cannot say. */
+static const char *const indexes_query = "SELECT * FROM paxos.table_rest($1)";
 
 /*
  * Statements with the privileges that others than the owner have on the table and
@@ -393,8 +392,8 @@ paxos_sql_snapshot_parts(PG_FUNCTION_ARGS)
 		Part *part = lfirst(lc);
 		Relation rel = table_open(part->relid, NoLock);
 		bool made = part->table_id != 0 && part->table_id != PAXOS_KV_TABLE_ID;
-		Datum values[11];
-		bool nulls[11] = {false};
+		Datum values[12];
+		bool nulls[12] = {false};
 
 		values[0] = Int32GetDatum(foreach_current_index(lc));
 		values[1] = Int64GetDatum(part->table_id);
@@ -406,7 +405,7 @@ paxos_sql_snapshot_parts(PG_FUNCTION_ARGS)
 		values[6] = DirectFunctionCall1(pg_table_size, ObjectIdGetDatum(part->relid));
 		if (made)
 		{
-			values[7] = CStringGetTextDatum(paxos_ddl_describe_table(part->relid));
+			values[7] = CStringGetTextDatum(paxos_ddl_describe_table(part->relid, true));
 			values[8] = texts_of_query(indexes_query, part->relid, caller);
 			values[10] = texts_of_query(afterwards_query, part->relid, caller);
 		}
@@ -416,6 +415,7 @@ paxos_sql_snapshot_parts(PG_FUNCTION_ARGS)
 			values[9] = texts_of_query(grants_query, part->relid, caller);
 		else
 			nulls[9] = true;
+		values[11] = Int64GetDatum(part->altered);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 		table_close(rel, NoLock);
 	}

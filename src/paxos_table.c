@@ -22,10 +22,12 @@
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "commands/defrem.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -36,10 +38,12 @@
 #include "utils/syscache.h"
 
 #include "paxos_apply.h"
+#include "paxos_replicated.h"
 
 /* Columns of paxos.tables; src/sql/30-learner.sql. */
 #define TABLES_TABLE_ID 1
 #define TABLES_RELID 2
+#define TABLES_ALTERED 3
 
 static void register_callback(void);
 
@@ -87,7 +91,7 @@ map_init(void)
 
 /* Find the row of paxos.tables that 'key' names; true if there is one. */
 static bool
-map_read(ScanKey key, bool by_table_id, int64 *table_id, Oid *relid)
+map_read(ScanKey key, bool by_table_id, int64 *table_id, Oid *relid, int64 *altered)
 {
 	Oid schema = get_namespace_oid(PAXOS_SCHEMA, true);
 	Oid tables = OidIsValid(schema) ? get_relname_relid("tables", schema) : InvalidOid;
@@ -112,6 +116,8 @@ map_read(ScanKey key, bool by_table_id, int64 *table_id, Oid *relid)
 			DatumGetInt64(heap_getattr(tuple, TABLES_TABLE_ID, RelationGetDescr(rel), &isnull));
 		*relid =
 			DatumGetObjectId(heap_getattr(tuple, TABLES_RELID, RelationGetDescr(rel), &isnull));
+		*altered =
+			DatumGetInt64(heap_getattr(tuple, TABLES_ALTERED, RelationGetDescr(rel), &isnull));
 		found = true;
 	}
 	systable_endscan(scan);
@@ -144,6 +150,7 @@ paxos_table_relid(int64 table_id)
 	IdEntry *known;
 	ScanKeyData key;
 	int64 found_id;
+	int64 altered;
 	Oid relid;
 
 	map_init();
@@ -152,7 +159,7 @@ paxos_table_relid(int64 table_id)
 		return known->relid;
 
 	ScanKeyInit(&key, TABLES_TABLE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(table_id));
-	if (!map_read(&key, true, &found_id, &relid))
+	if (!map_read(&key, true, &found_id, &relid, &altered))
 		return InvalidOid;
 	map_remember(table_id, relid);
 	return relid;
@@ -164,6 +171,7 @@ paxos_table_id(Oid relid)
 	RelidEntry *known;
 	ScanKeyData key;
 	int64 table_id;
+	int64 altered;
 	Oid found_relid;
 
 	map_init();
@@ -172,10 +180,54 @@ paxos_table_id(Oid relid)
 		return known->table_id;
 
 	ScanKeyInit(&key, TABLES_RELID, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
-	if (!map_read(&key, false, &table_id, &found_relid))
+	if (!map_read(&key, false, &table_id, &found_relid, &altered))
 		return 0;
 	map_remember(table_id, relid);
 	return table_id;
+}
+
+int64
+paxos_table_altered(int64 table_id)
+{
+	ScanKeyData key;
+	int64 found_id;
+	Oid relid;
+	int64 altered;
+
+	ScanKeyInit(&key, TABLES_TABLE_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(table_id));
+	if (!map_read(&key, true, &found_id, &relid, &altered))
+		return 0;
+	return altered;
+}
+
+uint32
+paxos_definition_of(Relation rel, Relation pk)
+{
+	TupleDesc desc = RelationGetDescr(rel);
+	uint64 digest = 0;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped)
+		{
+			digest = paxos_digest_fold(digest, UINT64_MAX);
+			continue;
+		}
+
+		/* The numbers of types that are not built in are each node's own. */
+		if (att->atttypid < FirstGenbkiObjectId)
+			digest = paxos_digest_fold(digest, att->atttypid);
+		else
+			digest = paxos_digest_text(digest, format_type_be_qualified(att->atttypid));
+		digest = paxos_digest_fold(digest, (uint64) (uint32) att->atttypmod |
+											   (uint64) (unsigned char) att->attgenerated << 32);
+	}
+	for (int i = 0; pk != NULL && i < IndexRelationGetNumberOfKeyAttributes(pk); i++)
+		digest = paxos_digest_fold(digest, (uint16) pk->rd_index->indkey.values[i]);
+	digest ^= digest >> 32;
+	return (uint32) digest == 0 ? 1 : (uint32) digest;
 }
 
 static void

@@ -35,6 +35,9 @@ extern void paxos_version_require(int version, const char *what);
 /* Guards and two lists of operations (paxos_txn). */
 #define PAXOS_VERSION_TXN 2
 
+/* What definition a command was written for; statements that change definitions. */
+#define PAXOS_VERSION_DEFINITIONS 2
+
 /* Error for a peer that speaks or wants a version this node does not. */
 extern void paxos_version_refuse(int version);
 

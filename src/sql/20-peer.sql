@@ -73,3 +73,10 @@ LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_sql_check_function';
 REVOKE ALL ON FUNCTION paxos.check_function FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION paxos.check_function TO paxos_peer;
 COMMENT ON FUNCTION paxos.check_function IS 'what this node lacks to call a function, given by its signature; null: nothing';
+
+CREATE FUNCTION paxos.check_roles(cluster uuid, version int, sender int, roles text[])
+RETURNS text
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_sql_check_roles';
+REVOKE ALL ON FUNCTION paxos.check_roles FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION paxos.check_roles TO paxos_peer;
+COMMENT ON FUNCTION paxos.check_roles IS 'which of these roles this node lacks; null: none';

@@ -13,7 +13,7 @@ COMMENT ON FUNCTION paxos.snapshot_open IS 'keeps the consensus tables as they a
 
 CREATE FUNCTION paxos.snapshot_parts(
     OUT part int, OUT table_id bigint, OUT schema text, OUT schema_owner text, OUT name text, OUT owner text,
-    OUT bytes bigint, OUT definition text, OUT indexes text[], OUT grants text[], OUT afterwards text[])
+    OUT bytes bigint, OUT definition text, OUT indexes text[], OUT grants text[], OUT afterwards text[], OUT altered bigint)
 RETURNS SETOF record
 LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'paxos_sql_snapshot_parts';

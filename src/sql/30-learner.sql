@@ -64,13 +64,15 @@ COMMENT ON COLUMN paxos.set_part.command IS 'the command that brought it';
 
 CREATE TABLE paxos.tables (
     table_id bigint PRIMARY KEY,
-    relid    regclass NOT NULL CONSTRAINT tables_relid_key UNIQUE
+    relid    regclass NOT NULL CONSTRAINT tables_relid_key UNIQUE,
+    altered  bigint NOT NULL DEFAULT 0
 );
 REVOKE ALL ON paxos.tables FROM PUBLIC;
 GRANT SELECT ON paxos.tables TO PUBLIC;
 COMMENT ON TABLE paxos.tables IS 'consensus tables: the number a table has on every node, and the local relation';
 COMMENT ON COLUMN paxos.tables.table_id IS 'slot in which the table was created * 65536 + position in the slot; 1 is paxos.kv';
 COMMENT ON COLUMN paxos.tables.relid IS 'the relation of this node';
+COMMENT ON COLUMN paxos.tables.altered IS 'the last statement that changed its definition, numbered in the same way; 0: none';
 
 CREATE TABLE paxos.request (
     request_id  uuid PRIMARY KEY,

@@ -148,13 +148,57 @@ CREATE FUNCTION paxos.table_statement(tbl regclass) RETURNS text
 REVOKE ALL ON FUNCTION paxos.table_statement(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION paxos.table_statement(regclass) IS 'the CREATE TABLE of a consensus-backed table';
 
+-- Also behind snapshots (paxos_snapshot_send.c), whose receiver knows these kinds of
+-- statements (paxos_ddl_run_in()).  Indexes that are a constraint's come with the table.
+CREATE FUNCTION paxos.table_rest(tbl regclass) RETURNS SETOF text
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+SELECT statement FROM (
+    SELECT 1 AS pass, i.indexrelid::bigint AS place, pg_get_indexdef(i.indexrelid) AS statement
+    FROM pg_index i
+    WHERE i.indrelid = $1 AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.conrelid = $1)
+  UNION ALL
+    SELECT 2, a.attnum, format('ALTER TABLE %s ALTER COLUMN %I SET STORAGE %s', $1, a.attname,
+        CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END)
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+    WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.attstorage <> t.typstorage
+  UNION ALL
+    SELECT 3, a.attnum, format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS %s', $1, a.attname, a.attstattarget)
+    FROM pg_attribute a WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.attstattarget >= 0
+  UNION ALL
+    SELECT 4, a.attnum, format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', $1, a.attname, o.options)
+    FROM pg_attribute a, LATERAL (SELECT string_agg(u, ', ') AS options FROM unnest(a.attoptions) u WHERE u !~ '^pg_') o
+    WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND o.options IS NOT NULL
+  UNION ALL
+    SELECT 5, c.oid::bigint, format('ALTER TABLE %s ADD CONSTRAINT %I %s', $1, c.conname, pg_get_constraintdef(c.oid))
+    FROM pg_constraint c WHERE c.conrelid = $1 AND c.contype = 'c' AND NOT c.convalidated
+  UNION ALL
+    SELECT 6, 0, format('ALTER TABLE %s REPLICA IDENTITY %s', $1,
+        CASE c.relreplident WHEN 'n' THEN 'NOTHING' WHEN 'f' THEN 'FULL'
+        ELSE format('USING INDEX %I', (SELECT x.relname FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = $1 AND i.indisreplident)) END)
+    FROM pg_class c WHERE c.oid = $1 AND c.relreplident <> 'd'
+  UNION ALL
+    SELECT 7, d.objsubid, CASE WHEN d.objsubid = 0 THEN format('COMMENT ON TABLE %s IS %L', $1, d.description)
+        ELSE format('COMMENT ON COLUMN %s.%I IS %L', $1,
+            (SELECT a.attname FROM pg_attribute a WHERE a.attrelid = $1 AND a.attnum = d.objsubid), d.description) END
+    FROM pg_description d WHERE d.classoid = 'pg_class'::regclass AND d.objoid = $1
+  UNION ALL
+    SELECT 8, d.objoid::bigint, format('COMMENT ON INDEX %s IS %L', d.objoid::regclass, d.description)
+    FROM pg_description d JOIN pg_index i ON i.indexrelid = d.objoid
+    WHERE d.classoid = 'pg_class'::regclass AND i.indrelid = $1
+  UNION ALL
+    SELECT 9, c.oid::bigint, format('COMMENT ON CONSTRAINT %I ON %s IS %L', c.conname, $1, d.description)
+    FROM pg_description d JOIN pg_constraint c ON c.oid = d.objoid
+    WHERE d.classoid = 'pg_constraint'::regclass AND c.conrelid = $1
+) x ORDER BY pass, place
+$$;
+REVOKE ALL ON FUNCTION paxos.table_rest(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION paxos.table_rest(regclass) IS 'the statements that follow the CREATE TABLE of a consensus-backed table: indexes, and what CREATE TABLE cannot say';
+
 CREATE FUNCTION @extschema@.paxos_table_definition(tbl regclass) RETURNS text
     LANGUAGE sql STABLE STRICT AS $$
 SELECT paxos.table_statement($1) || ';' || coalesce(
-    (SELECT pg_catalog.string_agg(E'\n' || pg_catalog.pg_get_indexdef(i.indexrelid) || ';', '' ORDER BY i.indexrelid)
-     FROM pg_catalog.pg_index i
-     WHERE i.indrelid = $1
-       AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint c WHERE c.conindid = i.indexrelid AND c.conrelid = $1)), '')
+    (SELECT pg_catalog.string_agg(E'\n' || r.statement || ';', '' ORDER BY r.n)
+     FROM paxos.table_rest($1) WITH ORDINALITY AS r(statement, n)), '')
 $$;
 REVOKE ALL ON FUNCTION @extschema@.paxos_table_definition(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.paxos_table_definition(regclass) IS

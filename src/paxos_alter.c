@@ -1,0 +1,1410 @@
+/*
+ * paxos_alter.c
+ *	  ALTER TABLE and ALTER INDEX, RENAME, SET SCHEMA, OWNER TO, COMMENT, GRANT and REVOKE
+ *	  on consensus tables and what belongs to them, where they are issued.
+ *
+ * ALTER TABLE is tried on an empty copy of the table, with its constraints and indexes
+ * under their own names, in a schema that exists only in the trial: to try it on the table
+ * would rewrite or scan it twice and keep the learner out meanwhile, which would
+ * end us.  Each clause is then written down anew.  What makes something - a column, a
+ * constraint, a default - is written from the catalogs, as the trial left it; what takes
+ * something away, by name.  Expressions that no catalog keeps (USING) are analyzed here,
+ * in this session, and written from their tree.  So the text that travels means the
+ * same whatever the session has set; only where the conversion of the rows depends on
+ * settings (text to timestamptz by TimeZone) do those travel along.
+ *
+ * The statement carries the number of the last change of the table's definition, and is
+ * carried out on no other (paxos_ddl_apply.c): if somebody was quicker, we begin again, and
+ * hear of it what PostgreSQL says.
+ *
+ * What would come out differently on each node is refused: a new column whose default is
+ * volatile, on a table that has rows (decided at the slot), and casts whose result depends
+ * on the day they are made.  A stable default (now()) is computed here, once, for the
+ * rows that are there, as PostgreSQL does.
+ *
+ * No state.
+ */
+#include "postgres.h"
+
+#include "access/amapi.h"
+#include "access/genam.h"
+#include "access/relation.h"
+#include "access/reloptions.h"
+#include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/index.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "commands/defrem.h"
+#include "commands/sequence.h"
+#include "commands/tablecmds.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "parser/parse_expr.h"
+#include "parser/parse_node.h"
+#include "parser/parse_relation.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/ruleutils.h"
+#include "utils/syscache.h"
+
+#include "paxos_api.h"
+#include "paxos_apply.h"
+#include "paxos_compat.h"
+#include "paxos_ddl_int.h"
+#include "paxos_fkey.h"
+#include "paxos_version.h"
+
+/* Never returns. */
+static void refuse(Oid table, const char *what, const char *hint) pg_attribute_noreturn();
+
+static void
+refuse(Oid table, const char *what, const char *hint)
+{
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("%s is not supported on consensus-backed table \"%s\"", what,
+						   get_rel_name(table)),
+					hint ? errhint("%s", hint) : 0));
+}
+
+/* ------------------------------------------------------------------
+ * A statement about one table
+ * ------------------------------------------------------------------
+ */
+
+typedef struct Statement
+{
+	PaxosUtility *u;
+	Oid table;
+	Oid nsp;
+	Oid owner;
+	char *schema;
+	char *name;
+	int64 table_id;
+	int64 altered;
+	StringInfoData sql;
+	PaxosDdlOp op;
+	List *names; /* that it takes in the table's schema */
+	bool reads_rows;
+} Statement;
+
+/* The table, locked ACCESS SHARE; false: it is gone. */
+static bool
+begin(Statement *s, PaxosUtility *u, Oid table, const char *what)
+{
+	Relation rel;
+
+	memset(s, 0, sizeof(*s));
+	s->u = u;
+	s->table = table;
+	paxos_ddl_begin_statement(u, what);
+	rel = try_relation_open(table, AccessShareLock);
+	if (rel == NULL)
+		return false;
+	s->nsp = RelationGetNamespace(rel);
+	s->schema = get_namespace_name(s->nsp);
+	s->name = pstrdup(RelationGetRelationName(rel));
+	s->owner = rel->rd_rel->relowner;
+	relation_close(rel, NoLock);
+	s->table_id = paxos_ddl_table_id_of(table);
+	s->altered = paxos_table_altered(s->table_id);
+	paxos_ddl_refuse_kv(table, what);
+	initStringInfo(&s->sql);
+	s->op.kind = PAXOS_DDL_ALTER;
+	s->op.schema = s->schema;
+	s->op.owner = GetUserNameFromId(s->owner, false);
+	s->op.n_tables = 1;
+	s->op.table_ids = &s->table_id;
+	s->op.altered = &s->altered;
+	return true;
+}
+
+static char *
+qualified(const Statement *s)
+{
+	return quote_qualified_identifier(s->schema, s->name);
+}
+
+/* False: the definition has changed meanwhile; all is to be looked at anew. */
+static bool
+send(Statement *s, CommandTag tag)
+{
+	int64 bytes = 0;
+
+	if (s->reads_rows)
+		bytes = DatumGetInt64(DirectFunctionCall1(pg_table_size, ObjectIdGetDatum(s->table)));
+	UnlockRelationOid(s->table, AccessShareLock);
+	if (s->u->qc)
+		SetQueryCompletion(s->u->qc, tag, 0);
+	s->op.sql = s->sql.data;
+	if (bytes >= PAXOS_LARGE_BYTES)
+		paxos_ddl_notice_large(s->name, bytes);
+	return paxos_ddl_submit(&s->op);
+}
+
+/* ------------------------------------------------------------------
+ * A copy to try on
+ * ------------------------------------------------------------------
+ */
+
+/*
+ * As the extension's owner would, so that no privilege of the user's is in the way,
+ * and no event trigger sees it.  Its owner is the table's.
+ */
+static Oid
+make_copy(const Statement *s, const char *schema)
+{
+	int nest_level = NewGUCNestLevel();
+	Relation rel = table_open(s->table, AccessShareLock);
+	List *indexes = RelationGetIndexList(rel);
+	char *owner = (char *) quote_identifier(GetUserNameFromId(s->owner, false));
+	char *definition;
+	Oid copy;
+	Oid user;
+	int security;
+	ListCell *lc;
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
+	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, ERROR, false);
+	(void) set_config_option("search_path", "pg_catalog", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, ERROR, false);
+	definition = paxos_ddl_describe_table(s->table, false);
+	paxos_ddl_run_text(psprintf("CREATE SCHEMA %s AUTHORIZATION %s", schema, owner));
+	copy = paxos_ddl_create_in(schema, definition);
+	list_sort(indexes, list_oid_cmp);
+	foreach (lc, indexes)
+	{
+		if (!OidIsValid(get_index_constraint(lfirst_oid(lc))))
+			paxos_ddl_run_in(schema, pg_get_indexdef_string(lfirst_oid(lc)));
+	}
+	foreach (lc, paxos_ddl_constraints(s->table))
+	{
+		PaxosConstraint *c = lfirst(lc);
+
+		if (!c->validated)
+			paxos_ddl_run_in(schema, psprintf("ALTER TABLE x.%s ADD CONSTRAINT %s %s",
+											  quote_identifier(s->name), quote_identifier(c->name),
+											  c->definition));
+	}
+	paxos_ddl_run_text(
+		psprintf("ALTER TABLE %s OWNER TO %s", quote_qualified_identifier(schema, s->name), owner));
+	SetUserIdAndSecContext(user, security);
+	AtEOXact_GUC(true, nest_level);
+	table_close(rel, NoLock);
+	CommandCounterIncrement();
+	return copy;
+}
+
+static char *
+copy_schema(void)
+{
+	return psprintf("paxos_trial_%d", MyProcPid);
+}
+
+/* ------------------------------------------------------------------
+ * ALTER TABLE
+ * ------------------------------------------------------------------
+ */
+
+static void
+check_constraints(const Statement *s, List *constraints)
+{
+	ListCell *lc;
+
+	foreach (lc, constraints)
+	{
+		if (lfirst_node(Constraint, lc)->contype == CONSTR_FOREIGN)
+			refuse(s->table, "adding a foreign key together with something else",
+				   "Use a statement of its own.");
+	}
+	paxos_ddl_check_constraint_clauses(constraints);
+}
+
+/* The copy has no foreign keys: what is done to them is not tried. */
+static bool
+is_foreign_key(Oid table, const char *name)
+{
+	Oid constraint = get_relation_constraint_oid(table, name, true);
+	HeapTuple tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(constraint));
+	bool result;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	result = ((Form_pg_constraint) GETSTRUCT(tuple))->contype == CONSTRAINT_FOREIGN;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/* Refuse what is not for us, before anything is tried. */
+static void
+check_clause(const Statement *s, AlterTableCmd *cmd)
+{
+	switch (cmd->subtype)
+	{
+		case AT_AddColumn:
+			check_constraints(s, castNode(ColumnDef, cmd->def)->constraints);
+			break;
+		case AT_AddConstraint:
+			check_constraints(s, list_make1(cmd->def));
+			break;
+		case AT_ColumnDefault:
+		case AT_DropNotNull:
+		case AT_SetNotNull:
+		case AT_DropExpression:
+		case AT_SetStatistics:
+		case AT_SetOptions:
+		case AT_ResetOptions:
+		case AT_SetStorage:
+		case AT_SetCompression:
+		case AT_DropColumn:
+		case AT_ValidateConstraint:
+		case AT_DropConstraint:
+		case AT_AlterColumnType:
+		case AT_SetRelOptions:
+		case AT_ResetRelOptions:
+		case AT_AddIdentity:
+		case AT_DropIdentity:
+		case AT_ChangeOwner:
+		case AT_ReplicaIdentity:
+			break;
+		case AT_SetIdentity:
+		{
+			ListCell *lc;
+
+			foreach (lc, castNode(List, cmd->def))
+			{
+				if (strcmp(lfirst_node(DefElem, lc)->defname, "generated") != 0)
+					refuse(s->table, "a change of sequence options",
+						   "The sequences of a consensus-backed table are each node's own.");
+			}
+			break;
+		}
+		case AT_SetAccessMethod:
+			refuse(s->table, "SET ACCESS METHOD", "Create a new table and copy the rows.");
+		case AT_EnableTrig:
+		case AT_EnableAlwaysTrig:
+		case AT_EnableReplicaTrig:
+		case AT_DisableTrig:
+		case AT_EnableTrigAll:
+		case AT_DisableTrigAll:
+		case AT_EnableTrigUser:
+		case AT_DisableTrigUser:
+			refuse(s->table, "enabling or disabling triggers", NULL);
+		case AT_EnableRowSecurity:
+		case AT_DisableRowSecurity:
+		case AT_ForceRowSecurity:
+		case AT_NoForceRowSecurity:
+			refuse(s->table, "row-level security", NULL);
+		case AT_SetTableSpace:
+			refuse(s->table, "a tablespace", "Tablespaces are local to a node.");
+		case AT_SetLogged:
+		case AT_SetUnLogged:
+			refuse(s->table, "SET LOGGED or UNLOGGED", NULL);
+		case AT_AddInherit:
+		case AT_DropInherit:
+		case AT_AddOf:
+		case AT_DropOf:
+			refuse(s->table, "inheritance", NULL);
+		default:
+			refuse(s->table, "this form of ALTER TABLE", "Create a new table and copy the rows.");
+	}
+	if (cmd->subtype == AT_SetStatistics && cmd->name == NULL)
+		refuse(s->table, "SET STATISTICS by column number", NULL);
+}
+
+/*
+ * The names of keys' indexes are chosen where they will stand: in the copy's schema
+ * another would be free.
+ */
+static void
+name_keys(const Statement *s, List *cmds, List *constraints, const char *column)
+{
+	ListCell *lc;
+
+	foreach (lc, constraints)
+	{
+		Constraint *c = lfirst_node(Constraint, lc);
+		StringInfoData columns;
+		ListCell *lk;
+
+		if ((c->contype != CONSTR_PRIMARY && c->contype != CONSTR_UNIQUE) || c->conname != NULL ||
+			c->indexname != NULL)
+			continue;
+		initStringInfo(&columns);
+		if (column != NULL)
+			appendStringInfoString(&columns, column);
+		foreach (lk, c->keys)
+			appendStringInfo(&columns, "%s%s", columns.len > 0 ? "_" : "", strVal(lfirst(lk)));
+		c->conname = makeObjectName(s->name, NULL, "pkey");
+		if (c->contype == CONSTR_UNIQUE)
+			c->conname = ChooseRelationName(s->name, columns.data, "key", s->nsp, true);
+		else if (!paxos_drops_constraint(cmds, c->conname))
+			c->conname = ChooseRelationName(s->name, NULL, "pkey", s->nsp, true);
+	}
+}
+
+static void
+put_options(StringInfo out, List *options, bool values)
+{
+	ListCell *lc;
+
+	appendStringInfoChar(out, '(');
+	foreach (lc, options)
+	{
+		DefElem *e = lfirst_node(DefElem, lc);
+
+		appendStringInfoString(out, foreach_current_index(lc) > 0 ? ", " : "");
+		if (e->defnamespace != NULL)
+			appendStringInfo(out, "%s.", quote_identifier(e->defnamespace));
+		appendStringInfoString(out, quote_identifier(e->defname));
+		if (values && e->arg != NULL)
+			appendStringInfo(out, " = %s", quote_literal_cstr(defGetString(e)));
+	}
+	appendStringInfoChar(out, ')');
+}
+
+/* Is there a call in it that is neither immutable nor a cast? */
+static bool
+calls_mutable(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, FuncExpr))
+	{
+		FuncExpr *f = (FuncExpr *) node;
+
+		if (func_volatile(f->funcid) != PROVOLATILE_IMMUTABLE &&
+			(f->funcformat == COERCE_EXPLICIT_CALL || f->funcid >= FirstUnpinnedObjectId ||
+			 func_volatile(f->funcid) == PROVOLATILE_VOLATILE))
+			return true;
+	}
+	else if (IsA(node, OpExpr))
+	{
+		set_opfuncid((OpExpr *) node);
+		if (func_volatile(((OpExpr *) node)->opfuncid) == PROVOLATILE_VOLATILE)
+			return true;
+	}
+	else if (IsA(node, SQLValueFunction) || IsA(node, NextValueExpr) || IsA(node, SubLink))
+		return true;
+	return expression_tree_walker(node, calls_mutable, context);
+}
+
+/* Everything in an expression that no catalog keeps must be built in. */
+static bool
+uses_own(Oid func, void *context)
+{
+	return func >= FirstUnpinnedObjectId;
+}
+
+static bool
+calls_own(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (check_functions_in_node(node, uses_own, context) || exprType(node) >= FirstUnpinnedObjectId)
+		return true;
+	return expression_tree_walker(node, calls_own, context);
+}
+
+/* USING of ALTER TYPE, as its tree says; before the copy is altered. */
+static char *
+write_using(const Statement *s, Oid copy, Node *raw, const char *query_string)
+{
+	ParseState *pstate = make_parsestate(NULL);
+	Relation rel = table_open(copy, AccessShareLock);
+	ParseNamespaceItem *item;
+	Node *expr;
+	char *text;
+	int nest_level;
+
+	pstate->p_sourcetext = query_string;
+	item = addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL, false, true);
+	addNSItemToQuery(pstate, item, false, true, true);
+	expr = transformExpr(pstate, copyObject(raw), EXPR_KIND_ALTER_COL_TRANSFORM);
+	if (calls_mutable(expr, NULL))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("the USING expression is not immutable"),
+						errdetail("Every node computes it by itself, and all must come to the same "
+								  "values.")));
+	if (calls_own(expr, NULL))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("the USING expression uses something that is local to this node"),
+						errhint("Use types, functions and operators that are built in.")));
+
+	/* With the session's settings, under which it will be read. */
+	nest_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, ERROR, false);
+	(void) set_config_option("quote_all_identifiers", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, ERROR, false);
+	(void) set_config_option("standard_conforming_strings", "on", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, ERROR, false);
+	text = paxos_ddl_write_expression(rel, expr);
+	AtEOXact_GUC(true, nest_level);
+	table_close(rel, NoLock);
+	return text;
+}
+
+/* By these a conversion of values may come out otherwise. */
+static void
+send_settings(Statement *s)
+{
+	static const char *const names[] = {"TimeZone", "DateStyle", "IntervalStyle", "bytea_output",
+										"extra_float_digits"};
+
+	s->op.n_settings = lengthof(names);
+	s->op.settings = palloc_array(char *, 2 * lengthof(names));
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		s->op.settings[2 * i] = pstrdup(names[i]);
+		s->op.settings[2 * i + 1] = pstrdup(GetConfigOption(names[i], false, false));
+	}
+}
+
+/* The value that a default has now, as a literal. */
+static char *
+value_now(Relation rel, AttrNumber attnum, Node *expr)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+	EState *estate = CreateExecutorState();
+	ExprState *state = ExecPrepareExpr((Expr *) expr, estate);
+	bool isnull;
+	Datum value = ExecEvalExprSwitchContext(state, GetPerTupleExprContext(estate), &isnull);
+	Oid output;
+	bool varlena;
+	FmgrInfo info;
+	char *text;
+
+	if (isnull)
+		return pstrdup("NULL");
+	getTypeOutputInfo(att->atttypid, &output, &varlena);
+	fmgr_info(output, &info);
+	text = pstrdup(quote_literal_cstr(paxos_fixed_output(&info, value)));
+	FreeExecutorState(estate);
+	return text;
+}
+
+static AttrNumber
+column_of(Relation rel, const char *name)
+{
+	AttrNumber attnum = get_attnum(RelationGetRelid(rel), name);
+
+	if (attnum <= 0)
+		elog(ERROR, "column \"%s\" was not altered", name);
+	return attnum;
+}
+
+static bool
+owns_sequence(Oid relid, AttrNumber attnum)
+{
+	ListCell *lc;
+
+	foreach (lc, getOwnedSequences(relid))
+	{
+		Oid table;
+		int32 column;
+
+		if ((sequenceIsOwned(lfirst_oid(lc), DEPENDENCY_AUTO, &table, &column) ||
+			 sequenceIsOwned(lfirst_oid(lc), DEPENDENCY_INTERNAL, &table, &column)) &&
+			column == attnum)
+			return true;
+	}
+	return false;
+}
+
+/* ADD COLUMN; what is to follow in a statement of its own goes to 'more'. */
+static void
+put_column(Statement *s, StringInfo out, Relation copy, const char *name, StringInfo more)
+{
+	AttrNumber attnum = column_of(copy, name);
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(copy), attnum - 1);
+	Node *expr = att->attgenerated ? NULL : paxos_ddl_default(copy, attnum);
+	char *instead = NULL;
+
+	appendStringInfoString(out, "ADD COLUMN ");
+	if (owns_sequence(RelationGetRelid(copy), attnum) ||
+		(expr != NULL && contain_volatile_functions(expr)))
+		s->op.flags |= PAXOS_DDL_EMPTY;
+	else if (expr != NULL && contain_mutable_functions(expr))
+	{
+		instead = value_now(copy, attnum, expr);
+		appendStringInfo(more, "; ALTER TABLE %s ALTER COLUMN %s SET DEFAULT %s", qualified(s),
+						 quote_identifier(name), paxos_ddl_write_expression(copy, expr));
+	}
+	paxos_ddl_write_column(out, copy, attnum, false, instead);
+	if (att->attstorage != get_typstorage(att->atttypid))
+		appendStringInfo(more, "; ALTER TABLE %s ALTER COLUMN %s SET STORAGE %s", qualified(s),
+						 quote_identifier(name),
+						 att->attstorage == TYPSTORAGE_PLAIN      ? "PLAIN"
+						 : att->attstorage == TYPSTORAGE_EXTERNAL ? "EXTERNAL"
+						 : att->attstorage == TYPSTORAGE_MAIN     ? "MAIN"
+																  : "EXTENDED");
+}
+
+static void
+put_constraint(Statement *s, StringInfo out, List *cmds, const PaxosConstraint *c)
+{
+	appendStringInfo(out, "%sADD CONSTRAINT %s %s", out->len > 0 ? ", " : "",
+					 quote_identifier(c->name), c->definition);
+	if (c->validated)
+		s->reads_rows = true;
+	if (c->type == CONSTRAINT_CHECK || paxos_drops_constraint(cmds, c->name))
+		return;
+	if (OidIsValid(get_relname_relid(c->name, s->nsp)))
+		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_TABLE),
+						errmsg("relation \"%s\" already exists", c->name)));
+	s->names = lappend(s->names, c->name);
+}
+
+static bool
+named(List *constraints, const char *name)
+{
+	ListCell *lc;
+
+	foreach (lc, constraints)
+	{
+		if (strcmp(((PaxosConstraint *) lfirst(lc))->name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* One clause, as the copy is now; nothing for what new_constraints() writes. */
+static void
+put_clause(Statement *s, StringInfo out, AlterTableCmd *cmd, Relation copy, const char *using,
+		   StringInfo more, List *before)
+{
+	const char *name = cmd->name != NULL ? quote_identifier(cmd->name) : "";
+	const char *if_exists = cmd->missing_ok ? "IF EXISTS " : "";
+	const char *cascade = cmd->behavior == DROP_CASCADE ? " CASCADE" : "";
+	Form_pg_attribute att;
+
+	switch (cmd->subtype)
+	{
+		case AT_AddColumn:
+			name = castNode(ColumnDef, cmd->def)->colname;
+			if (cmd->missing_ok && get_attnum(s->table, name) != InvalidAttrNumber)
+				return;
+			put_column(s, out, copy, name, more);
+			break;
+		case AT_DropColumn:
+			appendStringInfo(out, "DROP COLUMN %s%s%s", if_exists, name, cascade);
+			break;
+		case AT_ColumnDefault:
+			if (cmd->def == NULL)
+				appendStringInfo(out, "ALTER COLUMN %s DROP DEFAULT", name);
+			else
+				appendStringInfo(out, "ALTER COLUMN %s SET DEFAULT %s", name,
+								 paxos_ddl_write_expression(
+									 copy, paxos_ddl_default(copy, column_of(copy, cmd->name))));
+			break;
+		case AT_DropNotNull:
+			appendStringInfo(out, "ALTER COLUMN %s DROP NOT NULL", name);
+			break;
+		case AT_SetNotNull:
+			appendStringInfo(out, "ALTER COLUMN %s SET NOT NULL", name);
+			s->reads_rows = true;
+			break;
+		case AT_DropExpression:
+			appendStringInfo(out, "ALTER COLUMN %s DROP EXPRESSION %s", name, if_exists);
+			break;
+		case AT_SetStatistics:
+			appendStringInfo(out, "ALTER COLUMN %s SET STATISTICS %d", name, intVal(cmd->def));
+			break;
+		case AT_SetOptions:
+		case AT_ResetOptions:
+			appendStringInfo(out, "ALTER COLUMN %s %s ", name,
+							 cmd->subtype == AT_SetOptions ? "SET" : "RESET");
+			put_options(out, castNode(List, cmd->def), cmd->subtype == AT_SetOptions);
+			break;
+		case AT_SetStorage:
+			appendStringInfo(out, "ALTER COLUMN %s SET STORAGE %s", name,
+							 quote_identifier(strVal(cmd->def)));
+			break;
+		case AT_SetCompression:
+			appendStringInfo(out, "ALTER COLUMN %s SET COMPRESSION %s", name,
+							 quote_identifier(strVal(cmd->def)));
+			break;
+		case AT_AlterColumnType:
+			att = TupleDescAttr(RelationGetDescr(copy), column_of(copy, cmd->name) - 1);
+			appendStringInfo(out, "ALTER COLUMN %s TYPE %s", name,
+							 format_type_with_typemod(att->atttypid, att->atttypmod));
+			if (OidIsValid(att->attcollation))
+				appendStringInfo(out, " COLLATE %s", generate_collation_name(att->attcollation));
+			if (using != NULL)
+				appendStringInfo(out, " USING %s", using);
+			s->reads_rows = true;
+			break;
+		case AT_AddConstraint:
+		{
+			Constraint *c = castNode(Constraint, cmd->def);
+
+			if (c->indexname == NULL)
+				return;
+			appendStringInfo(out, "ADD CONSTRAINT %s %s USING INDEX %s",
+							 quote_identifier(c->conname ? c->conname : c->indexname),
+							 c->contype == CONSTR_PRIMARY ? "PRIMARY KEY" : "UNIQUE",
+							 quote_identifier(c->indexname));
+			if (c->contype == CONSTR_PRIMARY)
+				s->reads_rows = true;
+			break;
+		}
+		case AT_ValidateConstraint:
+			appendStringInfo(out, "VALIDATE CONSTRAINT %s", name);
+			s->reads_rows = true;
+			break;
+		case AT_DropConstraint:
+			if (cmd->missing_ok && !named(before, cmd->name) &&
+				!is_foreign_key(s->table, cmd->name))
+				return;
+			appendStringInfo(out, "DROP CONSTRAINT %s%s%s", if_exists, name, cascade);
+			break;
+		case AT_SetRelOptions:
+		case AT_ResetRelOptions:
+			appendStringInfoString(out, cmd->subtype == AT_SetRelOptions ? "SET " : "RESET ");
+			put_options(out, castNode(List, cmd->def), cmd->subtype == AT_SetRelOptions);
+			break;
+		case AT_AddIdentity:
+		{
+			StringInfoData column;
+			char *generated;
+
+			/* "name type GENERATED ... (...)[ NOT NULL]" */
+			initStringInfo(&column);
+			paxos_ddl_write_column(&column, copy, column_of(copy, cmd->name), false, NULL);
+			generated = strstr(column.data, " GENERATED ");
+			if (generated == NULL)
+				elog(ERROR, "column \"%s\" has got no identity", cmd->name);
+			*(strrchr(generated, ')') + 1) = '\0';
+			appendStringInfo(out, "ALTER COLUMN %s ADD%s", name, generated);
+			break;
+		}
+		case AT_SetIdentity:
+			att = TupleDescAttr(RelationGetDescr(copy), column_of(copy, cmd->name) - 1);
+			appendStringInfo(out, "ALTER COLUMN %s SET GENERATED %s", name,
+							 att->attidentity == ATTRIBUTE_IDENTITY_ALWAYS ? "ALWAYS"
+																		   : "BY DEFAULT");
+			break;
+		case AT_DropIdentity:
+			appendStringInfo(out, "ALTER COLUMN %s DROP IDENTITY %s", name, if_exists);
+			break;
+		case AT_ReplicaIdentity:
+		{
+			ReplicaIdentityStmt *r = castNode(ReplicaIdentityStmt, cmd->def);
+
+			appendStringInfo(out, "REPLICA IDENTITY %s%s",
+							 r->identity_type == REPLICA_IDENTITY_FULL      ? "FULL"
+							 : r->identity_type == REPLICA_IDENTITY_NOTHING ? "NOTHING"
+							 : r->identity_type == REPLICA_IDENTITY_INDEX   ? "USING INDEX "
+																			: "DEFAULT",
+							 r->identity_type == REPLICA_IDENTITY_INDEX ? quote_identifier(r->name)
+																		: "");
+			break;
+		}
+		default:
+			elog(ERROR, "clause of an unknown kind %d", (int) cmd->subtype);
+	}
+}
+
+static bool
+made_of_index(List *cmds, const char *constraint)
+{
+	ListCell *lc;
+
+	foreach (lc, cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+		Constraint *c = (Constraint *) cmd->def;
+
+		if (cmd->subtype == AT_AddConstraint && c->indexname != NULL &&
+			strcmp(c->conname ? c->conname : c->indexname, constraint) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* All clauses, from what the trial made of the copy. */
+static void
+write_alter(Statement *s, AlterTableStmt *stmt, Oid copy, char **using, List *before)
+{
+	Relation rel = table_open(copy, AccessShareLock);
+	int nest_level = paxos_ddl_begin_writing_down();
+	StringInfoData clauses;
+	StringInfoData one;
+	StringInfoData more;
+	ListCell *lc;
+
+	initStringInfo(&clauses);
+	initStringInfo(&one);
+	initStringInfo(&more);
+	foreach (lc, stmt->cmds)
+	{
+		resetStringInfo(&one);
+		put_clause(s, &one, lfirst(lc), rel, using[foreach_current_index(lc)], &more, before);
+		if (one.len > 0)
+			appendStringInfo(&clauses, "%s%s", clauses.len > 0 ? ", " : "", one.data);
+	}
+
+	/* With the names chosen, whatever clause they came with. */
+	foreach (lc, paxos_ddl_constraints(copy))
+	{
+		PaxosConstraint *c = lfirst(lc);
+
+		if ((!named(before, c->name) || paxos_drops_constraint(stmt->cmds, c->name)) &&
+			!made_of_index(stmt->cmds, c->name))
+			put_constraint(s, &clauses, stmt->cmds, c);
+	}
+	if (clauses.len > 0)
+		appendStringInfo(&s->sql, "ALTER TABLE %s %s%s", qualified(s), clauses.data, more.data);
+	AtEOXact_GUC(true, nest_level);
+	table_close(rel, NoLock);
+}
+
+/* It is carried out as the owner, who may have less than a superuser who issues it. */
+static void
+check_owner_may_create(const Statement *s)
+{
+	if (s->names != NIL && PaxosSchemaAclCheck(s->nsp, s->owner, ACL_CREATE) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for schema %s", s->schema),
+				 errdetail("The owner of the table, role \"%s\", may not create an index there.",
+						   s->op.owner)));
+}
+
+/* Try it on a copy; 'write' says of the copy what is to be sent. */
+static void
+try_alter(Statement *s, AlterTableStmt *stmt)
+{
+	PaxosUtility trial_u = *s->u;
+	AlterTableStmt *changed;
+	PaxosTrial trial;
+	char *schema = copy_schema();
+	char **using = palloc0_array(char *, list_length(stmt->cmds));
+
+	trial_u.pstmt = copyObject(s->u->pstmt);
+	trial_u.read_only_tree = false;
+	changed = (AlterTableStmt *) trial_u.pstmt->utilityStmt;
+	changed->relation = makeRangeVar(schema, s->name, -1);
+
+	paxos_trial_begin(&trial);
+	PG_TRY();
+	{
+		Oid copy = make_copy(s, schema);
+		List *kept = list_copy(changed->cmds);
+		List *before;
+		ListCell *lc;
+		int nest_level = paxos_ddl_begin_writing_down();
+
+		before = paxos_ddl_constraints(copy);
+		AtEOXact_GUC(true, nest_level);
+		foreach (lc, changed->cmds)
+		{
+			AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+			if (cmd->subtype == AT_DropConstraint && is_foreign_key(s->table, cmd->name))
+				kept = list_delete_ptr(kept, cmd);
+			if (cmd->subtype == AT_AddConstraint)
+				name_keys(s, changed->cmds, list_make1(cmd->def), NULL);
+			else if (cmd->subtype == AT_AddColumn)
+				name_keys(s, changed->cmds, castNode(ColumnDef, cmd->def)->constraints,
+						  castNode(ColumnDef, cmd->def)->colname);
+			else if (cmd->subtype == AT_AlterColumnType &&
+					 castNode(ColumnDef, cmd->def)->raw_default != NULL)
+				using[foreach_current_index(lc)] = write_using(
+					s, copy, castNode(ColumnDef, cmd->def)->raw_default, s->u->query_string);
+		}
+		changed->cmds = kept;
+		if (changed->cmds != NIL)
+			paxos_utility_next(&trial_u);
+		CommandCounterIncrement();
+		write_alter(s, stmt, copy, using, before);
+		paxos_ddl_check_dependencies(copy);
+	}
+	PG_CATCH();
+	{
+		paxos_trial_failed(&trial, schema, InvalidOid);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	paxos_trial_end(&trial);
+}
+
+static bool
+alter_owner(Statement *s, AlterTableStmt *stmt)
+{
+	AlterTableCmd *cmd = linitial_node(AlterTableCmd, stmt->cmds);
+	Oid role = get_rolespec_oid(cmd->newowner, false);
+
+	if (list_length(stmt->cmds) > 1)
+		refuse(s->table, "OWNER TO together with other clauses", "Use a statement of its own.");
+	paxos_ddl_check_owner(s->table);
+	if (!superuser())
+	{
+		PaxosCheckCanBecome(role);
+		if (PaxosSchemaAclCheck(s->nsp, role, ACL_CREATE) != ACLCHECK_OK)
+			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA, s->schema);
+	}
+	appendStringInfo(&s->sql, "ALTER TABLE %s OWNER TO %s", qualified(s),
+					 quote_identifier(GetUserNameFromId(role, false)));
+	paxos_ddl_ask_roles(list_make1(GetUserNameFromId(role, false)));
+	return send(s, CMDTAG_ALTER_TABLE);
+}
+
+static bool
+alter_table(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
+{
+	Statement s;
+	ListCell *lc;
+
+	if (!begin(&s, u, table, "ALTER TABLE on a consensus-backed table"))
+		return false;
+	foreach (lc, stmt->cmds)
+		check_clause(&s, lfirst_node(AlterTableCmd, lc));
+	foreach (lc, stmt->cmds)
+	{
+		if (lfirst_node(AlterTableCmd, lc)->subtype == AT_ChangeOwner)
+			return alter_owner(&s, stmt);
+	}
+	paxos_ddl_check_owner(table);
+	foreach (lc, stmt->cmds)
+	{
+		if (lfirst_node(AlterTableCmd, lc)->subtype == AT_AlterColumnType && s.op.settings == NULL)
+			send_settings(&s);
+	}
+	try_alter(&s, stmt);
+	if (s.sql.len == 0)
+	{
+		UnlockRelationOid(table, AccessShareLock);
+		if (u->qc)
+			SetQueryCompletion(u->qc, CMDTAG_ALTER_TABLE, 0);
+		return true;
+	}
+	check_owner_may_create(&s);
+	if (s.names != NIL)
+		paxos_ddl_ask_members(s.schema, s.op.owner, s.table_id, s.names);
+	s.op.flags |= PAXOS_DDL_AS_OWNER;
+	return send(&s, CMDTAG_ALTER_TABLE);
+}
+
+/* ------------------------------------------------------------------
+ * ALTER INDEX, RENAME, SET SCHEMA
+ * ------------------------------------------------------------------
+ */
+
+static bool
+alter_index(PaxosUtility *u, AlterTableStmt *stmt, Oid table, Oid index)
+{
+	Statement s;
+	ListCell *lc;
+
+	if (!begin(&s, u, table, "ALTER INDEX on a consensus-backed table"))
+		return false;
+	if (!PaxosOwnsRelation(index, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, get_rel_name(index));
+	appendStringInfo(&s.sql, "ALTER INDEX %s ",
+					 quote_qualified_identifier(s.schema, get_rel_name(index)));
+	foreach (lc, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		appendStringInfoString(&s.sql, foreach_current_index(lc) > 0 ? ", " : "");
+		if (cmd->subtype == AT_SetRelOptions || cmd->subtype == AT_ResetRelOptions)
+		{
+			List *options = castNode(List, cmd->def);
+			Relation rel = index_open(index, AccessShareLock);
+
+			/* as PostgreSQL does when it is carried out */
+			(void) index_reloptions(rel->rd_indam->amoptions,
+									transformRelOptions((Datum) 0, options, NULL, NULL, false,
+														cmd->subtype == AT_ResetRelOptions),
+									true);
+			index_close(rel, AccessShareLock);
+			appendStringInfoString(&s.sql, cmd->subtype == AT_SetRelOptions ? "SET " : "RESET ");
+			put_options(&s.sql, options, cmd->subtype == AT_SetRelOptions);
+		}
+		else if (cmd->subtype == AT_SetStatistics && cmd->name == NULL)
+			appendStringInfo(&s.sql, "ALTER COLUMN %d SET STATISTICS %d", cmd->num,
+							 intVal(cmd->def));
+		else
+			refuse(table, "this form of ALTER INDEX", NULL);
+	}
+	return send(&s, CMDTAG_ALTER_INDEX);
+}
+
+static void
+check_name_free(const char *name, Oid nsp)
+{
+	if (OidIsValid(get_relname_relid(name, nsp)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_TABLE), errmsg("relation \"%s\" already exists", name)));
+}
+
+/* Columns and constraints: tried on a copy, which says all that PostgreSQL says. */
+static void
+try_rename(Statement *s, RenameStmt *stmt)
+{
+	PaxosUtility trial_u = *s->u;
+	PaxosTrial trial;
+	char *schema = copy_schema();
+
+	trial_u.pstmt = copyObject(s->u->pstmt);
+	trial_u.read_only_tree = false;
+	((RenameStmt *) trial_u.pstmt->utilityStmt)->relation = makeRangeVar(schema, s->name, -1);
+
+	paxos_trial_begin(&trial);
+	PG_TRY();
+	{
+		(void) make_copy(s, schema);
+		paxos_utility_next(&trial_u);
+	}
+	PG_CATCH();
+	{
+		paxos_trial_failed(&trial, schema, InvalidOid);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	paxos_trial_end(&trial);
+}
+
+static bool
+rename_part(PaxosUtility *u, RenameStmt *stmt, Oid table, Oid relid)
+{
+	Statement s;
+	bool index = get_rel_relkind(relid) == RELKIND_INDEX;
+	char *to = (char *) quote_identifier(stmt->newname);
+	CommandTag tag = CMDTAG_ALTER_TABLE;
+
+	if (!begin(&s, u, table, "RENAME on a consensus-backed table"))
+		return false;
+	switch (stmt->renameType)
+	{
+		case OBJECT_TABLE:
+		case OBJECT_INDEX:
+			if (!PaxosOwnsRelation(relid, GetUserId()))
+				aclcheck_error(ACLCHECK_NOT_OWNER, index ? OBJECT_INDEX : OBJECT_TABLE,
+							   get_rel_name(relid));
+			if (!index && stmt->renameType == OBJECT_INDEX)
+				ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+								errmsg("\"%s\" is not an index", get_rel_name(relid))));
+			if (PaxosSchemaAclCheck(s.nsp, GetUserId(), ACL_CREATE) != ACLCHECK_OK)
+				aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA, s.schema);
+			check_name_free(stmt->newname, s.nsp);
+			s.names = list_make1(stmt->newname);
+			appendStringInfo(&s.sql, "ALTER %s %s RENAME TO %s", index ? "INDEX" : "TABLE",
+							 quote_qualified_identifier(s.schema, get_rel_name(relid)), to);
+			if (stmt->renameType == OBJECT_INDEX)
+				tag = CMDTAG_ALTER_INDEX;
+			break;
+		case OBJECT_COLUMN:
+			try_rename(&s, stmt);
+			appendStringInfo(&s.sql, "ALTER TABLE %s RENAME COLUMN %s TO %s", qualified(&s),
+							 quote_identifier(stmt->subname), to);
+			break;
+		case OBJECT_TABCONSTRAINT:
+			if (!is_foreign_key(table, stmt->subname))
+				try_rename(&s, stmt);
+			else if (ConstraintNameIsUsed(CONSTRAINT_RELATION, table, stmt->newname))
+				ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+								errmsg("constraint \"%s\" for relation \"%s\" already exists",
+									   stmt->newname, s.name)));
+			paxos_ddl_check_owner(table);
+			if (OidIsValid(get_relname_relid(stmt->subname, s.nsp)))
+			{
+				check_name_free(stmt->newname, s.nsp);
+				s.names = list_make1(stmt->newname);
+			}
+			appendStringInfo(&s.sql, "ALTER TABLE %s RENAME CONSTRAINT %s TO %s", qualified(&s),
+							 quote_identifier(stmt->subname), to);
+			break;
+		default:
+			refuse(table, "RENAME of this", NULL);
+	}
+	if (s.names != NIL)
+		paxos_ddl_ask_members(s.schema, s.op.owner, s.table_id, s.names);
+	return send(&s, tag);
+}
+
+static bool
+set_schema(PaxosUtility *u, AlterObjectSchemaStmt *stmt, Oid table)
+{
+	Statement s;
+	Oid nsp;
+	ListCell *lc;
+
+	if (!begin(&s, u, table, "SET SCHEMA on a consensus-backed table"))
+		return false;
+	paxos_ddl_check_owner(table);
+	nsp = LookupCreationNamespace(stmt->newschema);
+	CheckSetNamespace(s.nsp, nsp);
+	if (strcmp(stmt->newschema, PAXOS_SCHEMA) == 0)
+		refuse(table, "SET SCHEMA " PAXOS_SCHEMA, "That schema is the extension's own.");
+	if (nsp != s.nsp)
+	{
+		foreach (lc, paxos_ddl_names_taken(table))
+			check_name_free(lfirst(lc), nsp);
+		paxos_ddl_ask_members(stmt->newschema, s.op.owner, 0, paxos_ddl_names_taken(table));
+	}
+	appendStringInfo(&s.sql, "ALTER TABLE %s SET SCHEMA %s", qualified(&s),
+					 quote_identifier(stmt->newschema));
+	return send(&s, CMDTAG_ALTER_TABLE);
+}
+
+/* ------------------------------------------------------------------
+ * COMMENT
+ * ------------------------------------------------------------------
+ */
+
+static RangeVar *
+commented_relation(CommentStmt *stmt)
+{
+	List *names;
+
+	switch (stmt->objtype)
+	{
+		case OBJECT_TABLE:
+		case OBJECT_INDEX:
+			return makeRangeVarFromNameList(castNode(List, stmt->object));
+		case OBJECT_COLUMN:
+		case OBJECT_TABCONSTRAINT:
+			names = list_copy(castNode(List, stmt->object));
+			names = list_truncate(names, list_length(names) - 1);
+			return names == NIL ? NULL : makeRangeVarFromNameList(names);
+		default:
+			return NULL;
+	}
+}
+
+static bool
+comment(PaxosUtility *u, CommentStmt *stmt, Oid table, Oid relid)
+{
+	Statement s;
+	const char *part = strVal(llast(castNode(List, stmt->object)));
+
+	if (!begin(&s, u, table, "COMMENT on a consensus-backed table"))
+		return false;
+	if (!PaxosOwnsRelation(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER,
+					   stmt->objtype == OBJECT_INDEX ? OBJECT_INDEX : OBJECT_TABLE,
+					   get_rel_name(relid));
+	s.op.kind = PAXOS_DDL_NOTE;
+	appendStringInfoString(&s.sql, "COMMENT ON ");
+	switch (stmt->objtype)
+	{
+		case OBJECT_COLUMN:
+			if (get_attnum(table, part) == InvalidAttrNumber)
+				ereport(ERROR,
+						(errcode(ERRCODE_UNDEFINED_COLUMN),
+						 errmsg("column \"%s\" of relation \"%s\" does not exist", part, s.name)));
+			appendStringInfo(&s.sql, "COLUMN %s.%s", qualified(&s), quote_identifier(part));
+			break;
+		case OBJECT_TABCONSTRAINT:
+			(void) get_relation_constraint_oid(table, part, false);
+			appendStringInfo(&s.sql, "CONSTRAINT %s ON %s", quote_identifier(part), qualified(&s));
+			break;
+		default:
+			if ((stmt->objtype == OBJECT_INDEX) != (get_rel_relkind(relid) == RELKIND_INDEX))
+				ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+								stmt->objtype == OBJECT_INDEX
+									? errmsg("\"%s\" is not an index", get_rel_name(relid))
+									: errmsg("\"%s\" is not a table", get_rel_name(relid))));
+			appendStringInfo(&s.sql, "%s %s", stmt->objtype == OBJECT_INDEX ? "INDEX" : "TABLE",
+							 quote_qualified_identifier(s.schema, get_rel_name(relid)));
+			break;
+	}
+	appendStringInfo(&s.sql, " IS %s",
+					 stmt->comment != NULL ? quote_literal_cstr(stmt->comment) : "NULL");
+	return send(&s, CMDTAG_COMMENT);
+}
+
+/* ------------------------------------------------------------------
+ * GRANT and REVOKE
+ * ------------------------------------------------------------------
+ */
+
+static void
+put_privileges(StringInfo out, const GrantStmt *stmt)
+{
+	ListCell *lc;
+
+	appendStringInfoString(out, stmt->is_grant ? "GRANT " : "REVOKE ");
+	if (!stmt->is_grant && stmt->grant_option)
+		appendStringInfoString(out, "GRANT OPTION FOR ");
+	if (stmt->privileges == NIL)
+		appendStringInfoString(out, "ALL");
+	foreach (lc, stmt->privileges)
+	{
+		AccessPriv *p = lfirst_node(AccessPriv, lc);
+		ListCell *lk;
+
+		appendStringInfo(out, "%s%s", foreach_current_index(lc) > 0 ? ", " : "",
+						 p->priv_name != NULL ? p->priv_name : "ALL");
+		foreach (lk, p->cols)
+			appendStringInfo(out, "%s%s", foreach_current_index(lk) > 0 ? ", " : " (",
+							 quote_identifier(strVal(lfirst(lk))));
+		if (p->cols != NIL)
+			appendStringInfoChar(out, ')');
+	}
+}
+
+static void
+put_grantees(StringInfo out, const GrantStmt *stmt, List **roles)
+{
+	ListCell *lc;
+
+	appendStringInfoString(out, stmt->is_grant ? " TO " : " FROM ");
+	foreach (lc, stmt->grantees)
+	{
+		RoleSpec *role = lfirst_node(RoleSpec, lc);
+
+		appendStringInfoString(out, foreach_current_index(lc) > 0 ? ", " : "");
+		if (role->roletype == ROLESPEC_PUBLIC)
+			appendStringInfoString(out, "PUBLIC");
+		else
+		{
+			char *name = GetUserNameFromId(get_rolespec_oid(role, false), false);
+
+			appendStringInfoString(out, quote_identifier(name));
+			*roles = lappend(*roles, name);
+		}
+	}
+	if (stmt->is_grant && stmt->grant_option)
+		appendStringInfoString(out, " WITH GRANT OPTION");
+	if (!stmt->is_grant && stmt->behavior == DROP_CASCADE)
+		appendStringInfoString(out, " CASCADE");
+}
+
+/* What it does and says is found out here, and taken back. */
+static void
+try_grant(PaxosUtility *u)
+{
+	PaxosUtility trial_u = *u;
+	PaxosTrial trial;
+
+	trial_u.pstmt = copyObject(u->pstmt);
+	trial_u.read_only_tree = false;
+	paxos_trial_begin(&trial);
+	PG_TRY();
+	{
+		paxos_utility_next(&trial_u);
+	}
+	PG_CATCH();
+	{
+		paxos_trial_failed(&trial, "", InvalidOid);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	paxos_trial_end(&trial);
+}
+
+/* The name of the column whose sequence it is. */
+static char *
+column_of_sequence(Oid sequence)
+{
+	Oid table;
+	int32 column;
+
+	if (!sequenceIsOwned(sequence, DEPENDENCY_AUTO, &table, &column) &&
+		!sequenceIsOwned(sequence, DEPENDENCY_INTERNAL, &table, &column))
+		elog(ERROR, "sequence %u is not owned", sequence);
+	return get_attname(table, (AttrNumber) column, false);
+}
+
+/* All its objects are, or belong to, consensus tables. */
+static bool
+grant(PaxosUtility *u, GrantStmt *stmt, List *relids)
+{
+	int n = list_length(relids);
+	PaxosDdlOp op = {0};
+	StringInfoData sql;
+	List *roles = NIL;
+	ListCell *lc;
+	Oid grantor = InvalidOid;
+
+	paxos_ddl_begin_statement(u, stmt->is_grant ? "GRANT on a consensus-backed table"
+												: "REVOKE on a consensus-backed table");
+	try_grant(u);
+	initStringInfo(&sql);
+	op.kind = PAXOS_DDL_NOTE;
+	op.flags = PAXOS_DDL_AS_OWNER;
+	op.n_tables = n;
+	op.table_ids = palloc_array(int64, n);
+	op.altered = palloc_array(int64, n);
+	foreach (lc, relids)
+	{
+		Oid relid = lfirst_oid(lc);
+		Oid table = paxos_consensus_owner(relid);
+		Relation rel = OidIsValid(table) ? try_relation_open(table, AccessShareLock) : NULL;
+		bool sequence = get_rel_relkind(relid) == RELKIND_SEQUENCE;
+		Oid owner;
+		char *schema;
+
+		if (rel == NULL)
+			return false;
+		schema = get_namespace_name(RelationGetNamespace(rel));
+
+		/* Who may act as the owner grants as the owner; another by his grant option. */
+		owner = PaxosOwnsRelation(table, GetUserId()) ? rel->rd_rel->relowner : GetUserId();
+		if (OidIsValid(grantor) && owner != grantor)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot change privileges on consensus-backed tables of several owners "
+							"in one statement"),
+					 errhint("Name them one by one.")));
+		grantor = owner;
+		op.table_ids[foreach_current_index(lc)] = paxos_ddl_table_id_of(table);
+		op.altered[foreach_current_index(lc)] =
+			paxos_table_altered(op.table_ids[foreach_current_index(lc)]);
+		if (op.schema == NULL)
+			op.schema = schema;
+		appendStringInfoString(&sql, sql.len > 0 ? "; " : "");
+		put_privileges(&sql, stmt);
+		if (sequence)
+			appendStringInfo(&sql, " ON SEQUENCE %s", quote_identifier(column_of_sequence(relid)));
+		else
+			appendStringInfo(&sql, " ON TABLE %s",
+							 quote_qualified_identifier(schema, RelationGetRelationName(rel)));
+		put_grantees(&sql, stmt, &roles);
+		relation_close(rel, AccessShareLock);
+	}
+	op.owner = GetUserNameFromId(grantor, false);
+	op.sql = sql.data;
+	paxos_ddl_ask_roles(lappend(roles, op.owner));
+	if (u->qc)
+		SetQueryCompletion(u->qc, stmt->is_grant ? CMDTAG_GRANT : CMDTAG_REVOKE, 0);
+	return paxos_ddl_submit(&op);
+}
+
+/* ------------------------------------------------------------------
+ * Which of these is it, if any?
+ * ------------------------------------------------------------------
+ */
+
+static Oid
+relation_named(RangeVar *rv)
+{
+	return rv != NULL ? RangeVarGetRelid(rv, NoLock, true) : InvalidOid;
+}
+
+/*
+ * The relations a GRANT is about.  Of those of a schema, only what goes through the log;
+ * '*others': there may be some that do not.
+ */
+static List *
+granted_relations(GrantStmt *stmt, bool *others)
+{
+	List *result = NIL;
+	ListCell *lc;
+
+	*others = false;
+	if (stmt->objtype != OBJECT_TABLE && stmt->objtype != OBJECT_SEQUENCE)
+		return NIL;
+	if (stmt->targtype == ACL_TARGET_OBJECT)
+	{
+		foreach (lc, stmt->objects)
+		{
+			Oid relid = relation_named(lfirst_node(RangeVar, lc));
+
+			if (OidIsValid(relid) && OidIsValid(paxos_consensus_owner(relid)))
+				result = lappend_oid(result, relid);
+			else
+				*others = true;
+		}
+	}
+	return result;
+}
+
+bool
+paxos_alter_statement(PaxosUtility *u)
+{
+	Node *parse = u->pstmt->utilityStmt;
+
+	for (;;)
+	{
+		Oid relid;
+		Oid table;
+		bool done;
+
+		switch (nodeTag(parse))
+		{
+			case T_AlterTableStmt:
+				relid = relation_named(((AlterTableStmt *) parse)->relation);
+				break;
+			case T_RenameStmt:
+				relid = relation_named(((RenameStmt *) parse)->relation);
+				break;
+			case T_AlterObjectSchemaStmt:
+				relid = relation_named(((AlterObjectSchemaStmt *) parse)->relation);
+				break;
+			case T_CommentStmt:
+				relid = relation_named(commented_relation((CommentStmt *) parse));
+				break;
+			case T_GrantStmt:
+			{
+				bool others;
+				List *relids = granted_relations((GrantStmt *) parse, &others);
+
+				if (relids == NIL)
+					return false;
+				if (others)
+					ereport(ERROR,
+							(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							 errmsg("cannot change privileges on consensus-backed tables and "
+									"others in one statement"),
+							 errhint("Name them one by one.")));
+				if (grant(u, (GrantStmt *) parse, relids))
+					return true;
+				CHECK_FOR_INTERRUPTS();
+				AcceptInvalidationMessages();
+				continue;
+			}
+			default:
+				return false;
+		}
+		table = OidIsValid(relid) ? paxos_consensus_owner(relid) : InvalidOid;
+		if (!OidIsValid(table) || get_rel_relkind(relid) == RELKIND_SEQUENCE)
+			return false;
+		if (relid == table && IsA(parse, AlterTableStmt) &&
+			paxos_fkey_alter(u, (AlterTableStmt *) parse, table))
+			return true;
+		paxos_version_require(PAXOS_VERSION_DEFINITIONS,
+							  "statements that alter consensus-backed tables");
+		if (IsA(parse, AlterTableStmt))
+			done = relid == table ? alter_table(u, (AlterTableStmt *) parse, table)
+								  : alter_index(u, (AlterTableStmt *) parse, table, relid);
+		else if (IsA(parse, RenameStmt))
+			done = rename_part(u, (RenameStmt *) parse, table, relid);
+		else if (IsA(parse, AlterObjectSchemaStmt))
+			done = set_schema(u, (AlterObjectSchemaStmt *) parse, table);
+		else
+			done = comment(u, (CommentStmt *) parse, table, relid);
+		if (done)
+			return true;
+
+		/* Somebody was quicker: what there is to say is said of what there is now. */
+		CHECK_FOR_INTERRUPTS();
+		AcceptInvalidationMessages();
+	}
+}

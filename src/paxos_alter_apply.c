@@ -1,0 +1,473 @@
+/*
+ * paxos_alter_apply.c
+ *	  Statements that change the definition of consensus tables, or say something about
+ *	  them, at their slot (protocol.md § 6).
+ *
+ * A command has one statement or several; the n-th is about the n-th of its tables, or
+ * the last.  What a statement calls its table counts for nothing: the table is known by
+ * its number, an index or constraint by its name in the table's schema, a sequence by the
+ * column that owns it, for each node has named it by itself.
+ *
+ * Every table is locked already, and is as it was when the statement was tried
+ * (paxos_ddl_apply.c).  So what fails here is caused by the rows, which are the same on
+ * every node, or by other consensus tables (a name is taken), or is trouble of this node.
+ * Which row fails first depends on their order on this node's disk: the SQLSTATE that all
+ * nodes must answer alike follows from the statement.
+ *
+ * Expressions of the owner's (a new column's default, a CHECK, USING) run as the owner,
+ * in a security-restricted operation.
+ *
+ * No state; what a crash interrupts is rolled back with the slot's transaction.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/index.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "commands/sequence.h"
+#include "commands/tablecmds.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "parser/parser.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "paxos_apply.h"
+#include "paxos_ddl_int.h"
+#include "paxos_fkey.h"
+
+/* Never returns. */
+static void refuse_rows(Node *stmt, Oid table, ErrorData *error) pg_attribute_noreturn();
+
+/* ------------------------------------------------------------------
+ * Names of this node
+ * ------------------------------------------------------------------
+ */
+
+static RangeVar *
+name_of(Oid relid)
+{
+	return makeRangeVar(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid), -1);
+}
+
+/* An index by its name beside the table, which every node has. */
+static Oid
+index_of(Oid table, const char *name)
+{
+	Oid index = get_relname_relid(name, get_rel_namespace(table));
+
+	if (!OidIsValid(index) || get_rel_relkind(index) != RELKIND_INDEX ||
+		IndexGetRelation(index, true) != table)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table \"%s\" has no index \"%s\" on this node", get_rel_name(table),
+							   name)));
+	return index;
+}
+
+static Oid
+sequence_of(Oid table, const char *column)
+{
+	AttrNumber attnum = get_attnum(table, column);
+	ListCell *lc;
+
+	foreach (lc, getOwnedSequences(table))
+	{
+		Oid owner;
+		int32 of;
+
+		if ((sequenceIsOwned(lfirst_oid(lc), DEPENDENCY_AUTO, &owner, &of) ||
+			 sequenceIsOwned(lfirst_oid(lc), DEPENDENCY_INTERNAL, &owner, &of)) &&
+			of == attnum)
+			return lfirst_oid(lc);
+	}
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("column \"%s\" of table \"%s\" has no sequence on this node", column,
+						   get_rel_name(table))));
+	return InvalidOid;
+}
+
+static List *
+names_of(Oid relid)
+{
+	return list_make2(makeString(get_namespace_name(get_rel_namespace(relid))),
+					  makeString(get_rel_name(relid)));
+}
+
+static void
+name_must_be_free(const char *name, Oid nsp)
+{
+	Oid existing = paxos_ddl_holder_of_name(name, nsp);
+
+	if (OidIsValid(existing))
+		paxos_ddl_name_taken(name, existing);
+}
+
+/* ------------------------------------------------------------------
+ * Statement by statement
+ * ------------------------------------------------------------------
+ */
+
+bool
+paxos_drops_constraint(List *cmds, const char *constraint)
+{
+	ListCell *lc;
+
+	foreach (lc, cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		if (cmd->subtype == AT_DropConstraint && strcmp(cmd->name, constraint) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+bind_alter(AlterTableStmt *stmt, Oid table)
+{
+	ListCell *lc;
+
+	stmt->relation =
+		name_of(stmt->objtype == OBJECT_INDEX ? index_of(table, stmt->relation->relname) : table);
+	foreach (lc, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+		Constraint *c = (Constraint *) cmd->def;
+
+		/* The index of a new key has a name that something else may have taken. */
+		if (cmd->subtype == AT_AddConstraint && c->indexname == NULL &&
+			(c->contype == CONSTR_PRIMARY || c->contype == CONSTR_UNIQUE) &&
+			!paxos_drops_constraint(stmt->cmds, c->conname))
+			name_must_be_free(c->conname, get_rel_namespace(table));
+	}
+}
+
+static void
+bind_rename(RenameStmt *stmt, Oid table)
+{
+	switch (stmt->renameType)
+	{
+		case OBJECT_INDEX:
+			stmt->relation = name_of(index_of(table, stmt->relation->relname));
+			name_must_be_free(stmt->newname, get_rel_namespace(table));
+			break;
+		case OBJECT_TABLE:
+			stmt->relation = name_of(table);
+			name_must_be_free(stmt->newname, get_rel_namespace(table));
+			break;
+		case OBJECT_TABCONSTRAINT:
+			stmt->relation = name_of(table);
+
+			/* a key's index is renamed with it */
+			if (OidIsValid(get_relname_relid(stmt->subname, get_rel_namespace(table))))
+				name_must_be_free(stmt->newname, get_rel_namespace(table));
+			break;
+		default:
+			stmt->relation = name_of(table);
+			break;
+	}
+}
+
+static void
+bind_schema(AlterObjectSchemaStmt *stmt, Oid table)
+{
+	Oid nsp = paxos_ddl_schema_here(stmt->newschema);
+	ListCell *lc;
+
+	stmt->relation = name_of(table);
+	if (nsp == get_rel_namespace(table))
+		return;
+	foreach (lc, paxos_ddl_names_taken(table))
+		name_must_be_free(lfirst(lc), nsp);
+}
+
+static void
+bind_comment(CommentStmt *stmt, Oid table)
+{
+	List *names = castNode(List, stmt->object);
+	Node *last = llast(names);
+
+	switch (stmt->objtype)
+	{
+		case OBJECT_TABLE:
+			stmt->object = (Node *) names_of(table);
+			break;
+		case OBJECT_INDEX:
+			stmt->object = (Node *) names_of(index_of(table, strVal(last)));
+			break;
+		default: /* a column, a constraint */
+			stmt->object = (Node *) lappend(names_of(table), last);
+			break;
+	}
+}
+
+static void
+bind_grant(GrantStmt *stmt, Oid table)
+{
+	if (stmt->objtype == OBJECT_SEQUENCE)
+		table = sequence_of(table, linitial_node(RangeVar, stmt->objects)->relname);
+	stmt->objects = list_make1(name_of(table));
+}
+
+static void
+bind(Node *stmt, Oid table)
+{
+	switch (nodeTag(stmt))
+	{
+		case T_AlterTableStmt:
+			bind_alter((AlterTableStmt *) stmt, table);
+			break;
+		case T_RenameStmt:
+			bind_rename((RenameStmt *) stmt, table);
+			break;
+		case T_AlterObjectSchemaStmt:
+			bind_schema((AlterObjectSchemaStmt *) stmt, table);
+			break;
+		case T_CommentStmt:
+			bind_comment((CommentStmt *) stmt, table);
+			break;
+		case T_GrantStmt:
+			bind_grant((GrantStmt *) stmt, table);
+			break;
+		default:
+			elog(ERROR, "statement of an unknown kind %d", (int) nodeTag(stmt));
+	}
+}
+
+/* ------------------------------------------------------------------
+ * What the rows do not allow
+ * ------------------------------------------------------------------
+ */
+
+static bool
+without_default(ColumnDef *column)
+{
+	ListCell *lc;
+
+	foreach (lc, column->constraints)
+	{
+		if (lfirst_node(Constraint, lc)->contype != CONSTR_NOTNULL)
+			return false;
+	}
+	return true;
+}
+
+/* The one SQLSTATE that the rows can cause, or a general one if there are several. */
+static int
+sqlstate_of(Node *node)
+{
+	int state = 0;
+	ListCell *lc;
+
+	if (!IsA(node, AlterTableStmt))
+		return ERRCODE_DATA_EXCEPTION;
+	foreach (lc, ((AlterTableStmt *) node)->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+		int one = 0;
+
+		switch (cmd->subtype)
+		{
+			case AT_SetNotNull:
+				one = ERRCODE_NOT_NULL_VIOLATION;
+				break;
+			case AT_AddConstraint:
+				/* nulls in a new primary key are found when its index is complete */
+				one = ((Constraint *) cmd->def)->contype == CONSTR_CHECK ? ERRCODE_CHECK_VIOLATION
+					  : ((Constraint *) cmd->def)->contype == CONSTR_UNIQUE
+						  ? ERRCODE_UNIQUE_VIOLATION
+						  : ERRCODE_DATA_EXCEPTION;
+				break;
+			case AT_ValidateConstraint:
+				one = ERRCODE_CHECK_VIOLATION;
+				break;
+			case AT_AddColumn:
+				one = without_default((ColumnDef *) cmd->def) ? ERRCODE_NOT_NULL_VIOLATION
+															  : ERRCODE_DATA_EXCEPTION;
+				break;
+			case AT_AlterColumnType:
+				one = ERRCODE_DATA_EXCEPTION;
+				break;
+			default:
+				break;
+		}
+		if (one != 0)
+			state = state == 0 || state == one ? one : ERRCODE_DATA_EXCEPTION;
+	}
+	return state == 0 ? ERRCODE_DATA_EXCEPTION : state;
+}
+
+static bool
+adds_primary_key_alone(Node *node)
+{
+	AlterTableCmd *cmd;
+
+	if (!IsA(node, AlterTableStmt) || list_length(((AlterTableStmt *) node)->cmds) != 1)
+		return false;
+	cmd = linitial_node(AlterTableCmd, ((AlterTableStmt *) node)->cmds);
+	return cmd->subtype == AT_AddConstraint && ((Constraint *) cmd->def)->contype == CONSTR_PRIMARY;
+}
+
+static void
+refuse_rows(Node *stmt, Oid table, ErrorData *error)
+{
+	int state = sqlstate_of(stmt);
+
+	if (adds_primary_key_alone(stmt) && (error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION ||
+										 error->sqlerrcode == ERRCODE_NOT_NULL_VIOLATION))
+		state = error->sqlerrcode;
+	if (state == error->sqlerrcode)
+	{
+		/* which row it is may be another elsewhere */
+		if (error->detail != NULL && state != ERRCODE_UNIQUE_VIOLATION)
+			error->detail = NULL;
+		ReThrowError(error);
+	}
+	ereport(ERROR, (errcode(state),
+					errmsg("the rows of table \"%s\" do not allow the change of its definition",
+						   get_rel_name(table)),
+					errdetail("%s.", error->message)));
+}
+
+static void
+refuse_if_filled(Oid table)
+{
+	Relation rel = table_open(table, NoLock);
+	TupleTableSlot *row = table_slot_create(rel, NULL);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	bool filled = table_scan_getnextslot(scan, ForwardScanDirection, row);
+
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	ExecDropSingleTupleTableSlot(row);
+	table_close(rel, NoLock);
+	if (filled)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("a column with a volatile default cannot be added to consensus-backed table "
+					"\"%s\", which has rows",
+					get_rel_name(table)),
+			 errdetail("Each node would compute other values for them."),
+			 errhint("Add the column without it, set the default, and UPDATE the rows."),
+			 paxos_err_decided()));
+}
+
+/* ------------------------------------------------------------------
+ * Carrying out
+ * ------------------------------------------------------------------
+ */
+
+static void
+run_one(const PaxosDdlOp *op, Node *stmt, Oid table)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Oid user;
+	int security;
+
+	GetUserIdAndSecContext(&user, &security);
+	if ((op->flags & PAXOS_DDL_AS_OWNER) != 0)
+		SetUserIdAndSecContext(paxos_ddl_role_here(op->owner), security |
+																   SECURITY_LOCAL_USERID_CHANGE |
+																   SECURITY_RESTRICTED_OPERATION);
+	PG_TRY();
+	{
+		paxos_ddl_run_statement(stmt, op->sql);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		/* Only what is replicated can depend on a consensus table (paxos_guard.c). */
+		if (geterrcode() == ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST)
+			(void) paxos_err_decided();
+		if (!paxos_ddl_is_data_error(geterrcode()))
+			PG_RE_THROW();
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		SetUserIdAndSecContext(user, security);
+		refuse_rows(stmt, table, error);
+	}
+	PG_END_TRY();
+	SetUserIdAndSecContext(user, security);
+}
+
+/* What ends or remakes a foreign key needs the table at its other end. */
+static void
+lock_partners(Node *stmt, Oid table)
+{
+	bool needed = false;
+	ListCell *lc;
+
+	if (!IsA(stmt, AlterTableStmt))
+		return;
+	foreach (lc, ((AlterTableStmt *) stmt)->cmds)
+	{
+		AlterTableType type = lfirst_node(AlterTableCmd, lc)->subtype;
+
+		needed |= type == AT_DropConstraint || type == AT_DropColumn || type == AT_AlterColumnType;
+	}
+	if (!needed)
+		return;
+	foreach (lc, paxos_fkey_partners(table))
+		(void) paxos_lock_for_apply(lfirst_oid(lc), AccessExclusiveLock);
+}
+
+static void
+apply_settings(const PaxosDdlOp *op)
+{
+	for (int i = 0; i < op->n_settings; i++)
+		(void) set_config_option(op->settings[2 * i], op->settings[2 * i + 1], PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, ERROR, false);
+}
+
+void
+paxos_alter_apply(const PaxosDdlOp *op)
+{
+	List *statements = raw_parser(op->sql, RAW_PARSE_DEFAULT);
+	ListCell *lc;
+
+	if (op->n_tables == 0)
+		elog(ERROR, "a statement without a table: %s", op->sql);
+	if ((op->flags & PAXOS_DDL_EMPTY) != 0)
+	{
+		for (int i = 0; i < op->n_tables; i++)
+			refuse_if_filled(paxos_table_relid(op->table_ids[i]));
+	}
+	apply_settings(op);
+	foreach (lc, statements)
+	{
+		Node *stmt = lfirst_node(RawStmt, lc)->stmt;
+		Oid table =
+			paxos_table_relid(op->table_ids[Min(foreach_current_index(lc), op->n_tables - 1)]);
+		List *sequences = getOwnedSequences(table);
+		ListCell *ls;
+
+		if (op->kind == PAXOS_DDL_ALTER)
+		{
+			paxos_ddl_lock_parts(table);
+			lock_partners(stmt, table);
+		}
+		bind(stmt, table);
+		run_one(op, stmt, table);
+		foreach (ls, getOwnedSequences(table))
+		{
+			if (!list_member_oid(sequences, lfirst_oid(ls)))
+				paxos_ddl_spread_sequence(lfirst_oid(ls), PG_INT64_MIN);
+		}
+		CacheInvalidateRelcacheByRelid(table);
+		CommandCounterIncrement();
+	}
+}
