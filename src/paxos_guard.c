@@ -20,9 +20,8 @@
  * and not on the others (protocol.md § 6).
  *
  * Stand aside: while the learner applies (paxos_applying), while a statement
- * is tried (paxos_trying), and in our own extension script.  Reading, GRANT,
- * COMMENT, VACUUM, ANALYZE, CLUSTER and REINDEX are this node's own business
- * and pass.
+ * is tried (paxos_trying), and in our own extension script.  Reading, VACUUM,
+ * ANALYZE, CLUSTER and REINDEX are this node's own business and pass.
  *
  * State: per backend, for the length of a statement; emptied at the end of
  * every transaction.

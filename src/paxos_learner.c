@@ -418,6 +418,8 @@ keys_of_ddl(const PaxosDdlOp *op, int *n)
 	uint64 *keys = palloc(sizeof(uint64) * (2 * op->n_tables + 1));
 
 	*n = 0;
+	if (op->kind == PAXOS_DDL_NOTE)
+		return keys; /* keeps nobody away */
 	for (int i = 0; i < op->n_tables; i++)
 	{
 		keys[(*n)++] = paxos_key_whole(op->table_ids[i]);
