@@ -31,6 +31,7 @@
 #include "utils/memutils.h"
 #include "utils/uuid.h"
 
+#include "paxos_address.h"
 #include "paxos_catchup.h"
 #include "paxos_conn.h"
 #include "paxos_log.h"
@@ -106,7 +107,7 @@ complain(const char *name, px_slot from, const char *why)
 	complained = true;
 }
 
-/* Members other than this node, the one to ask first in front; in 'where'. */
+/* Whom to ask, the one to ask first in front; in 'where'. */
 static List *
 members_to_ask(px_node prefer, MemoryContext where)
 {
@@ -124,7 +125,7 @@ members_to_ask(px_node prefer, MemoryContext where)
 		prefer = leader;
 
 	StartTransactionCommand();
-	members = paxos_node_members();
+	members = paxos_address_givers();
 	old = MemoryContextSwitchTo(where);
 	for (int pass = 0; pass < 3; pass++)
 	{

@@ -180,10 +180,38 @@ paxos_leave_cluster(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Before anything is given up: a clone's own tables have the address of its original.
+ */
+static void
+require_own_address(const char *conninfo)
+{
+	char *error = NULL;
+	PaxosConn *conn = paxos_form_connect(conninfo, &error);
+	const char *params[] = {psprintf(UINT64_FORMAT, paxos_shared->instance)};
+	PGresult *res;
+	bool elsewhere;
+
+	if (conn == NULL)
+		return; /* the member that takes this server in will say so */
+	res = paxos_conn_exec(conn, "SELECT paxos.is_instance($1::bigint)", 1, params, 0,
+						  READMIT_TIMEOUT_MS, &error);
+	elsewhere = res != NULL && PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1 &&
+				strcmp(PQgetvalue(res, 0, 0), "f") == 0;
+	PQclear(res);
+	paxos_conn_close(conn);
+	if (elsewhere)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this node's connection string leads to another server"),
+				 errdetail("It is \"%s\".", conninfo),
+				 errhint("Give this server's own: CALL paxos_rejoin('host=... dbname=...').")));
+}
+
+/*
  * CALL paxos_rejoin(conninfo text DEFAULT NULL)
  *
  * Leave, then ask a member of the former cluster to take this server in as a new
- * node, in the place of the old one if that is still a member.
+ * node, in the place of the old one if that is still a member and not at work.
  */
 Datum
 paxos_rejoin(PG_FUNCTION_ARGS)
@@ -230,6 +258,8 @@ paxos_rejoin(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("this node does not know its own connection string any more"),
 						errhint("Give it: CALL paxos_rejoin('host=... dbname=...').")));
+
+	require_own_address(conninfo);
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	leave();

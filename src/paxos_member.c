@@ -836,23 +836,67 @@ paxos_add_member(PG_FUNCTION_ARGS)
 						PG_GETARG_BOOL(2), 0, false));
 }
 
+/* Is a member in good standing at work under this member's own address? */
+static bool
+is_at_work(px_node node)
+{
+	Members members;
+	bool at_work = false;
+
+	governing_now(&members);
+	for (int i = 0; i < members.n; i++)
+	{
+		const char *params[2];
+		char *error = NULL;
+		PaxosConn *conn;
+		PGresult *res;
+
+		if (members.m[i].node != node)
+			continue;
+		conn = paxos_form_connect(members.m[i].conninfo, &error);
+		if (conn == NULL)
+			break;
+		params[0] = paxos_uuid_text(&paxos_shared->cluster_id);
+		params[1] = psprintf("%u", node);
+		res = paxos_conn_exec(conn,
+							  "SELECT FROM paxos.status WHERE cluster_id = $1::uuid AND "
+							  "node_id = $2::int AND state = 'member'",
+							  2, params, 0, PATIENCE_MS, &error);
+		at_work = res != NULL && PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1;
+		PQclear(res);
+		paxos_conn_close(conn);
+	}
+	return at_work;
+}
+
 /*
  * paxos.readmit(cluster, version, sender, conninfo, name, voter): a node that
  * has lost its memory or was removed comes as a new one; its old self goes in the
- * same change.
+ * same change.  But not if that is at work: then a copy of it comes, and a healthy
+ * member must not go because somebody wants to use its clone.
  */
 Datum
 paxos_sql_readmit(PG_FUNCTION_ARGS)
 {
 	px_node old = paxos_peer_check_asker(fcinfo, NULL);
+	char *name = PG_ARGISNULL(4) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(4));
+	Members members;
 
 	if (PG_ARGISNULL(3) || PG_ARGISNULL(5))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 						errmsg("conninfo and voter must not be null")));
 	begin_change("paxos.readmit()");
-	PG_RETURN_INT32(add(text_to_cstring(PG_GETARG_TEXT_PP(3)),
-						PG_ARGISNULL(4) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(4)),
-						PG_GETARG_BOOL(5), old, false));
+	if (is_at_work(old))
+		old = 0;
+
+	/* somebody else may have the name by now, and this one cannot be asked again */
+	governing_now(&members);
+	for (int i = 0; name != NULL && i < members.n; i++)
+	{
+		if (members.m[i].node != old && strcmp(members.m[i].name, name) == 0)
+			name = NULL;
+	}
+	PG_RETURN_INT32(add(text_to_cstring(PG_GETARG_TEXT_PP(3)), name, PG_GETARG_BOOL(5), old, false));
 }
 
 /* ---- the others ---- */

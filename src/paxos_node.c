@@ -45,6 +45,7 @@
 #include "utils/uuid.h"
 
 #include "paxos_acceptor.h"
+#include "paxos_address.h"
 #include "paxos_configuration.h"
 #include "paxos_identity.h"
 #include "paxos_memory.h"
@@ -262,6 +263,7 @@ paxos_node_load(void)
 		paxos_shared->n_memories = n_memories;
 		memset(&paxos_shared->claims, 0, sizeof(PaxosMemory));
 		LWLockRelease(paxos_integrity_lock);
+		paxos_address_forget();
 	}
 
 	LWLockAcquire(paxos_acceptor_lock, LW_EXCLUSIVE);
@@ -425,6 +427,10 @@ paxos_node_forgotten(void)
 	memset(&paxos_shared->cluster_id, 0, sizeof(pg_uuid_t));
 	memset(&paxos_shared->config, 0, sizeof(px_config));
 	paxos_shared->node_id = 0;
+
+	/* what was found of the node that this server was: a clone is not the twin of the
+	 * one it is taken in as */
+	paxos_shared->identity_judged = paxos_shared->twin_seen = false;
 	paxos_shared->why_fenced[0] = '\0';
 	paxos_shared->identity_generation++;
 	LWLockAcquire(paxos_acceptor_lock, LW_EXCLUSIVE);
@@ -432,6 +438,7 @@ paxos_node_forgotten(void)
 	LWLockRelease(paxos_acceptor_lock);
 	LWLockRelease(paxos_identity_lock);
 	pg_atomic_write_u64(&paxos_shared->config_last, 0);
+	paxos_address_forget();
 }
 
 void

@@ -65,6 +65,7 @@ typedef enum MessageKind
 {
 	MESSAGE_STATEMENTS, /* preparing the statements */
 	MESSAGE_GREET,
+	MESSAGE_INTRODUCE,
 	MESSAGE_PREVOTE,
 	MESSAGE_PREPARE,
 	MESSAGE_ACCEPT,
@@ -131,6 +132,12 @@ static const Statement statements[] = {
 						INT4OID, INT4OID},
 					   5,
 					   {INT4OID, INT8OID, INT8OID, INT8OID, INT4OID}},
+	[MESSAGE_INTRODUCE] = {"",
+						   "SELECT paxos.introduce($1, $2, $3, $4) IS NULL",
+						   4,
+						   {UUIDOID, INT4OID, INT4OID, TEXTOID},
+						   1,
+						   {BOOLOID}},
 	[MESSAGE_PREVOTE] = {"paxos_pre_vote",
 						 "SELECT * FROM paxos.pre_vote($1, $2, $3, $4)",
 						 4,
@@ -179,6 +186,7 @@ uint64 paxos_peer_sockets_generation = 1;
 static pg_uuid_t our_cluster;
 static px_node our_node;
 static uint64 our_incarnation;
+static char our_address[PX_MAX_CONNINFO];
 static uint64 back_off_seed;
 
 /* A bytea[] being encoded; kept between messages so that its memory is. */
@@ -198,6 +206,12 @@ paxos_peer_identity(const pg_uuid_t *cluster_id, px_node self, uint64 incarnatio
 		initStringInfo(&array_buf);
 		MemoryContextSwitchTo(caller);
 	}
+}
+
+void
+paxos_peer_own_address(const char *conninfo)
+{
+	strlcpy(our_address, conninfo, sizeof(our_address));
 }
 
 /* ---- life and death of a connection ---- */
@@ -464,7 +478,8 @@ send_statements(PaxosPeer *peer, px_usec now)
 	{
 		const Statement *s = &statements[kind];
 
-		if (peer->forwarding != (kind == MESSAGE_FORWARD) && kind != MESSAGE_GREET)
+		if (kind == MESSAGE_INTRODUCE ||
+			(peer->forwarding != (kind == MESSAGE_FORWARD) && kind != MESSAGE_GREET))
 			continue;
 		if (!PQsendPrepare(peer->conn, s->name, s->sql, s->n_params, s->types))
 		{
@@ -612,7 +627,10 @@ send_call(PaxosPeer *peer, MessageKind kind, const Params *p, px_usec now)
 		paxos_peer_cut(peer, "too many messages without an answer", now);
 		return NULL;
 	}
-	if (!PQsendQueryPrepared(peer->conn, s->name, p->n, p->values, p->lengths, p->formats, 1) ||
+	if (!(s->name[0] != '\0' ? PQsendQueryPrepared(peer->conn, s->name, p->n, p->values,
+													p->lengths, p->formats, 1)
+							   : PQsendQueryParams(peer->conn, s->sql, p->n, s->types, p->values,
+												   p->lengths, p->formats, 1)) ||
 		!PQpipelineSync(peer->conn))
 	{
 		paxos_peer_cut(peer, PQerrorMessage(peer->conn), now);
@@ -650,6 +668,24 @@ send_greeting(PaxosPeer *peer, px_usec now)
 	add_int4(&p, peer->node);
 	add_int4(&p, paxos_protocol_max);
 	(void) send_call(peer, MESSAGE_GREET, &p, now);
+}
+
+/*
+ * Say where this node is to be found: who was away for long may know nobody who is still
+ * there (paxos_address.c).  Not prepared: once for each connection, and an older build
+ * does not have it.
+ */
+static void
+send_introduction(PaxosPeer *peer, px_usec now)
+{
+	Params p;
+
+	if (peer->node == our_node || peer->forwarding || our_address[0] == '\0' ||
+		paxos_version_with(peer->node) < PAXOS_VERSION_INTRODUCE)
+		return;
+	add_header(peer, &p);
+	add_bytes(&p, our_address, (int) strlen(our_address));
+	(void) send_call(peer, MESSAGE_INTRODUCE, &p, now);
 }
 
 void
@@ -1053,6 +1089,7 @@ decode(PaxosPeer *peer, const PGresult *res, const PaxosPending *sent, PaxosPeer
 			return !PQgetisnull(res, 0, 0);
 		case MESSAGE_STATEMENTS:
 		case MESSAGE_GREET:
+		case MESSAGE_INTRODUCE:
 			break;
 	}
 	return false;
@@ -1145,7 +1182,14 @@ complete_oldest(PaxosPeer *peer, PaxosPeerEvent *event, px_usec now)
 		event->kind = PAXOS_PEER_EV_UP;
 		if (peer->forwarding)
 			send_parked(peer, now);
+		send_introduction(peer, now);
 		return peer->state == PAXOS_PEER_UP;
+	}
+	if (sent.kind == MESSAGE_INTRODUCE)
+	{
+		PQclear(peer->answer);
+		peer->answer = NULL;
+		return false;
 	}
 
 	peer->lent = peer->answer;

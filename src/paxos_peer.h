@@ -103,6 +103,9 @@ typedef struct PaxosPeer
 	px_usec noted_at;
 } PaxosPeer;
 
+/* Where this node is to be found, to be told to the others. */
+extern void paxos_peer_own_address(const char *conninfo);
+
 /* Who we are, for every message; set once before any peer is created. */
 extern void paxos_peer_identity(const pg_uuid_t *cluster_id, px_node self, uint64 incarnation,
 								uint64 seed);

@@ -293,6 +293,8 @@ load_peers(Life *life)
 		}
 		if (peer == NULL)
 			peer = paxos_peer_create(member->node, member->conninfo, false, life->now);
+		if (member->node == life->self)
+			paxos_peer_own_address(member->conninfo);
 		life->members[life->n_peers] = *member;
 		life->peers[life->n_peers++] = peer;
 	}

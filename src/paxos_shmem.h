@@ -60,6 +60,13 @@ typedef struct PaxosAlarm
 /* Slots whose running digest is kept for comparison (paxos_divergence.c). */
 #define PAXOS_DIGESTS 1024
 
+/* Where a member that has come to this node is to be found (paxos_address.c). */
+typedef struct PaxosAddress
+{
+	px_node node; /* 0: free */
+	char conninfo[PX_MAX_CONNINFO];
+} PaxosAddress;
+
 /* What this node remembers of a member (paxos_memory.c). */
 typedef px_memory PaxosMemory;
 /* Does this node take part: keep a log and apply it? */
@@ -274,6 +281,7 @@ typedef struct PaxosShared
 	int n_memories;
 	PaxosMemory memories[PX_MAX_MEMBERS];
 	PaxosMemory claims; /* the most that any has said of this node */
+	PaxosAddress addresses[PX_MAX_MEMBERS];
 
 	/* Running digests of slots digests_from .. digests_to, as a ring; written by the
 	 * learner, integrity_lock. */

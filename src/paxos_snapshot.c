@@ -67,6 +67,7 @@
 #include "utils/uuid.h"
 
 #include "paxos_acceptor.h"
+#include "paxos_address.h"
 #include "paxos_apply.h"
 #include "paxos_conn.h"
 #include "paxos_ddl.h"
@@ -908,7 +909,7 @@ members_to_ask(MemoryContext where)
 		leader = px_ballot_node(paxos_acceptor_look().promised);
 
 	StartTransactionCommand();
-	members = paxos_node_members();
+	members = paxos_address_givers();
 	n = list_length(members);
 	for (int pass = 0; pass < 2; pass++)
 	{

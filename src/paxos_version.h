@@ -38,6 +38,9 @@ extern void paxos_version_require(int version, const char *what);
 /* What definition a command was written for; statements that change definitions. */
 #define PAXOS_VERSION_DEFINITIONS 2
 
+/* A proposer introduces its node to whom it comes to. */
+#define PAXOS_VERSION_INTRODUCE 2
+
 /* Error for a peer that speaks or wants a version this node does not. */
 extern void paxos_version_refuse(int version);
 

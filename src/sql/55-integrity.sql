@@ -45,6 +45,13 @@ REVOKE ALL ON FUNCTION paxos.greet FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION paxos.greet TO paxos_peer;
 COMMENT ON FUNCTION paxos.greet IS 'begins a connection: who the sender is and what it remembers of this node; the answer says what this node remembers of it';
 
+CREATE FUNCTION paxos.introduce(cluster uuid, version int, sender int, conninfo text)
+RETURNS void
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_sql_introduce';
+REVOKE ALL ON FUNCTION paxos.introduce FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION paxos.introduce TO paxos_peer;
+COMMENT ON FUNCTION paxos.introduce IS 'where the sender is to be found, if this node has to ask somebody and knows nobody else';
+
 CREATE FUNCTION paxos.is_instance(instance bigint) RETURNS boolean
 LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'paxos_sql_is_instance';
 REVOKE ALL ON FUNCTION paxos.is_instance FROM PUBLIC;

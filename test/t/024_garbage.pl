@@ -58,6 +58,7 @@ my %known = (
 	check_statement => { good => [ @head, "'public'", "'node'", 'NULL', "'{t}'" ], any => [qw(schema owner table_id)] },
 	greet => { good => [ @head, $incarnation, $instance, 0, 0, 0, $node, $version ],
 		lie => [qw(speaks incarnation instance remembered_incarnation remembered_promised remembered_accepted)] },
+	introduce => { good => [ @head, "'host=127.0.0.1 port=1 connect_timeout=2'" ], lie => [qw(conninfo)] },
 	compare_digests => { good => [ @head, 1, "'{}'" ] },
 	verified => { good => [ @head, 1, 1 ], any => [qw(slot table_id)] },
 	snapshot_open => { good => [ @head ], alone => '25P01' },

@@ -202,7 +202,25 @@ is_well($x, 'its original');
 $clone->sql("SELECT paxos_trust_node(true)");
 is_fenced($clone, 'twin', qr/leads to another server/, 'the clone, trusted: two servers with one identity');
 is_well($x, 'its original then');
-$clone->stop;
+
+# It comes as a new node beside its original, which is at work and stays.
+sub rejoins
+{
+	my ($node, $members, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$node->sql("CALL paxos_rejoin('" . $node->member_conninfo . "')");
+	$node->poll_sql("SELECT state = 'member' AND voter FROM paxos.status");
+	is($others[0]->sql("SELECT string_agg(node_id || ' ' || name, ', ' ORDER BY node_id) FROM paxos.members"), $members, "$name: $members");
+	is($node->sql("SELECT count(*) FROM paxos.alarms"), 0, "$name: no alarm");
+	PaxosCluster::poll("$name: it writes", sub { put($node) eq 't' });
+	PaxosCluster::poll("$name: it has all", sub {
+		$node->sql("SELECT count(*), sum(value::int) FROM paxos.kv") eq $others[0]->sql("SELECT count(*), sum(value::int) FROM paxos.kv") });
+}
+
+$clone->fails("CALL paxos_rejoin()", '55000', qr/connection string leads to another server.*CALL paxos_rejoin\('host/s, 'the clone knows only the address of its original');
+is($clone->sql("SELECT state FROM paxos.status"), 'fenced', 'and has given up nothing');
+rejoins($clone, '1 node1, 2 node2, 3 node3, 4 node4', 'the clone, rejoined beside its original');
+is_well($x, 'its original, still a member');
 
 my $standby = base_backup('standby', '-R');
 $standby->start;
@@ -211,7 +229,6 @@ is($standby->sql("SELECT state FROM paxos.status"), 'starting', 'a physical stan
 is($standby->sql("SELECT pg_promote()"), 't', 'promoted');
 is_fenced($standby, 'amnesia', qr/timeline/, 'a promoted standby');
 is_well($x, 'its primary');
-$standby->stop;
 
 my $pitr = base_backup('pitr');
 $pitr->conf("restore_command = 'false'\nrecovery_target_action = 'promote'");
@@ -220,6 +237,20 @@ close $f;
 $pitr->start;
 PaxosCluster::poll('recovered', sub { $pitr->sql("SELECT NOT pg_is_in_recovery()") eq 't' });
 is_fenced($pitr, 'amnesia', qr/timeline/, 'point-in-time recovery');
-$pitr->stop;
-$c->same_everywhere("SELECT count(*), sum(value::int) FROM paxos.kv", 'all is there on all nodes');
+is_well($x, 'its original');
+
+# The one takes the place of its primary, which is lost; of the other the original is no
+# member any more.
+$x->kill9;
+rejoins($standby, '1 node1, 2 node2, 4 node4, 5 node3', 'the standby, rejoined in the place of its primary');
+rejoins($pitr, '1 node1, 2 node2, 4 node4, 5 node3, 6 node6', 'recovered to a point in time, and rejoined');
+$x->start;
+PaxosCluster::poll('it is told', sub { $x->sql("SELECT state FROM paxos.status") eq 'removed' });
+pass('the primary, back after all, knows that it has been removed');
+put($others[0]);
+PaxosCluster::poll('all have it', sub {
+	my %seen = map { $_->sql('SELECT applied, digest FROM paxos.status') => 1 } @others, $clone, $standby, $pitr;
+	return keys %seen == 1;
+});
+pass('all is there on all nodes');
 done_testing;
