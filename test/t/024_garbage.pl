@@ -56,6 +56,7 @@ my %known = (
 	forward => { good => [ @head, 1, 'true', "'{}'", 0 ] },
 	fetch => { good => [ @head, 1, 2, 1000 ] },
 	check_statement => { good => [ @head, "'public'", "'node'", 'NULL', "'{t}'" ], any => [qw(schema owner table_id)] },
+	check_function => { good => [ @head, "'lower(text)'" ], any => [qw(function)] },
 	greet => { good => [ @head, $incarnation, $instance, 0, 0, 0, $node, $version ],
 		lie => [qw(speaks incarnation instance remembered_incarnation remembered_promised remembered_accepted)] },
 	introduce => { good => [ @head, "'host=127.0.0.1 port=1 connect_timeout=2'" ], lie => [qw(conninfo)] },
@@ -124,7 +125,7 @@ sub wrong
 	my @w;
 	push @w, [ "NULL", '22004|22023' ] unless $f->{strict} || $f->{name} eq 'verified' || $name eq 'table_id';
 	return @w, [ "'00000000-0000-0000-0000-000000000000'", '55000' ], [ "gen_random_uuid()", '55000' ] if $name eq 'cluster';
-	return @w, map { [ $_, '0A000' ] } $version + 1, $version - 1, -1, 2147483647, -2147483648 if $name eq 'version';
+	return @w, map { [ $_, '0A000' ] } $version + 1, $version - 2, -1, 2147483647, -2147483648 if $name eq 'version';
 	return @w, map { [ $_, '55000' ] } 0, -1, 65536 + $sender, 2147483647, -2147483648 if $name eq 'sender';
 	push @w, map { [ $_, '22003' ] } '-1', '(-9223372036854775808)', '9223372036854775807', '6917529027641081856'
 	  if $type eq 'bigint' && $name ne 'instance' && $name ne 'table_id' && $f->{name} ne 'verified';
