@@ -74,8 +74,7 @@ paxos_sql_introduce(PG_FUNCTION_ARGS)
 
 		PQfreemem(error);
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("conninfo is no connection string"),
-						errdetail_internal("%s", why)));
+						errmsg("conninfo is no connection string"), errdetail_internal("%s", why)));
 	}
 	PQconninfoFree(options);
 

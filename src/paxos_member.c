@@ -896,7 +896,8 @@ paxos_sql_readmit(PG_FUNCTION_ARGS)
 		if (members.m[i].node != old && strcmp(members.m[i].name, name) == 0)
 			name = NULL;
 	}
-	PG_RETURN_INT32(add(text_to_cstring(PG_GETARG_TEXT_PP(3)), name, PG_GETARG_BOOL(5), old, false));
+	PG_RETURN_INT32(
+		add(text_to_cstring(PG_GETARG_TEXT_PP(3)), name, PG_GETARG_BOOL(5), old, false));
 }
 
 /* ---- the others ---- */

@@ -627,10 +627,10 @@ send_call(PaxosPeer *peer, MessageKind kind, const Params *p, px_usec now)
 		paxos_peer_cut(peer, "too many messages without an answer", now);
 		return NULL;
 	}
-	if (!(s->name[0] != '\0' ? PQsendQueryPrepared(peer->conn, s->name, p->n, p->values,
-													p->lengths, p->formats, 1)
-							   : PQsendQueryParams(peer->conn, s->sql, p->n, s->types, p->values,
-												   p->lengths, p->formats, 1)) ||
+	if (!(s->name[0] != '\0'
+			  ? PQsendQueryPrepared(peer->conn, s->name, p->n, p->values, p->lengths, p->formats, 1)
+			  : PQsendQueryParams(peer->conn, s->sql, p->n, s->types, p->values, p->lengths,
+								  p->formats, 1)) ||
 		!PQpipelineSync(peer->conn))
 	{
 		paxos_peer_cut(peer, PQerrorMessage(peer->conn), now);
