@@ -23,7 +23,7 @@ my $pid = fork() // die "fork: $!";
 if ($pid == 0)
 {
 	open STDOUT, '>', "$dir/transactions.out";
-	exec "$torture/build/transactions", '--history', "$dir/transactions", '--seed', 5, '--clients', 3, @conninfos or POSIX::_exit(127);
+	exec "$torture/build/transactions", '--history', "$dir/transactions", '--seed', 5, '--clients', 3, '--large', 10, @conninfos or POSIX::_exit(127);
 }
 sub committed { my ($like) = @_; return scalar grep { /^t \d+ \d+ \S+$like \S+ ok / } split /\n/, PaxosCluster::Node::slurp("$dir/transactions"); }
 PaxosCluster::poll('transactions succeed', sub { -e "$dir/transactions" && committed(qr{/\d+}) > 400 });
@@ -52,6 +52,7 @@ for my $n ($c->nodes)
 	my %now = map { split /\|/, $_, 2 } split /\n/, $n->sql("SELECT k, array_to_string(l, ',') FROM torture_list");
 	print $f "t $begin ", int(PaxosCluster::now() * 1e6), " final.$n->{number} ser ok final ", join(' ', map { "$_:" . ($now{$_} // '') } sort keys %keys), "\n";
 	is($n->sql('SELECT sum(balance), min(balance) >= 0, count(*) FROM torture_bank'), '800|t|8', "node $n->{number}: no money is lost or made");
+	like($n->sql("SELECT min(n), max(n), count(*), coalesce((SELECT array_length(l, 1) FROM torture_list WHERE k = 'p0.0'), 0) FROM torture_pile"), qr/^(\d+)\|\1\|5500\|\1$/, 'large ones took effect as wholes');
 }
 close $f;
 my $said = qx{'$history/build/cycle' '$dir/transactions' '$dir/final' 2>&1};

@@ -52,21 +52,21 @@ sub start
 	my ($self) = @_;
 	for my $n ($self->{cluster}->nodes)
 	{
-		$self->start_one($n, 'workload', 'clients', $self->file($n), "w$n->{number}");
-		$self->start_one($n, 'transactions', 'transactions_of', $self->transactions($n), "t$n->{number}");
+		$self->start_one($n, 'workload', 'clients', $self->file($n), "w$n->{number}", '--clients', $self->{clients});
+		$self->start_one($n, 'transactions', 'transactions_of', $self->transactions($n), "t$n->{number}", '--clients', $self->{brisk} ? 1 : $self->{clients}, '--large', $self->{brisk} ? 0 : 3);
 	}
 }
 
 sub start_one
 {
-	my ($self, $n, $program, $log, $history, $name) = @_;
+	my ($self, $n, $program, $log, $history, $name, @more) = @_;
 	my $pid = fork() // die "fork: $!\n";
 	if ($pid == 0)
 	{
 		open STDOUT, '>', "$self->{dir}/$log$n->{number}.log";
 		open STDERR, '>&', \*STDOUT;
-		exec $self->{ground}->inside($n, "$self->{bin}/$program", '--history', $history, '--seed', $self->{seed}, '--clients', $self->{clients},
-			'--home', $n->{number}, '--name', $name, $self->conninfos($n))
+		exec $self->{ground}->inside($n, "$self->{bin}/$program", '--history', $history, '--seed', $self->{seed},
+			'--home', $n->{number}, '--name', $name, @more, $self->conninfos($n))
 		  or POSIX::_exit(127);
 	}
 	$self->{pids}{$pid} = "$log$n->{number}.log";

@@ -113,7 +113,7 @@ END
 	wrong($_) for $ground->prove($cluster);
 
 	# ---- the run -------------------------------------------------------------
-	$work = TortureWork->new(cluster => $cluster, ground => $ground, dir => $dir, clients => $o{clients}, seed => $o{seed}, bin => $o{bin});
+	$work = TortureWork->new(cluster => $cluster, ground => $ground, dir => $dir, clients => $o{clients}, seed => $o{seed}, bin => $o{bin}, brisk => $o{brisk});
 	$work->prepare;
 	$ground->settle;
 	$run_began = PaxosCluster::now();
