@@ -118,11 +118,14 @@ paxos_wait_event(uint32 *cache, const char *name)
 #define PaxosOwnsDatabase(oid, role) object_ownercheck(DatabaseRelationId, (oid), (role))
 #define PaxosSchemaAclCheck(oid, role, mode) \
 	object_aclcheck(NamespaceRelationId, (oid), (role), (mode))
+#define PaxosFunctionAclCheck(oid, role) \
+	object_aclcheck(ProcedureRelationId, (oid), (role), ACL_EXECUTE)
 #else
 #define PaxosOwnsRelation(oid, role) pg_class_ownercheck((oid), (role))
 #define PaxosOwnsSchema(oid, role) pg_namespace_ownercheck((oid), (role))
 #define PaxosOwnsDatabase(oid, role) pg_database_ownercheck((oid), (role))
 #define PaxosSchemaAclCheck(oid, role, mode) pg_namespace_aclcheck((oid), (role), (mode))
+#define PaxosFunctionAclCheck(oid, role) pg_proc_aclcheck((oid), (role), ACL_EXECUTE)
 #endif
 
 /* 42501 unless the current user may become this role. */

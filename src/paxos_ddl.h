@@ -80,8 +80,11 @@ extern void paxos_refuse_triggers(Relation rel) pg_attribute_noreturn();
 extern void paxos_ddl_ask_members(const char *schema, const char *owner, int64 table_id,
 								  List *names);
 
-/* The same of a function, by its signature as to_regprocedure() reads it. */
-extern void paxos_ddl_ask_for_function(const char *function);
+/*
+ * The same of a function, by its signature as to_regprocedure() reads it; or, if schema is
+ * not NULL, whether it could be made there.
+ */
+extern void paxos_ddl_ask_for_function(const char *function, const char *schema, const char *owner);
 
 /* 55000 if a member that can be reached lacks one of these roles (paxos_ddl_check.c). */
 extern void paxos_ddl_ask_roles(List *roles);

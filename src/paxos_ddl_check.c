@@ -189,7 +189,10 @@ paxos_sql_check_statement(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(lack));
 }
 
-/* paxos.check_function(cluster, version, sender, function): the same of a function. */
+/*
+ * paxos.check_function(cluster, version, sender, function, schema, owner): the same of a
+ * function; schema and owner not null: it can be made.
+ */
 Datum
 paxos_sql_check_function(PG_FUNCTION_ARGS)
 {
@@ -207,6 +210,17 @@ paxos_sql_check_function(PG_FUNCTION_ARGS)
 	(void) to_regprocedure(find); /* null if there is none */
 	if (!find->isnull)
 		PG_RETURN_NULL();
+	if (!PG_ARGISNULL(4) && !PG_ARGISNULL(5))
+	{
+		char *schema = text_to_cstring(PG_GETARG_TEXT_PP(4));
+		char *owner = text_to_cstring(PG_GETARG_TEXT_PP(5));
+
+		if (!OidIsValid(get_namespace_oid(schema, true)))
+			PG_RETURN_TEXT_P(cstring_to_text(psprintf("schema \"%s\" does not exist", schema)));
+		if (!OidIsValid(get_role_oid(owner, true)))
+			PG_RETURN_TEXT_P(cstring_to_text(psprintf("role \"%s\" does not exist", owner)));
+		PG_RETURN_NULL();
+	}
 	PG_RETURN_TEXT_P(cstring_to_text(psprintf("function %s does not exist", function)));
 }
 
@@ -358,13 +372,15 @@ paxos_ddl_ask_members(const char *schema, const char *owner, int64 table_id, Lis
 }
 
 void
-paxos_ddl_ask_for_function(const char *function)
+paxos_ddl_ask_for_function(const char *function, const char *schema, const char *owner)
 {
-	const char *params[4];
+	const char *params[6];
 
 	params[3] = function;
-	ask_members("SELECT paxos.check_function($1::pg_catalog.uuid, $2::int, $3::int, $4)", params,
-				lengthof(params), "Create the function there, too, with the same body.");
+	params[4] = schema;
+	params[5] = owner;
+	ask_members("SELECT paxos.check_function($1::pg_catalog.uuid, $2::int, $3::int, $4, $5, $6)",
+				params, lengthof(params), "Create the function there, too, with the same body.");
 }
 
 void

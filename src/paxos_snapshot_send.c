@@ -360,7 +360,16 @@ static const char *const afterwards_query =
 	"SELECT s.statement FROM (SELECT 1 AS part, c.oid, format('ALTER TABLE %s ADD CONSTRAINT %I %s',"
 	"  c.conrelid::regclass, c.conname, pg_get_constraintdef(c.oid)) AS statement"
 	"  FROM pg_constraint c WHERE c.conrelid = $1 AND c.contype = 'f' AND c.conparentid = 0"
-	" UNION ALL SELECT 2, t.oid, pg_get_triggerdef(t.oid) FROM pg_trigger t WHERE t.tgrelid = $1"
+	/* the functions of its triggers, for who has none of that name */
+	" UNION ALL SELECT 2, f.oid, format('DO %L', format('BEGIN IF to_regprocedure(%L) IS NULL THEN"
+	"  EXECUTE %L; EXECUTE %L; %sEND IF; END', f.name, pg_get_functiondef(f.oid),"
+	"  format('ALTER FUNCTION %s OWNER TO %I', f.name, pg_get_userbyid(f.proowner)),"
+	"  CASE WHEN has_function_privilege('public', f.oid, 'EXECUTE') THEN ''"
+	"   ELSE format('EXECUTE %L; ', format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f.name)) END))"
+	"  FROM (SELECT p.oid, p.proowner, p.oid::regprocedure::text AS name FROM pg_trigger t"
+	"   JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_language l ON l.oid = p.prolang"
+	"   WHERE t.tgrelid = $1 AND NOT t.tgisinternal AND l.lanname = 'plpgsql') f"
+	" UNION ALL SELECT 3, t.oid, pg_get_triggerdef(t.oid) FROM pg_trigger t WHERE t.tgrelid = $1"
 	"  AND NOT t.tgisinternal) s ORDER BY s.part, s.oid";
 
 static Oid

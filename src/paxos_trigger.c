@@ -18,9 +18,11 @@
  * The statement is tried on an empty temporary copy of the table, for a lock on
  * the table itself would stand in the learner's way; written down from the catalogs; and carried out
  * at its slot under a lock that keeps writers away, so a transaction
- * either has fired the trigger or had no row changed before it was there.  It names
- * the trigger function, which is each node's own: the other members are asked whether
- * they have it (paxos_ddl_check.c).
+ * either has fired the trigger or had no row changed before it was there.  The trigger
+ * function goes along if it is in PL/pgSQL: a node that has none of its name makes it. One that
+ * is there stays as it is, for the learner calls none; what becomes of a function later is each
+ * node's own.  Others (in C, say) must be there: the other members are asked
+ * (paxos_ddl_check.c).
  *
  * Triggers are part of a snapshot, and so of what a new member gets.
  *
@@ -41,9 +43,11 @@
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
+#include "commands/proclang.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "parser/parse_func.h"
 #include "parser/parser.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
@@ -54,6 +58,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/regproc.h"
+#include "utils/syscache.h"
 
 #include "paxos_apply.h"
 #include "paxos_ddl.h"
@@ -191,6 +196,42 @@ write_trigger(Oid trigger, const char *table, bool replace)
 	return out.data;
 }
 
+/*
+ * Statements that make a trigger function where there is none; NULL if its language is
+ * not one that every server has.
+ */
+static char *
+write_function(Oid function, char **schema, char **owner)
+{
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Form_pg_proc form;
+	char *name;
+	char *out = NULL;
+	bool closed;
+	int nest_level;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	form = (Form_pg_proc) GETSTRUCT(tuple);
+	*schema = get_namespace_name(form->pronamespace);
+	*owner = GetUserNameFromId(form->proowner, false);
+	if (form->prolang == get_language_oid("plpgsql", true))
+	{
+		/* others than its owner may call it unless somebody has said that they may not */
+		closed = PaxosFunctionAclCheck(function, ACL_ID_PUBLIC) != ACLCHECK_OK;
+		name = quote_qualified_identifier(*schema, NameStr(form->proname));
+		nest_level = paxos_ddl_begin_writing_down();
+		out = psprintf(
+			"%s; ALTER FUNCTION %s() OWNER TO %s; %s",
+			TextDatumGetCString(OidFunctionCall1(F_PG_GET_FUNCTIONDEF, ObjectIdGetDatum(function))),
+			name, quote_identifier(*owner),
+			closed ? psprintf("REVOKE ALL ON FUNCTION %s() FROM PUBLIC; ", name) : "");
+		AtEOXact_GUC(true, nest_level);
+	}
+	ReleaseSysCache(tuple);
+	return out;
+}
+
 void
 paxos_ddl_create_trigger(PaxosUtility *u, CreateTrigStmt *stmt)
 {
@@ -202,6 +243,9 @@ paxos_ddl_create_trigger(PaxosUtility *u, CreateTrigStmt *stmt)
 	int64 table_id;
 	char *table;
 	char *function = NULL;
+	char *made = NULL;
+	char *schema = NULL;
+	char *owner = NULL;
 	AclResult allowed;
 
 	paxos_ddl_begin_statement(u, "CREATE TRIGGER on a consensus-backed table");
@@ -248,7 +292,12 @@ paxos_ddl_create_trigger(PaxosUtility *u, CreateTrigStmt *stmt)
 		check_trigger(trigger, clone, function_oid);
 		op.sql = write_trigger(trigger, table, stmt->replace);
 		if (function_oid >= FirstNormalObjectId)
+		{
 			function = format_procedure_qualified(function_oid);
+			made = write_function(function_oid, &schema, &owner);
+		}
+		if (made != NULL)
+			op.sql = psprintf("%s%s", made, op.sql);
 	}
 	PG_CATCH();
 	{
@@ -261,7 +310,7 @@ paxos_ddl_create_trigger(PaxosUtility *u, CreateTrigStmt *stmt)
 	if (u->qc)
 		SetQueryCompletion(u->qc, CMDTAG_CREATE_TRIGGER, 0);
 	if (function != NULL)
-		paxos_ddl_ask_for_function(function);
+		paxos_ddl_ask_for_function(function, made != NULL ? schema : NULL, owner);
 	paxos_ddl_submit(&op);
 }
 
@@ -344,8 +393,21 @@ of_the_table(int sqlstate)
 void
 paxos_ddl_apply_create_trigger(const PaxosDdlOp *op)
 {
-	CreateTrigStmt *stmt = (CreateTrigStmt *) paxos_ddl_parse_one(op->sql, T_CreateTrigStmt);
+	List *statements = raw_parser(op->sql, RAW_PARSE_DEFAULT);
+	CreateTrigStmt *stmt = castNode(CreateTrigStmt, llast_node(RawStmt, statements)->stmt);
 	Oid table = lock_table_of(op, ShareRowExclusiveLock, stmt->relation->relname);
+	int nest_level;
+
+	/* What it refers to may be missing here: it is not called here. */
+	nest_level = NewGUCNestLevel();
+	(void) set_config_option("check_function_bodies", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, ERROR, false);
+	if (!OidIsValid(LookupFuncName(stmt->funcname, 0, NULL, true)))
+	{
+		for (int i = 0; i < list_length(statements) - 1; i++)
+			paxos_ddl_run_statement(list_nth_node(RawStmt, statements, i)->stmt, op->sql);
+	}
+	AtEOXact_GUC(true, nest_level);
 
 	/* By the name it has here. */
 	stmt->relation =

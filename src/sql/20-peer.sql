@@ -67,12 +67,12 @@ REVOKE ALL ON FUNCTION paxos.check_statement FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION paxos.check_statement TO paxos_peer;
 COMMENT ON FUNCTION paxos.check_statement IS 'what this node lacks to carry out a CREATE TABLE, or a CREATE INDEX on table table_id; null: nothing';
 
-CREATE FUNCTION paxos.check_function(cluster uuid, version int, sender int, function text)
+CREATE FUNCTION paxos.check_function(cluster uuid, version int, sender int, function text, schema text, owner text)
 RETURNS text
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_sql_check_function';
 REVOKE ALL ON FUNCTION paxos.check_function FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION paxos.check_function TO paxos_peer;
-COMMENT ON FUNCTION paxos.check_function IS 'what this node lacks to call a function, given by its signature; null: nothing';
+COMMENT ON FUNCTION paxos.check_function IS 'what this node lacks to have a function, given by its signature, or to make it in a schema for an owner; null: nothing';
 
 CREATE FUNCTION paxos.check_roles(cluster uuid, version int, sender int, roles text[])
 RETURNS text

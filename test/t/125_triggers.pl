@@ -8,7 +8,8 @@ my $c = PaxosCluster->new(nodes => 3, conf => "paxos.log_retention_slots = 20\n"
 $c->await_leader;
 my @n = $c->nodes;
 
-# The functions are each node's own; what they do shows where they ran.
+# One node has the functions, and another one of them in a form of its own, which stays.
+# What they do shows where they ran.
 my $functions = q{
 	CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$
 		BEGIN NEW.by := current_setting('port') || coalesce(' ' || TG_ARGV[0], ''); RETURN NEW; END $$;
@@ -21,7 +22,9 @@ my $functions = q{
 	CREATE FUNCTION locally() RETURNS trigger LANGUAGE plpgsql AS $$
 		BEGIN INSERT INTO here VALUES (NEW.id); RETURN NULL; END $$;
 	CREATE TABLE here (id int);};
-$_->sql($functions) for @n;
+$n[0]->sql($functions);
+$_->sql("CREATE TABLE here (id int)") for @n[1, 2];
+$n[1]->sql("CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN INSERT INTO log (at, what) VALUES (current_setting('port'), 'mine ' || coalesce(NEW.id, OLD.id)); RETURN NULL; END \$\$");
 $n[0]->sql("CREATE TABLE item (id int PRIMARY KEY, v int NOT NULL DEFAULT 0, by text) USING paxos");
 $n[0]->sql("CREATE TABLE log (id bigserial PRIMARY KEY, at text, what text) USING paxos");
 $n[0]->sql("CREATE TABLE totals (id int PRIMARY KEY, n bigint) USING paxos; INSERT INTO totals VALUES (1, 0)");
@@ -49,7 +52,7 @@ $n[2]->sql_after_barrier("INSERT INTO item VALUES (1, 2), (3, 4)");
 $n[1]->sql_after_barrier("UPDATE item SET v = v + 2 WHERE id = 1");
 $n[0]->sql_after_barrier("DELETE FROM item WHERE id = 3");
 is($c->same_everywhere("SELECT string_agg(at || ' ' || what, ',' ORDER BY id) FROM log", 'the log is the same everywhere') =~ tr/,//, 3, 'each fired once');
-is($n[0]->sql("SELECT count(*) FROM log WHERE (at, what) IN (VALUES ('$n[2]{port}', 'INSERT 1'), ('$n[2]{port}', 'INSERT 3'), ('$n[1]{port}', 'UPDATE 1'), ('$n[0]{port}', 'DELETE 3'))"),
+is($n[0]->sql("SELECT count(*) FROM log WHERE (at, what) IN (VALUES ('$n[2]{port}', 'INSERT 1'), ('$n[2]{port}', 'INSERT 3'), ('$n[1]{port}', 'mine 1'), ('$n[0]{port}', 'DELETE 3'))"),
 	4, 'and where the statement ran');
 is($n[0]->sql("SELECT by FROM item"), $n[1]{port}, 'a row is as the trigger left it');
 unlike($n[0]->sql("EXPLAIN UPDATE item SET v = 1 WHERE id = 1"), qr/Paxos/i, 'no statement is of the keyed form');
@@ -57,17 +60,24 @@ $n[0]->fails("SELECT paxos_upsert('item', '{\"id\": 1}')", '0A000', qr/has trigg
 $n[0]->fails("SELECT paxos_update_if('item', '{\"id\": 1}', '{\"v\": 2}', '{}')", '0A000', qr/has triggers/, 'nor would paxos_update_if()');
 
 # Statement triggers with the rows that changed; a constraint trigger that waits for the commit.
-$n[1]->sql("CREATE TRIGGER total AFTER INSERT ON item REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION total()");
-$n[1]->sql("CREATE CONSTRAINT TRIGGER even AFTER INSERT OR UPDATE ON item DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION even()");
+$n[0]->sql("CREATE TRIGGER total AFTER INSERT ON item REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION total()");
+$n[0]->sql("CREATE CONSTRAINT TRIGGER even AFTER INSERT OR UPDATE ON item DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION even()");
 $n[2]->sql_after_barrier("INSERT INTO item SELECT i, 2 FROM generate_series(10, 19) i");
 $n[2]->fails("INSERT INTO item VALUES (20, 1)", '23514', qr/odd/, 'a deferred trigger that refuses');
 $n[2]->sql("BEGIN; INSERT INTO item VALUES (20, 1); INSERT INTO item VALUES (21, 1); COMMIT");
 is($c->same_everywhere("SELECT n FROM totals", 'totals'), 12, 'a trigger for each statement');
 
 # What would not be the same everywhere.
-$n[0]->sql("CREATE FUNCTION only_here() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'");
-$n[0]->fails("CREATE TRIGGER t AFTER INSERT ON item FOR EACH ROW EXECUTE FUNCTION only_here()", '55000', qr/function public\.only_here\(\) does not exist/,
-	'a function that other members lack');
+$n[0]->sql("CREATE FUNCTION only_here() RETURNS trigger LANGUAGE internal AS 'suppress_redundant_updates_trigger'");
+$n[0]->fails("CREATE TRIGGER t BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION only_here()", '55000', qr/function public\.only_here\(\) does not exist/,
+	'a function that other members lack, and that does not travel');
+$n[0]->sql("CREATE ROLE someone; CREATE SCHEMA away; CREATE FUNCTION away.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'");
+$n[0]->fails("CREATE TRIGGER t AFTER INSERT ON item FOR EACH ROW EXECUTE FUNCTION away.f()", '55000', qr/schema "away" does not exist/, 'nor one whose schema they lack');
+$n[0]->sql("CREATE FUNCTION closed() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; ALTER FUNCTION closed() OWNER TO someone");
+$n[0]->fails("CREATE TRIGGER t AFTER INSERT ON item FOR EACH ROW EXECUTE FUNCTION closed()", '55000', qr/role "someone" does not exist/, 'nor one whose owner');
+$n[0]->sql("ALTER FUNCTION closed() OWNER TO CURRENT_USER; REVOKE ALL ON FUNCTION closed() FROM PUBLIC; CREATE TRIGGER t AFTER INSERT ON item FOR EACH ROW EXECUTE FUNCTION closed()");
+is($c->same_everywhere("SELECT proacl FROM pg_proc WHERE proname = 'closed'", 'who may call a function'), '{postgres=X/postgres}', 'goes along');
+$n[0]->sql("DROP TRIGGER t ON item");
 $n[0]->sql("CREATE FUNCTION mine(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true'");
 $n[0]->fails("CREATE TRIGGER t AFTER INSERT ON item FOR EACH ROW WHEN (mine(NEW.v)) EXECUTE FUNCTION audit()", '0A000', qr/function mine/, 'a condition of this node');
 $n[0]->fails("CREATE TRIGGER stamp AFTER INSERT ON item FOR EACH ROW EXECUTE FUNCTION audit()", '42710', qr/already exists/, 'a name that is taken');
@@ -88,6 +98,8 @@ is($c->same_everywhere("SELECT by FROM item WHERE id = 30", 'the trigger replace
 my $applied = $n[2]->sql("SELECT applied FROM paxos.status");
 $n[2]->stop;
 $n[0]->sql("DROP TRIGGER total ON item");
+$n[0]->sql("CREATE FUNCTION fresh() RETURNS trigger LANGUAGE plpgsql AS \$paxos\$ BEGIN /* it's fresh */ NEW.v := NEW.v + 2; RETURN NEW; END \$paxos\$");
+$n[0]->sql("CREATE TRIGGER zz BEFORE INSERT ON item FOR EACH ROW EXECUTE FUNCTION fresh()");
 $n[0]->sql("SELECT paxos_kv_put('k' || i, '1') FROM generate_series(1, 100) i");
 for my $n (@n[0, 1])
 {
@@ -98,6 +110,6 @@ $c->await_followers;
 $n[2]->poll_sql("SELECT state FROM paxos.snapshot_progress", 'loaded');
 $c->same_everywhere("SELECT string_agg(pg_get_triggerdef(oid), '; ' ORDER BY tgname) FROM pg_trigger WHERE NOT tgisinternal", 'a snapshot brings the triggers');
 $n[2]->sql_after_barrier("INSERT INTO item VALUES (40, 2)");
-is($c->same_everywhere("SELECT by FROM item WHERE id = 40", 'a row made there'), "$n[2]{port} again", 'and they fire there');
+is($c->same_everywhere("SELECT by || ' ' || v FROM item WHERE id = 40", 'a row made there'), "$n[2]{port} again 4", 'and they fire there, functions and all');
 $c->await_equal;
 done_testing();
