@@ -27,9 +27,8 @@ my @all = qw([test_setup] insert insert_conflict [create_misc] create_table [cre
   plancache limit plpgsql copy2 temp domain rangefuncs prepare truncate alter_table sequence polymorphism rowtypes returning largeobject with
   partition_prune indexing enum jsonb groupingsets event_trigger fast_default inherit typed_table vacuum cluster async dependency);
 
-my ($keyed, $written, $table, $verbose) = (0, 0, undef, 0);
-GetOptions('keyed' => \$keyed, 'as-written' => \$written, 'table=s' => \$table, 'verbose' => \$verbose)
-  or die "usage: run [--keyed] [--as-written] [--table FILE] [--verbose] [script...]\n";
+my ($keyed, $written) = (0, 0);
+GetOptions('keyed' => \$keyed, 'as-written' => \$written) or die "usage: run [--keyed] [--as-written] [script...]\n";
 $keyed = $written = 1 if !$keyed && !$written;
 my %wanted = map { $_ => 1 } @ARGV ? @ARGV : grep { !/^\[/ } @all;
 my @others = grep { my $s = $_; !grep { $_ eq $s || $_ eq "[$s]" } @all } @ARGV;
@@ -51,15 +50,24 @@ sub settings
 	  for "lc_messages TO 'C'", "lc_monetary TO 'C'", "lc_numeric TO 'C'", "lc_time TO 'C'", "bytea_output TO 'hex'", "timezone_abbreviations TO 'Default'";
 }
 
-# Roles are each server's own; whoever creates one creates it everywhere.
-sub create_roles
+# Roles, schemas and trigger functions are each server's own; whoever creates one creates it
+# everywhere.
+sub create_locals
 {
 	my ($script, @nodes) = @_;
 	my %roles;
 	while ($script =~ /^\s*CREATE\s+(?:ROLE|USER|GROUP)\s+(?!MAPPING)("?\w+"?)/gim) { $roles{$1} = 1 }
+	my $locals = join '', map { "CREATE ROLE $_ SUPERUSER;\n" } sort keys %roles;
+	for my $st (@{ Script::parse($script) })
+	{
+		my $t = $st->{text} =~ s/\A(?:\s|--[^\n]*\n)*//r;
+		$t =~ s/:'regresslib'/'$regress\/regress.so'/g;
+		$locals .= "CREATE SCHEMA $1;\n" if $t =~ /^CREATE\s+SCHEMA\s+(\w+)/i;
+		$locals .= ($t =~ s/^CREATE\s+FUNCTION/CREATE OR REPLACE FUNCTION/ir) . "\n" if $t =~ /^CREATE\s+(?:OR\s+REPLACE\s+)?FUNCTION\b.*\bRETURNS\s+(?:event_)?trigger\b/is;
+	}
 	for my $n (@nodes)
 	{
-		for my $r (sort keys %roles) { $n->try("CREATE ROLE $r SUPERUSER", database => $database) }
+		$n->try("\\unset ON_ERROR_STOP\nSET check_function_bodies = off;\n$locals", database => $database);
 	}
 }
 
@@ -220,7 +228,7 @@ sub run_all
 		my $as_is = $prepares && $mode eq 'keyed';
 		$text = Script::keyed($text) if $mode eq 'keyed' && !$as_is;
 		spew($file, $text);
-		create_roles($text, ($c->nodes)[ 1, 2 ]);
+		create_locals($text, ($c->nodes)[ 1, 2 ]);
 		my @marks = map { $_->log_size } $c->nodes;
 		my $ended = run_psql($n, $file, "$results/$mode/$name.out", $mode eq 'keyed' ? 'heap' : 'paxos', 300);
 		my $theirs = '';
@@ -269,17 +277,14 @@ STDOUT->autoflush(1);
 run_all('as-written') if $written;
 run_all('keyed') if $keyed;
 
-if ($table)
+my @lines = ("| script | as written: statements | the same | keyed: the same | what differs, keyed |\n", "| --- | ---: | ---: | ---: | --- |\n");
+for my $name (grep { $report{$_} } map { s/[\[\]]//gr } @order)
 {
-	my @lines = ("| script | as written: statements | the same | keyed: the same | what differs, keyed |\n", "| --- | ---: | ---: | ---: | --- |\n");
-	for my $name (grep { $report{$_} } map { s/[\[\]]//gr } @order)
-	{
-		my ($w, $k) = @{ $report{$name} }{ 'as-written', 'keyed' };
-		push @lines, sprintf "| %s | %s | %s | %s | %s |\n", $name, $w ? $w->{total} : $k->{total}, $w ? $w->{same} : '', $k ? $k->{same} : '',
-		  $k ? join(', ', map { "$_ $k->{causes}{$_}" } sort keys %{ $k->{causes} }) : '';
-	}
-	spew($table, join '', @lines);
+	my ($w, $k) = @{ $report{$name} }{ 'as-written', 'keyed' };
+	push @lines, sprintf "| %s | %s | %s | %s | %s |\n", $name, $w ? $w->{total} : $k->{total}, $w ? $w->{same} : '', $k ? $k->{same} : '',
+	  $k ? join(', ', map { "$_ $k->{causes}{$_}" } sort keys %{ $k->{causes} }) : '';
 }
+spew("$results/table", join '', @lines);
 my %messages;
 for my $r (map { values %$_ } values %report) { $messages{$_} += $r->{messages}{$_} for keys %{ $r->{messages} } }
 spew("$results/messages", join '', map { sprintf "%5d %s\n", $messages{$_}, $_ } sort { $messages{$b} <=> $messages{$a} || $a cmp $b } keys %messages);

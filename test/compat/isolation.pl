@@ -33,8 +33,8 @@ my @all = qw(read-only-anomaly read-only-anomaly-2 read-only-anomaly-3 read-writ
   tuplelock-conflict tuplelock-update tuplelock-upgrade-no-deadlock update-locked-tuple propagate-lock-delete
   truncate-conflict create-trigger alter-table-1 alter-table-2 deadlock-simple deadlock-hard plpgsql-toast);
 
-my ($most, $table) = (24, undef);
-GetOptions('most=i' => \$most, 'table=s' => \$table) or die "usage: run --isolation [--most N] [--table FILE] [spec...]\n";
+my $most = 24;
+GetOptions('most=i' => \$most) or die "usage: run --isolation [--most N] [spec...]\n";
 my @wanted = @ARGV ? @ARGV : @all;
 
 sub slurp { my ($f) = @_; open my $h, '<', $f or return ''; local $/; return <$h> // ''; }
@@ -111,9 +111,24 @@ sub tester
 # Its output, permutation by permutation.
 sub permutations_of { my ($text) = @_; return map { s/\n+\z//r } split /\n(?=starting permutation:)/, $text; }
 
+# Why a permutation comes out differently.
+sub cause
+{
+	my ($ours, $theirs) = @_;
+	my %theirs = map { $_ => 1 } split /\n/, $theirs;
+	my $new = join "\n", grep { !$theirs{$_} } split /\n/, $ours;
+	return 'refused' if $new =~ /consensus|paxos|not supported|setup failed/ || $ours eq '';
+	return '40001' if $new =~ /could not serialize/;
+	return 'unique' if $new =~ /duplicate key/ && $theirs =~ /could not serialize/;
+	return 'waits' if join("\n", sort $new =~ /waiting/g) ne '' || $theirs =~ /waiting/;
+	return 'other';
+}
+
 sub on_one_node
 {
 	my ($name, $file) = @_;
+	prepare($n[0], Spec::read(slurp($file)));
+	clean($n[0], { teardown => '' });
 	my $ended = tester($n[0], $file, "$results/isolation/$name.out");
 	# a consensus table's sequence counts in steps of 32, for nodes to take turns
 	spew("$file.ref", Script::step(slurp($file), 32));
@@ -121,14 +136,17 @@ sub on_one_node
 	my @ours = permutations_of(slurp("$results/isolation/$name.out"));
 	my @theirs = permutations_of(slurp("$results/isolation/$name.ref"));
 	shift @ours; shift @theirs;			# what stands above the first
-	my ($same, $report) = (0, '');
+	my ($same, $report, %causes) = (0, '');
 	for my $i (0 .. $#theirs)
 	{
 		if (defined $ours[$i] && $ours[$i] eq $theirs[$i]) { $same++; next }
-		$report .= "<<<< expected\n$theirs[$i]\n>>>> here\n" . ($ours[$i] // '(not run)') . "\n\n";
+		my $why = cause($ours[$i] // '', $theirs[$i]);
+		$causes{$why}++;
+		$report .= "[$why]\n<<<< expected\n$theirs[$i]\n>>>> here\n" . ($ours[$i] // '(not run)') . "\n\n";
 	}
 	spew("$results/isolation/$name.differences", $report);
-	return (scalar @theirs, $same, $ended eq 'hung' ? 'hung' : '');
+	my $said = join ', ', map { "$_ $causes{$_}" } sort keys %causes;
+	return (scalar @theirs, $same, $said, $ended eq 'hung' ? 'hung' : '');
 }
 
 # ---- across nodes --------------------------------------------------------------------------
@@ -153,6 +171,11 @@ sub prepare
 	my ($n, $spec) = @_;
 	for my $block (@{ $spec->{setup} })
 	{
+		# trigger functions are each server's own
+		if ($n != $reference && $block =~ /\bCREATE\s+(?:OR\s+REPLACE\s+)?FUNCTION\b/i)
+		{
+			ask($_, "SET search_path TO public; SET check_function_bodies TO off; " . $block =~ s/\bCREATE\s+FUNCTION\b/CREATE OR REPLACE FUNCTION/ir) for @n[ 1, 2 ];
+		}
 		my $r = ask($n, "SET search_path TO public; $block");
 		return $r if $r =~ /ERROR/;
 	}
@@ -299,15 +322,15 @@ for my $name (@wanted)
 	my $spec = eval { Spec::read($text) } or do { print "$name: $@"; $wrong++; next };
 	spew("$results/isolation/$name.spec", $text);
 	clean($_, $spec) for $n[0], $reference;
-	my ($total, $same, $ended) = on_one_node($name, "$results/isolation/$name.spec");
+	my ($total, $same, $causes, $ended) = on_one_node($name, "$results/isolation/$name.spec");
 	my $across = eval { across($name, $spec) } // { refused => "died: $@" };
-	my $line = sprintf "%-32s one node: %4d permutations %4d the same %s; across: ", $name, $total, $same, $ended;
+	my $line = sprintf "%-32s one node: %4d permutations %4d the same %s%s; across: ", $name, $total, $same, $causes, $ended;
 	$line .= $across->{refused} ? "refused: $across->{refused}" : join ', ', map { "$_ $across->{$_}" } grep { $across->{$_} } qw(run overtaken serial as_postgres neither unequal hung);
 	print "$line\n";
 	$wrong++ if $ended || $across->{unequal} || $across->{hung} || $across->{neither};
-	push @lines, sprintf "| %s | %d | %d | %s |\n", $name, $total, $same,
+	push @lines, sprintf "| %s | %d | %d | %s | %s |\n", $name, $total, $same, $causes,
 	  $across->{refused} ? "refused: $across->{refused}" : join ', ', map { s/_/ /r . " $across->{$_}" } grep { $across->{$_} } qw(run overtaken serial as_postgres neither unequal hung);
 }
-spew($table, join '', "| spec | on one node: permutations | the same | across nodes |\n", "| --- | ---: | ---: | --- |\n", @lines) if $table;
+spew("$results/table-isolation", join '', "| spec | on one node: permutations | the same | others | across nodes |\n", "| --- | ---: | ---: | --- | --- |\n", @lines);
 $c->stop_all;
 exit($wrong ? 1 : 0);
