@@ -461,6 +461,7 @@ sub stop_all
 	{
 		$n->sigcont if $n->{stopped};
 		$n->kill9 if $n->{running};
+		$n->forget_memory;
 	}
 	if ($self->{relay})
 	{
@@ -691,6 +692,7 @@ sub kill9
 {
 	my ($self) = @_;
 	kill 'STOP', $self->{pid};
+	$self->note_memory;
 	my @pids = $self->pids;
 	my $t = PaxosCluster::now();
 	kill 'KILL', @pids;
@@ -709,6 +711,24 @@ sub kill9
 	unlink $self->datadir . "/postmaster.pid" if -e "/proc/$self->{pid}";
 	$self->{running} = 0;
 	return $t;
+}
+
+# A server that is killed leaves its System V shared memory behind, for its next life to
+# find; of a test's servers that is never, and a machine has only some thousand pieces.
+sub note_memory
+{
+	my ($self) = @_;
+	open my $f, '<', $self->datadir . '/postmaster.pid' or return;
+	my @lines = <$f>;
+	$self->{memory} = (split ' ', $lines[6])[1] if @lines > 6;
+}
+
+sub forget_memory
+{
+	my ($self) = @_;
+	my $rmid = 0;
+	shmctl($self->{memory}, $rmid, 0) if defined $self->{memory};
+	delete $self->{memory};
 }
 
 sub sigstop { my ($self) = @_; kill 'STOP', $_ for $self->pids; $self->{stopped} = 1; }
