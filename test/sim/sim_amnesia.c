@@ -337,6 +337,26 @@ witnesses(const sim_node *n)
 	return found;
 }
 
+/* Could the node decide something by itself, with this disk? */
+static bool
+alone(const sim_image *im, px_node self)
+{
+	px_config c = im->config;
+	px_slot slot = c.slot;
+
+	for (;;)
+	{
+		if (px_config_is_voter(&c, self) && px_config_voters(&c) == 1)
+			return true;
+		do
+			slot++;
+		while (slot <= im->last &&
+			   (im->log[slot].value == NULL || im->log[slot].value->view.kind != PX_VALUE_CONFIG));
+		if (slot > im->last || !px_value_config(&im->log[slot].value->view, slot, &c))
+			return false;
+	}
+}
+
 static void
 put_back(sim_node *n, bool sentinel_too, px_usec down)
 {
@@ -389,7 +409,9 @@ restore(sim_node *n, bool device, px_usec down)
 		return;
 	}
 	by = witnesses(n);
-	if (by == 0)
+
+	/* who is a majority alone, by what it knows then, asks nobody and so meets nobody */
+	if (by == 0 || alone(&n->copy.image, n->id))
 		return;
 	cover(cov_rolled_back);
 	put_back(n, true, down);
