@@ -72,6 +72,11 @@ is($c->same_everywhere("SELECT n FROM totals", 'totals'), 12, 'a trigger for eac
 $n[0]->sql("CREATE FUNCTION only_here() RETURNS trigger LANGUAGE internal AS 'suppress_redundant_updates_trigger'");
 $n[0]->fails("CREATE TRIGGER t BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION only_here()", '55000', qr/function public\.only_here\(\) does not exist/,
 	'a function that other members lack, and that does not travel');
+# In a schema closed to the role nodes connect with, it is looked for all the same.
+$_->sql("CREATE SCHEMA shut") for @n;
+$n[0]->sql("CREATE FUNCTION shut.only_here() RETURNS trigger LANGUAGE internal AS 'suppress_redundant_updates_trigger'");
+$n[0]->fails("CREATE TRIGGER t BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION shut.only_here()", '55000', qr/function shut\.only_here\(\) does not exist/,
+	'nor if it stands in a schema closed to nodes');
 $n[0]->sql("CREATE ROLE someone; CREATE SCHEMA away; CREATE FUNCTION away.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'");
 $n[0]->fails("CREATE TRIGGER t AFTER INSERT ON item FOR EACH ROW EXECUTE FUNCTION away.f()", '55000', qr/schema "away" does not exist/, 'nor one whose schema they lack');
 $n[0]->sql("CREATE FUNCTION closed() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; ALTER FUNCTION closed() OWNER TO someone");
