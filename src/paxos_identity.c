@@ -35,6 +35,13 @@
  * Judged once for each start of the server, before the first vote: while it
  * runs, memory goes on, and chown -R on a running server must not fence it.
  *
+ * Flushing switched off: what the node promised before may be lost as well, because a
+ * checkpoint then gives up WAL whose pages are on no disk.  As long as the
+ * machine runs they are in its memory.  So a second file says that, and in which boot of the
+ * machine.  A start with everything on again flushes all there is, if it is the
+ * same boot, and the file goes; else the directory is in doubt, and stays so as long as
+ * the file is there.
+ *
  * Two servers with one identity at once: the copy is usually in doubt by its
  * sentinel.  One that is not (a block device cloned with its inodes) claims to be
  * the node at the node's address: before it uses an incarnation at all, a proposer
@@ -68,6 +75,9 @@ PG_FUNCTION_INFO_V1(paxos_trust_node);
 #define SENTINEL "paxos_ext.node"
 #define SENTINEL_NEW "paxos_ext.node.new"
 #define BACKUP_LABEL_OLD "backup_label.old"
+#define UNFLUSHED "paxos_ext.unflushed"
+#define BOOT_ID "/proc/sys/kernel/random/boot_id" /* of Linux; no other is ever the same */
+#define BOOT_ID_BYTES 64
 
 #define SENTINEL_BYTES 200
 #define ADDRESS_TIMEOUT_MS 2000
@@ -140,6 +150,90 @@ paxos_identity_stamp(PaxosNodeRow *row)
 	file_stamp(BACKUP_LABEL_OLD, row->backup_label, sizeof(row->backup_label));
 }
 
+/* ---- flushing switched off ---- */
+
+/* The file's first line; false if there is none. */
+static bool
+first_line(const char *path, char *line, Size size)
+{
+	int fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
+	ssize_t n;
+
+	if (fd < 0)
+	{
+		if (errno == ENOENT)
+			return false;
+		ereport(ERROR, (errcode_for_file_access(), errmsg("could not open file \"%s\": %m", path)));
+	}
+	n = read(fd, line, size - 1);
+	if (n < 0)
+		ereport(ERROR, (errcode_for_file_access(), errmsg("could not read file \"%s\": %m", path)));
+	(void) CloseTransientFile(fd);
+	line[n] = '\0';
+	line[strcspn(line, "\n")] = '\0';
+	return true;
+}
+
+/* PostgreSQL's own functions for it do nothing when fsync is off. */
+static void
+flush_directory(void)
+{
+	int fd = OpenTransientFile(".", O_RDONLY | PG_BINARY);
+
+	if (fd < 0 || fsync(fd) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(), errmsg("could not flush the data directory: %m")));
+	(void) CloseTransientFile(fd);
+}
+
+/* One of an earlier boot stays: the harm may have been done then. */
+static void
+note_unflushed(void)
+{
+	char boot[BOOT_ID_BYTES];
+	char line[BOOT_ID_BYTES + 1];
+	int len;
+	int fd;
+
+	if (access(UNFLUSHED, F_OK) == 0)
+		return;
+	if (!first_line(BOOT_ID, boot, sizeof(boot)))
+		boot[0] = '\0';
+	len = snprintf(line, sizeof(line), "%s\n", boot);
+	fd = OpenTransientFile(UNFLUSHED, O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
+	if (fd < 0 || write(fd, line, len) != len || fsync(fd) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(), errmsg("could not write file \"%s\": %m", UNFLUSHED)));
+	(void) CloseTransientFile(fd);
+	flush_directory();
+}
+
+static void
+forget_unflushed(void)
+{
+	if (unlink(UNFLUSHED) == 0)
+		flush_directory();
+	else if (errno != ENOENT)
+		ereport(ERROR,
+				(errcode_for_file_access(), errmsg("could not remove file \"%s\": %m", UNFLUSHED)));
+}
+
+/* Flushing is on again.  Has the machine lost what was not flushed? */
+static bool
+flushed_too_late(void)
+{
+	char boot[BOOT_ID_BYTES];
+	char then[BOOT_ID_BYTES];
+
+	if (!first_line(UNFLUSHED, then, sizeof(then)))
+		return false;
+	if (!first_line(BOOT_ID, boot, sizeof(boot)) || strcmp(boot, then) != 0)
+		return true;
+	sync();
+	forget_unflushed();
+	return false;
+}
+
 void
 paxos_identity_adopt(PaxosNodeRow *row)
 {
@@ -147,6 +241,9 @@ paxos_identity_adopt(PaxosNodeRow *row)
 	row->timeline = GetWALInsertionTimeLine();
 	row->doubt[0] = '\0';
 	paxos_identity_stamp(row);
+
+	/* After the new sentinel: until the row is committed, that is what is in doubt. */
+	forget_unflushed();
 }
 
 /* Of whose life does the sentinel speak? */
@@ -189,6 +286,14 @@ directory_in_doubt(const PaxosNodeRow *row, char *why, Size size)
 	char label[PAXOS_STAMP_BYTES];
 	char stamp[PAXOS_STAMP_BYTES];
 
+	if (flushed_too_late())
+	{
+		snprintf(
+			why, size,
+			"file \"" UNFLUSHED
+			"\": the server has run with fsync or full_page_writes off, and the machine has been started anew since: the node may have forgotten what it promised");
+		return true;
+	}
 	file_stamp(BACKUP_LABEL_OLD, label, sizeof(label));
 	file_stamp(SENTINEL, stamp, sizeof(stamp));
 	switch (px_directory_judge(sentinel_says(row), strcmp(stamp, row->sentinel) == 0,
@@ -240,6 +345,7 @@ paxos_identity_judge(const PaxosNodeRow *row, PaxosAlarmKind *kind, char *why, S
 		LWLockAcquire(paxos_identity_lock, LW_EXCLUSIVE);
 		paxos_shared->unsafe_fsync_seen = true;
 		LWLockRelease(paxos_identity_lock);
+		note_unflushed();
 		*kind = PAXOS_ALARM_FSYNC_OFF;
 		snprintf(why, size,
 				 "%s is off, so that this node could forget what it promised; "

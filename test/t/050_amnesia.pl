@@ -103,8 +103,25 @@ $x->reload;
 PaxosCluster::poll('a restart is asked for', sub { $x->sql("SELECT why FROM paxos.status") =~ /has been off since/ });
 pass('and switching it on does not undo what it did');
 $x->fails("SELECT paxos_trust_node(true)", '55000', qr/not for anybody to overrule/, 'nor does anybody\'s word');
-$x->restart;
+my $unflushed = $x->datadir . '/paxos_ext.unflushed';
+$x->stop;
+my $boot = PaxosCluster::Node::slurp($unflushed);
+is($boot, PaxosCluster::Node::slurp('/proc/sys/kernel/random/boot_id'), 'it is written down in which boot of the machine that was');
+$x->start;
 is_well($x, 'after a restart');
+ok(!-e $unflushed, 'everything is flushed then');
+
+# The same, and the machine has been started anew: what was not flushed is gone.
+$x->stop;
+open my $other_boot, '>', $unflushed or die;
+print $other_boot $boot =~ tr/0-9a-f/1-9a-f0/r;
+close $other_boot;
+$x->start;
+is_fenced($x, 'amnesia', qr/paxos_ext\.unflushed.*machine has been started anew/, 'fsync off before the machine went down');
+$x->restart;
+is_fenced($x, 'amnesia', qr/paxos_ext\.unflushed/, 'it stays so');
+$x->sql("SELECT paxos_trust_node(true)");
+is_well($x, 'trusted on somebody\'s word');
 
 # --- A plain file copy, put back later. ----------------------------------------
 
