@@ -101,6 +101,16 @@ SELECT * FROM tickets;
 SET ROLE regress_paxos_owner;
 CREATE INDEX vault_amount ON vault (amount);
 DROP INDEX vault_amount;
+-- a function in an index runs as the table's owner, also where it is tried first
+RESET ROLE;
+CREATE FUNCTION regress_paxos_who(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN
+	ASSERT current_user = 'regress_paxos_owner', current_user;
+	RETURN $1;
+END $$;
+CREATE INDEX ON vault (amount) WHERE regress_paxos_who(1) > 0;
+DROP FUNCTION regress_paxos_who;
+SET ROLE regress_paxos_owner;
 DROP TABLE vault, tickets;
 RESET ROLE;
 REVOKE ALL ON paxos.kv FROM regress_paxos_user;

@@ -257,6 +257,30 @@ is_foreign_key(Oid table, const char *name)
 	return result;
 }
 
+/*
+ * A column that is added is written as it is when all clauses are done.  With another
+ * clause's default the rows that are there would get it, which PostgreSQL gives to later ones
+ * only; and with its identity that clause would fail on every node, and hold all of them up.
+ */
+static void
+check_added(const Statement *s, List *cmds, const AlterTableCmd *cmd)
+{
+	ListCell *lc;
+
+	if (cmd->subtype != AT_ColumnDefault && cmd->subtype != AT_AddIdentity &&
+		cmd->subtype != AT_SetIdentity)
+		return;
+	foreach (lc, cmds)
+	{
+		AlterTableCmd *other = lfirst_node(AlterTableCmd, lc);
+
+		if (other->subtype == AT_AddColumn &&
+			strcmp(castNode(ColumnDef, other->def)->colname, cmd->name) == 0)
+			refuse(s->table, "a default or identity for a column that the same statement adds",
+				   "Say it in ADD COLUMN, or use a statement of its own.");
+	}
+}
+
 /* Refuse what is not for us, before anything is tried. */
 static void
 check_clause(const Statement *s, AlterTableCmd *cmd)
@@ -613,13 +637,17 @@ put_clause(Statement *s, StringInfo out, AlterTableCmd *cmd, Relation copy, cons
 			appendStringInfo(out, "DROP COLUMN %s%s%s", if_exists, name, cascade);
 			break;
 		case AT_ColumnDefault:
-			if (cmd->def == NULL)
+		{
+			/* SET DEFAULT NULL leaves none behind. */
+			Node *expr = cmd->def ? paxos_ddl_default(copy, column_of(copy, cmd->name)) : NULL;
+
+			if (expr == NULL)
 				appendStringInfo(out, "ALTER COLUMN %s DROP DEFAULT", name);
 			else
 				appendStringInfo(out, "ALTER COLUMN %s SET DEFAULT %s", name,
-								 paxos_ddl_write_expression(
-									 copy, paxos_ddl_default(copy, column_of(copy, cmd->name))));
+								 paxos_ddl_write_expression(copy, expr));
 			break;
+		}
 		case AT_DropNotNull:
 			appendStringInfo(out, "ALTER COLUMN %s DROP NOT NULL", name);
 			break;
@@ -882,7 +910,10 @@ alter_table(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 	if (!begin(&s, u, table, "ALTER TABLE on a consensus-backed table"))
 		return false;
 	foreach (lc, stmt->cmds)
+	{
 		check_clause(&s, lfirst_node(AlterTableCmd, lc));
+		check_added(&s, stmt->cmds, lfirst_node(AlterTableCmd, lc));
+	}
 	foreach (lc, stmt->cmds)
 	{
 		if (lfirst_node(AlterTableCmd, lc)->subtype == AT_ChangeOwner)

@@ -26,8 +26,10 @@
 #include "catalog/dependency.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "commands/defrem.h"
+#include "commands/tablecmds.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -359,6 +361,25 @@ paxos_ddl_refuse_kv(Oid table, const char *what)
 						errhint("The key-value table belongs to the extension.")));
 }
 
+/*
+ * What an index computes is computed as the owner of its table, so that nobody's function
+ * runs with the rights of a superuser who creates an index: on the copy as on the table.
+ */
+static void
+give_to_owner(Oid copy, Oid owner)
+{
+	Oid user;
+	int security;
+
+	if (owner == GetUserId())
+		return;
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
+	ATExecChangeOwner(copy, owner, false, AccessExclusiveLock);
+	SetUserIdAndSecContext(user, security);
+	CommandCounterIncrement();
+}
+
 void
 paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 {
@@ -449,6 +470,7 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 
 		paxos_ddl_run_text(psprintf("CREATE TABLE %s (LIKE %s) USING heap", clone_name,
 									quote_qualified_identifier(schema, table_name)));
+		give_to_owner(get_relname_relid(clone, nsp), owner);
 		paxos_utility_next(&trial_u);
 		CommandCounterIncrement();
 		index = get_relname_relid(index_name, nsp);
