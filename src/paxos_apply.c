@@ -43,6 +43,8 @@
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/nbtree.h"
+#include "access/skey.h"
+#include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -765,11 +767,18 @@ clear_unique_keys(PaxosApply *apply, PaxosApplyTable *t, TupleTableSlot *row)
 		FormIndexDatum(ii, row, estate, values, isnull);
 		for (int k = 0; k < n; k++)
 		{
-			ScanKeyEntryInitialize(
-				&keys[k], 0, k + 1, exclusion ? ii->ii_ExclusionStrats[k] : ii->ii_UniqueStrats[k],
-				InvalidOid, index->rd_indcollation[k],
-				exclusion ? ii->ii_ExclusionProcs[k] : ii->ii_UniqueProcs[k], values[k]);
-			nulls = nulls || isnull[k];
+			if (isnull[k] && ii->ii_NullsNotDistinct)
+				ScanKeyEntryInitialize(&keys[k], SK_ISNULL | SK_SEARCHNULL, k + 1, InvalidStrategy,
+									   InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+			else
+			{
+				ScanKeyEntryInitialize(
+					&keys[k], 0, k + 1,
+					exclusion ? ii->ii_ExclusionStrats[k] : ii->ii_UniqueStrats[k], InvalidOid,
+					index->rd_indcollation[k],
+					exclusion ? ii->ii_ExclusionProcs[k] : ii->ii_UniqueProcs[k], values[k]);
+				nulls = nulls || isnull[k];
+			}
 		}
 		if (nulls)
 			continue;

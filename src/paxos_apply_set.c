@@ -8,7 +8,8 @@
  * deletes, then updates, then inserts, whatever the order in which the transaction did
  * it: two rows may have exchanged a unique value by way of a third, and an update
  * of a unique key (other than the primary one, by which rows are found) is therefore a
- * delete and an insert.
+ * delete and an insert; so is one of what the condition of a partial unique index says,
+ * for one row may enter the index where another leaves it.
  *
  * Nothing here is the set's own fault.  Its constraints were checked where it ran,
  * over rows that, by its certificate, nobody has changed since; an error is this node's
@@ -102,7 +103,8 @@ same_keys(PaxosApplyTable *t)
 	int n = paxos_keys_of_row(t->info->keys, t->found, before);
 	int m = paxos_keys_of_row(t->info->keys, t->fresh, after);
 
-	return n == m && memcmp(before, after, sizeof(uint64) * n) == 0;
+	return n == m && memcmp(before, after, sizeof(uint64) * n) == 0 &&
+		   !paxos_keys_may_move(t->info->keys, t->found, t->fresh);
 }
 
 static void
@@ -116,7 +118,6 @@ typedef struct Work
 {
 	PaxosApply *apply;
 	int save_context;
-	bool parts;    /* rows may come again */
 	char *actions; /* an Action for each row, when anything is left for later */
 	Size n_rows;   /* met in the first pass */
 	Size room;
@@ -267,7 +268,10 @@ later_pass(Work *w, const PaxosWriteSet *body, Size *at, bool updates)
 		begin_row(w, t);
 		if (updates && !find_row(t, row))
 			elog(ERROR, "a row of a write set vanished");
-		if (!updates && w->parts && find_row(t, row))
+
+		/* Met before: in another part, or under a key that is equal and written otherwise,
+		 * as 1.0 and 1.00. */
+		if (!updates && find_row(t, row))
 			continue;
 		store_row(w, t, row, updates);
 	}
@@ -338,7 +342,6 @@ paxos_apply_set(PaxosApply *apply, const PaxosReplicated *r, px_node origin,
 	tables = open_tables(apply, set);
 	GetUserIdAndSecContext(&save_user, &w.save_context);
 	nest_level = NewGUCNestLevel();
-	w.parts = set->n_parts > 0;
 	if (locks_rows(set))
 		pass_over(&w, r, origin, set, LOCKS);
 	pass_over(&w, r, origin, set, FIRST);

@@ -24,10 +24,14 @@
 
 #include "access/genam.h"
 #include "access/relation.h"
+#include "access/sysattr.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
+#include "nodes/bitmapset.h"
+#include "optimizer/optimizer.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
+#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
@@ -43,7 +47,7 @@ typedef struct KeyIndex
 	bool nulls_equal; /* NULLS NOT DISTINCT */
 	int n;
 	AttrNumber attnum[INDEX_MAX_KEYS];
-	Oid type[INDEX_MAX_KEYS]; /* without domains */
+	Oid type[INDEX_MAX_KEYS]; /* whose equality counts; without domains */
 } KeyIndex;
 
 struct PaxosKeys
@@ -51,7 +55,8 @@ struct PaxosKeys
 	int64 table_id;
 	int n;
 	KeyIndex *at;
-	int primary; /* in 'at'; -1: none */
+	int primary;          /* in 'at'; -1: none */
+	Bitmapset *condition; /* columns of those of partial indexes, as pull_varattnos() has them */
 };
 
 static bool told_apart(Oid type);
@@ -106,6 +111,8 @@ describe(KeyIndex *k, Relation rel, Relation index)
 		k->attnum[i] = form->indkey.values[i];
 		if (k->attnum[i] <= 0)
 			k->coarse = true;
+		else if (index->rd_opcintype[i] == BPCHAROID)
+			k->type[i] = BPCHAROID; /* of text by bpchar_ops, too: blanks do not count */
 		else
 			k->type[i] =
 				getBaseType(TupleDescAttr(RelationGetDescr(rel), k->attnum[i] - 1)->atttypid);
@@ -129,7 +136,10 @@ paxos_keys_of(Relation rel, int64 table_id)
 		if (lfirst_oid(lc) == rel->rd_pkindex)
 			keys->primary = keys->n;
 		if (index->rd_index->indisunique || index->rd_index->indisexclusion)
+		{
 			describe(&keys->at[keys->n++], rel, index);
+			pull_varattnos((Node *) RelationGetIndexPredicate(index), 1, &keys->condition);
+		}
 		index_close(index, AccessShareLock);
 	}
 	list_free(indexes);
@@ -152,6 +162,32 @@ paxos_keys_are_plain(const PaxosKeys *keys)
 		}
 	}
 	return true;
+}
+
+bool
+paxos_keys_may_move(const PaxosKeys *keys, TupleTableSlot *before, TupleTableSlot *after)
+{
+	int i = -1;
+
+	while ((i = bms_next_member(keys->condition, i)) >= 0)
+	{
+		AttrNumber attnum = (AttrNumber) (i + FirstLowInvalidHeapAttributeNumber);
+		Form_pg_attribute att;
+		Datum old;
+		Datum new;
+		bool old_null;
+		bool new_null;
+
+		if (attnum <= 0)
+			return true; /* the row as a whole */
+		att = TupleDescAttr(before->tts_tupleDescriptor, attnum - 1);
+		old = slot_getattr(before, attnum, &old_null);
+		new = slot_getattr(after, attnum, &new_null);
+		if (old_null != new_null ||
+			(!old_null && !datum_image_eq(old, new, att->attbyval, att->attlen)))
+			return true;
+	}
+	return false;
 }
 
 int

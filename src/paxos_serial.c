@@ -284,6 +284,7 @@ condition_on(List *conditions, Relation index, int column, Index rti, EState *es
 		Node *condition = lfirst(lc);
 		Node *value = NULL;
 		Oid op = InvalidOid;
+		Oid collation = InvalidOid;
 		int flags = 0;
 		int strategy;
 		Oid left;
@@ -296,6 +297,7 @@ condition_on(List *conditions, Relation index, int column, Index rti, EState *es
 			OpExpr *e = (OpExpr *) condition;
 
 			op = e->opno;
+			collation = e->inputcollid;
 			value = lsecond(e->args);
 			if (is_column(value, rti, attnum))
 			{
@@ -312,11 +314,16 @@ condition_on(List *conditions, Relation index, int column, Index rti, EState *es
 			if (!e->useOr || !is_column(linitial(e->args), rti, attnum))
 				continue;
 			op = e->opno;
+			collation = e->inputcollid;
 			value = lsecond(e->args);
 			flags = SK_SEARCHARRAY;
 		}
 		if (!OidIsValid(op) || get_op_opfamily_strategy(op, family) != BTEqualStrategyNumber ||
 			!known_value(value, estate, &datum, &isnull))
+			continue;
+
+		/* by one that takes different values for equal it names other rows, too */
+		if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
 			continue;
 		get_op_opfamily_properties(op, family, false, &strategy, &left, &right);
 		if (right != type && !(is_integer(type) && is_integer(right)))

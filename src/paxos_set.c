@@ -644,8 +644,10 @@ capture_rows(int table, TupleTableSlot *before, TupleTableSlot *after, bool inse
 	int n = paxos_keys_of_row(t->keys, before, keys);
 	int m = after != NULL ? paxos_keys_of_row(t->keys, after, keys + n) : 0;
 
-	/* Is it still the row that somebody may have locked FOR KEY SHARE? */
-	if (!inserted && !(t->plain_keys && n == m && memcmp(keys, keys + n, sizeof(uint64) * n) == 0))
+	/* Is it still the row that somebody may have locked FOR KEY SHARE?  Who applies an update
+	 * of another one will delete and insert. */
+	if (!inserted && !(t->plain_keys && n == m && memcmp(keys, keys + n, sizeof(uint64) * n) == 0 &&
+					   (after == NULL || !paxos_keys_may_move(t->keys, before, after))))
 		add_key(paxos_key_of_row(t->keys, before), PAXOS_HOLD_UPDATE);
 	for (int i = 0; i < n + m; i++)
 		add_key(keys[i], PAXOS_HOLD_NO_KEY_UPDATE);
