@@ -43,6 +43,7 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_shdepend.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "commands/sequence.h"
@@ -1043,6 +1044,9 @@ rename_part(PaxosUtility *u, RenameStmt *stmt, Oid table, Oid relid)
 			if (PaxosSchemaAclCheck(s.nsp, GetUserId(), ACL_CREATE) != ACLCHECK_OK)
 				aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA, s.schema);
 			check_name_free(stmt->newname, s.nsp);
+			if (!index && paxos_ddl_type_in_the_way(stmt->newname, s.nsp))
+				ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+								errmsg("type \"%s\" already exists", stmt->newname)));
 			s.names = list_make1(stmt->newname);
 			appendStringInfo(&s.sql, "ALTER %s %s RENAME TO %s", index ? "INDEX" : "TABLE",
 							 quote_qualified_identifier(s.schema, get_rel_name(relid)), to);
@@ -1096,6 +1100,10 @@ set_schema(PaxosUtility *u, AlterObjectSchemaStmt *stmt, Oid table)
 	{
 		foreach (lc, paxos_ddl_names_taken(table))
 			check_name_free(lfirst(lc), nsp);
+		if (paxos_ddl_type_in_the_way(s.name, nsp))
+			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+							errmsg("type \"%s\" already exists in schema \"%s\"", s.name,
+								   stmt->newschema)));
 		paxos_ddl_ask_members(stmt->newschema, s.op.owner, 0, paxos_ddl_names_taken(table));
 	}
 	appendStringInfo(&s.sql, "ALTER TABLE %s SET SCHEMA %s", qualified(&s),
@@ -1340,8 +1348,83 @@ relation_named(RangeVar *rv)
 }
 
 /*
- * The relations a GRANT is about.  Of those of a schema, only what goes through the log;
- * '*others': there may be some that do not.
+ * ON ALL TABLES (SEQUENCES) IN SCHEMA: which those are is each node's own, and so would be
+ * what becomes of the consensus tables among them.
+ */
+static void
+refuse_all_in_schema(const GrantStmt *stmt)
+{
+	char kind = stmt->objtype == OBJECT_SEQUENCE ? RELKIND_SEQUENCE : RELKIND_RELATION;
+	Relation catalog = table_open(RelationRelationId, AccessShareLock);
+	SysScanDesc scan;
+	HeapTuple tuple;
+	List *nsps = NIL;
+	ListCell *lc;
+
+	foreach (lc, stmt->objects)
+		nsps = lappend_oid(nsps, LookupExplicitNamespace(strVal(lfirst(lc)), false));
+	scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+
+		if (form->relkind == kind && list_member_oid(nsps, form->relnamespace) &&
+			OidIsValid(paxos_consensus_owner(form->oid)))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot change privileges on all %s of schema \"%s\": \"%s\" %s",
+							kind == RELKIND_SEQUENCE ? "sequences" : "tables",
+							get_namespace_name(form->relnamespace), NameStr(form->relname),
+							kind == RELKIND_SEQUENCE ? "belongs to a consensus-backed table"
+													 : "is consensus-backed"),
+					 errdetail("It would change them on this node only."),
+					 errhint("Name consensus-backed tables and their sequences, and the others in "
+							 "another statement.")));
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+}
+
+/* DROP OWNED takes back what the roles have been granted, on this node only. */
+static void
+refuse_drop_owned(const DropOwnedStmt *stmt)
+{
+	Relation catalog = table_open(SharedDependRelationId, AccessShareLock);
+	ListCell *lc;
+
+	foreach (lc, stmt->roles)
+	{
+		Oid role = get_rolespec_oid(lfirst_node(RoleSpec, lc), false);
+		ScanKeyData key[2];
+		SysScanDesc scan;
+		HeapTuple tuple;
+
+		ScanKeyInit(&key[0], Anum_pg_shdepend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(AuthIdRelationId));
+		ScanKeyInit(&key[1], Anum_pg_shdepend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(role));
+		scan = systable_beginscan(catalog, SharedDependReferenceIndexId, true, NULL, 2, key);
+		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		{
+			Form_pg_shdepend d = (Form_pg_shdepend) GETSTRUCT(tuple);
+
+			if (d->dbid == MyDatabaseId && d->classid == RelationRelationId &&
+				d->deptype == SHARED_DEPENDENCY_ACL && OidIsValid(paxos_consensus_owner(d->objid)))
+				ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+								errmsg("cannot drop what role \"%s\" owns: it has privileges on "
+									   "consensus-backed \"%s\"",
+									   GetUserNameFromId(role, false), get_rel_name(d->objid)),
+								errdetail("They would be taken back on this node only."),
+								errhint("Use REVOKE first.")));
+		}
+		systable_endscan(scan);
+	}
+	table_close(catalog, AccessShareLock);
+}
+
+/*
+ * The relations a GRANT is about; '*others': there are some that do not go through the
+ * log.
  */
 static List *
 granted_relations(GrantStmt *stmt, bool *others)
@@ -1392,10 +1475,19 @@ paxos_alter_statement(PaxosUtility *u)
 			case T_CommentStmt:
 				relid = relation_named(commented_relation((CommentStmt *) parse));
 				break;
+			case T_DropOwnedStmt:
+				refuse_drop_owned((DropOwnedStmt *) parse);
+				return false;
 			case T_GrantStmt:
 			{
 				bool others;
-				List *relids = granted_relations((GrantStmt *) parse, &others);
+				List *relids;
+
+				if (((GrantStmt *) parse)->targtype == ACL_TARGET_ALL_IN_SCHEMA &&
+					(((GrantStmt *) parse)->objtype == OBJECT_TABLE ||
+					 ((GrantStmt *) parse)->objtype == OBJECT_SEQUENCE))
+					refuse_all_in_schema((GrantStmt *) parse);
+				relids = granted_relations((GrantStmt *) parse, &others);
 
 				if (relids == NIL)
 					return false;

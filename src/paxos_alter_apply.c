@@ -28,6 +28,8 @@
 #include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/defrem.h"
 #include "commands/sequence.h"
 #include "commands/tablecmds.h"
 #include "executor/tuptable.h"
@@ -41,6 +43,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "paxos_apply.h"
 #include "paxos_ddl_int.h"
@@ -178,6 +181,77 @@ bind_rename(RenameStmt *stmt, Oid table)
 	}
 }
 
+static Oid
+type_named(const char *name, Oid nsp)
+{
+	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
+						   ObjectIdGetDatum(nsp));
+}
+
+/* A name for something of the table's that nothing has in either schema. */
+static char *
+name_free_in_both(Oid table, const char *label, Oid nsp)
+{
+	Oid nsps[] = {get_rel_namespace(table), nsp};
+
+	for (int i = 1;; i++)
+	{
+		char *name = makeObjectName(get_rel_name(table), psprintf("%d", i), label);
+		bool taken = false;
+
+		for (int j = 0; j < lengthof(nsps); j++)
+			taken |= OidIsValid(get_relname_relid(name, nsps[j])) ||
+					 OidIsValid(type_named(name, nsps[j]));
+		if (!taken)
+			return name;
+	}
+}
+
+/*
+ * What each node has named by itself goes along with the table: sequences, and the array
+ * type of its rows.  Their names must decide nothing, for they are not the same
+ * everywhere; and one that is taken, by something of another consensus table perhaps,
+ * would keep every learner at this slot for ever.  So they give way.
+ */
+static void
+make_way(Oid table, Oid nsp)
+{
+	Oid array = get_array_type(get_rel_type_id(table));
+	Oid type = type_named(get_rel_name(table), nsp);
+	HeapTuple tuple;
+	ListCell *lc;
+
+	/* The array type of another table that has the name of our row type; what else has
+	 * it is of this node alone. */
+	if (OidIsValid(type))
+	{
+		(void) moveArrayTypeName(type, get_rel_name(table), nsp);
+		CommandCounterIncrement();
+	}
+
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(array));
+	if (HeapTupleIsValid(tuple))
+	{
+		bool taken =
+			OidIsValid(type_named(NameStr(((Form_pg_type) GETSTRUCT(tuple))->typname), nsp));
+
+		ReleaseSysCache(tuple);
+		if (taken)
+			RenameTypeInternal(array, name_free_in_both(table, "array", nsp),
+							   get_rel_namespace(table));
+	}
+
+	foreach (lc, getOwnedSequences(table))
+	{
+		Oid sequence = lfirst_oid(lc);
+
+		if (OidIsValid(paxos_ddl_holder_of_name(get_rel_name(sequence), nsp)))
+			RenameRelationInternal(sequence, name_free_in_both(table, "seq", nsp), false, false);
+		CommandCounterIncrement();
+	}
+	CommandCounterIncrement();
+}
+
 static void
 bind_schema(AlterObjectSchemaStmt *stmt, Oid table)
 {
@@ -189,6 +263,7 @@ bind_schema(AlterObjectSchemaStmt *stmt, Oid table)
 		return;
 	foreach (lc, paxos_ddl_names_taken(table))
 		name_must_be_free(lfirst(lc), nsp);
+	make_way(table, nsp);
 }
 
 static void

@@ -89,6 +89,9 @@ extern void paxos_ddl_ask_for_function(const char *function, const char *schema,
 /* 55000 if a member that can be reached lacks one of these roles (paxos_ddl_check.c). */
 extern void paxos_ddl_ask_roles(List *roles);
 
+/* Does a type, of this node alone, have the name that a table's row type would need? */
+extern bool paxos_ddl_type_in_the_way(const char *name, Oid nsp);
+
 /*
  * The consensus table that a relation is or belongs to (as index, or as sequence
  * owned by a column of it); InvalidOid if none.

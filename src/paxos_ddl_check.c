@@ -92,8 +92,8 @@ relation_in_the_way(const char *name, Oid nsp)
  * The row type of a table needs the name among types too.  A relation of that
  * name has been looked at already, and an array type would move away.
  */
-static bool
-type_in_the_way(const char *name, Oid nsp)
+bool
+paxos_ddl_type_in_the_way(const char *name, Oid nsp)
 {
 	Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
 							   ObjectIdGetDatum(nsp));
@@ -148,7 +148,7 @@ lack_here(char *schema, char *owner, int64 table_id, char **names, int n_names)
 			return psprintf("relation \"%s\" of that node is in the way in schema \"%s\"", names[i],
 							schema);
 	}
-	if (table_id == 0 && type_in_the_way(names[0], nsp))
+	if (table_id == 0 && paxos_ddl_type_in_the_way(names[0], nsp))
 		return psprintf("type \"%s\" of that node is in the way in schema \"%s\"", names[0],
 						schema);
 	return NULL;
@@ -199,6 +199,7 @@ paxos_sql_check_function(PG_FUNCTION_ARGS)
 {
 	LOCAL_FCINFO(find, 1);
 	char *function;
+	Datum found;
 	Oid save_user;
 	int save_context;
 
@@ -218,10 +219,16 @@ paxos_sql_check_function(PG_FUNCTION_ARGS)
 	 */
 	GetUserIdAndSecContext(&save_user, &save_context);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, save_context | SECURITY_RESTRICTED_OPERATION);
-	(void) to_regprocedure(find); /* null if there is none */
+	found = to_regprocedure(find); /* null if there is none */
 	SetUserIdAndSecContext(save_user, save_context);
 	if (!find->isnull)
-		PG_RETURN_NULL();
+	{
+		/* It is asked for triggers only. */
+		if (get_func_rettype(DatumGetObjectId(found)) == TRIGGEROID)
+			PG_RETURN_NULL();
+		PG_RETURN_TEXT_P(cstring_to_text(
+			psprintf("function %s of that node does not return type trigger", function)));
+	}
 	if (!PG_ARGISNULL(4) && !PG_ARGISNULL(5))
 	{
 		char *schema = text_to_cstring(PG_GETARG_TEXT_PP(4));

@@ -756,6 +756,18 @@ handle_statement(PaxosUtility *u)
 		case T_AlterObjectDependsStmt:
 			refuse_name(((AlterObjectDependsStmt *) parse)->relation, "DEPENDS ON EXTENSION", NULL);
 			return false;
+		case T_AlterExtensionContentsStmt:
+		{
+			AlterExtensionContentsStmt *stmt = (AlterExtensionContentsStmt *) parse;
+
+			/* DROP TABLE, decided for all, would be refused here alone. */
+			if (stmt->action > 0 &&
+				(stmt->objtype == OBJECT_TABLE || stmt->objtype == OBJECT_SEQUENCE ||
+				 stmt->objtype == OBJECT_INDEX))
+				refuse_name(makeRangeVarFromNameList(castNode(List, stmt->object)),
+							"ALTER EXTENSION ADD", NULL);
+			return false;
+		}
 		case T_AlterSeqStmt:
 			refuse_name(((AlterSeqStmt *) parse)->sequence, "ALTER SEQUENCE", NULL);
 			return false;

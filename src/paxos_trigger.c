@@ -43,6 +43,7 @@
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
 #include "commands/proclang.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
@@ -396,6 +397,7 @@ paxos_ddl_apply_create_trigger(const PaxosDdlOp *op)
 	List *statements = raw_parser(op->sql, RAW_PARSE_DEFAULT);
 	CreateTrigStmt *stmt = castNode(CreateTrigStmt, llast_node(RawStmt, statements)->stmt);
 	Oid table = lock_table_of(op, ShareRowExclusiveLock, stmt->relation->relname);
+	Oid function;
 	int nest_level;
 
 	/* What it refers to may be missing here: it is not called here. */
@@ -408,6 +410,16 @@ paxos_ddl_apply_create_trigger(const PaxosDdlOp *op)
 			paxos_ddl_run_statement(list_nth_node(RawStmt, statements, i)->stmt, op->sql);
 	}
 	AtEOXact_GUC(true, nest_level);
+
+	/* One that this node alone has by that name: PostgreSQL's error would pass for the
+	 * table's, and the trigger would be missing here only. */
+	function = LookupFuncName(stmt->funcname, 0, NULL, false);
+	if (get_func_rettype(function) != TRIGGEROID)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("function %s of this node does not return type trigger",
+						format_procedure_qualified(function)),
+				 errhint("Drop it, or make it as on the node where the statement was issued.")));
 
 	/* By the name it has here. */
 	stmt->relation =

@@ -21,8 +21,10 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/inval.h"
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
 
@@ -375,6 +377,14 @@ paxos_txn(PG_FUNCTION_ARGS)
 	if (!paxos_result_decode(bytes, len, &result))
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("the result of a command cannot be read")));
+
+	/* A table was altered meanwhile: nothing was done, and the call is made anew. */
+	if (result.failed && result.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE)
+	{
+		CHECK_FOR_INTERRUPTS();
+		AcceptInvalidationMessages();
+		return paxos_txn(fcinfo);
+	}
 	if (result.failed)
 	{
 		/* an answer to another call: of which tables it speaks is not known */
