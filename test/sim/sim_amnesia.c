@@ -314,7 +314,10 @@ can_lose(const sim_node *n)
 		   W->address[n->id] == n->place && config_everywhere(n->id);
 }
 
-/* Who durably remembers more of n than the copy shows, by bit. */
+/*
+ * Who durably remembers more of n than the copy shows, by bit.  Not by a later life: each
+ * start begins another one, and after some that met nobody the number is as high again.
+ */
 static uint32_t
 witnesses(const sim_node *n)
 {
@@ -330,8 +333,7 @@ witnesses(const sim_node *n)
 		const px_memory *m = &by->durable.memory[n->id];
 
 		if (by != n && by->exists && !by->gone && !by->lost && !by->unsafe &&
-			(m->incarnation > im->incarnation || m->promised > im->promised ||
-			 m->accepted > accepted))
+			(m->promised > im->promised || m->accepted > accepted))
 			found |= 1u << i;
 	}
 	return found;

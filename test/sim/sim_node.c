@@ -433,7 +433,9 @@ run_job(sim_node *n)
 			n->job_last = last;
 	}
 	memset(&n->job_config, 0, sizeof(n->job_config));
-	if (n->job == J_SNAPSHOT && m->tables->applied > n->visible.tables.applied)
+	/* The learner loads it, and a session's turn is over before the learner does anything. */
+	if (n->job == J_SNAPSHOT && m->tables->applied > n->visible.tables.applied &&
+		!set_turn_lasts(n))
 	{
 		n->job_last = m->tables->applied;
 		n->job_config = m->tables->config;

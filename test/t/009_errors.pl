@@ -32,7 +32,8 @@ $a->fails("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT paxos_kv_get('k')", '25
 $a->fails("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT paxos_barrier()", '25001', qr/./, 'a barrier under a transaction-wide snapshot');
 
 # ---- row-level security ---------------------------------------------------------------
-for my $n ($c->nodes) { $n->sql("CREATE ROLE carol LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON t TO carol"); }
+$_->sql("CREATE ROLE carol LOGIN") for $c->nodes;
+$a->sql("GRANT SELECT, INSERT, UPDATE, DELETE ON t TO carol");
 
 # ---- no majority ------------------------------------------------------------------------
 $leader->kill9;

@@ -56,7 +56,8 @@ my %known = (
 	forward => { good => [ @head, 1, 'true', "'{}'", 0 ] },
 	fetch => { good => [ @head, 1, 2, 1000 ] },
 	check_statement => { good => [ @head, "'public'", "'node'", 'NULL', "'{t}'" ], any => [qw(schema owner table_id)] },
-	check_function => { good => [ @head, "'lower(text)'" ], any => [qw(function)] },
+	check_function => { good => [ @head, "'lower(text)'", 'NULL', 'NULL' ], any => [qw(function schema owner)] },
+	check_roles => { good => [ @head, "'{node}'" ], any => [qw(roles)] },
 	greet => { good => [ @head, $incarnation, $instance, 0, 0, 0, $node, $version ],
 		lie => [qw(speaks incarnation instance remembered_incarnation remembered_promised remembered_accepted)] },
 	introduce => { good => [ @head, "'host=127.0.0.1 port=1 connect_timeout=2'" ], lie => [qw(conninfo)] },
@@ -123,7 +124,7 @@ sub wrong
 	my ($f, $i) = @_;
 	my ($name, $type) = @{ $f->{args}[$i] };
 	my @w;
-	push @w, [ "NULL", '22004|22023' ] unless $f->{strict} || $f->{name} eq 'verified' || $name eq 'table_id';
+	push @w, [ "NULL", '22004|22023' ] unless $f->{strict} || $f->{name} eq 'verified' || $name eq 'table_id' || "$f->{name} $name" =~ /^check_function (schema|owner)$/;
 	return @w, [ "'00000000-0000-0000-0000-000000000000'", '55000' ], [ "gen_random_uuid()", '55000' ] if $name eq 'cluster';
 	return @w, map { [ $_, '0A000' ] } $version + 1, $version - 2, -1, 2147483647, -2147483648 if $name eq 'version';
 	return @w, map { [ $_, '55000' ] } 0, -1, 65536 + $sender, 2147483647, -2147483648 if $name eq 'sender';
