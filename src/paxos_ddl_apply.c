@@ -36,6 +36,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "storage/lmgr.h"
 #include "storage/procarray.h"
 #include "utils/acl.h"
 #include "utils/fmgroids.h"
@@ -718,12 +719,37 @@ drop_holes(const char *schema, Oid relid)
 		paxos_ddl_run_statement((Node *) stmt, "ALTER TABLE");
 }
 
+/*
+ * In a schema of the loading's own, or of a trial's: where these tables come from, a
+ * sequence has another name, or has given way.
+ */
+static void
+sequence_gives_way(const char *name, const char *schema)
+{
+	Oid nsp = get_namespace_oid(schema, false);
+	Oid existing = name != NULL ? get_relname_relid(name, nsp) : InvalidOid;
+
+	if (!OidIsValid(existing) || get_rel_relkind(existing) != RELKIND_SEQUENCE)
+		return;
+	LockRelationOid(existing, AccessExclusiveLock);
+	RenameRelationInternal(existing, ChooseRelationName(name, NULL, "seq", nsp, false), false,
+						   false);
+	CommandCounterIncrement();
+}
+
 Oid
 paxos_ddl_create_in(const char *schema, const char *definition)
 {
 	CreateStmt *stmt = (CreateStmt *) paxos_ddl_parse_one(definition, T_CreateStmt);
+	ListCell *lc;
 	Oid relid;
 
+	sequence_gives_way(stmt->relation->relname, schema);
+	foreach (lc, stmt->tableElts)
+	{
+		if (IsA(lfirst(lc), Constraint))
+			sequence_gives_way(lfirst_node(Constraint, lc)->conname, schema);
+	}
 	stmt->relation->schemaname = pstrdup(schema);
 	paxos_ddl_run_statement((Node *) stmt, definition);
 	relid = get_relname_relid(stmt->relation->relname, get_namespace_oid(schema, false));
@@ -741,6 +767,7 @@ paxos_ddl_run_in(const char *schema, const char *statement)
 	switch (nodeTag(stmt))
 	{
 		case T_IndexStmt:
+			sequence_gives_way(((IndexStmt *) stmt)->idxname, schema);
 			((IndexStmt *) stmt)->relation->schemaname = pstrdup(schema);
 			break;
 		case T_AlterTableStmt:

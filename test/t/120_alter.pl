@@ -144,6 +144,17 @@ $n3->start;
 $c->same_everywhere(definition('t'), 'a node that was away has the same definition');
 is($n3->sql_after_barrier("SELECT has_sequence_privilege('clerk', pg_get_serial_sequence('t', 'id'), 'UPDATE')"), 't', 'and privileges');
 
+# Sequences that have other names there: a snapshot that made them by the rule, and then
+# something of the name they got, could be loaded nowhere.
+for my $q ('qs', 'rs')
+{
+	$n1->sql("CREATE TABLE before_$q (id serial PRIMARY KEY, v int) USING paxos");
+	$n1->sql("ALTER TABLE before_$q RENAME TO $q");
+}
+$n1->sql("CREATE TABLE qs_id_seq (id int PRIMARY KEY) USING paxos");
+$n1->sql("CREATE INDEX rs_id_seq ON rs (v)");
+$n1->sql("ALTER TABLE rs ALTER COLUMN v SET DEFAULT 1");
+
 $n1->poll_sql('SELECT truncated > 50 FROM paxos.status');
 $_->sql('SELECT paxos_truncate_log(0)') for $n1, $n2, $n3;
 my $n4 = $c->add_server;
@@ -160,5 +171,9 @@ $n4->sql("ALTER TABLE t ADD COLUMN last int DEFAULT 1");
 $n4->sql("INSERT INTO t (client, op, later) VALUES (1000, 1000, 1000)");
 is($c->same_everywhere("SELECT string_agg(later || ' ' || last, ', ' ORDER BY later) FROM t WHERE later > 100", 'and changes rows as others do'), '102 1, 1000 1', 'the right columns');
 $c->same_everywhere("SELECT count(*), sum(hashtext(t::text)) FROM t", 'all rows');
+$n4->sql("INSERT INTO qs (v) VALUES (1)");
+$n4->sql("INSERT INTO rs DEFAULT VALUES");
+is($c->same_everywhere("SELECT (SELECT count(*) FROM qs) || to_regclass('qs_id_seq')::text || pg_get_indexdef('rs_id_seq'::regclass)", 'sequences gave way'),
+	'1qs_id_seqCREATE INDEX rs_id_seq ON public.rs USING btree (v)', 'to what has their names');
 is($n4->sql("SELECT count(*) FROM paxos.alarms"), 0, 'without an alarm');
 done_testing;
