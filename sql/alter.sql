@@ -102,6 +102,17 @@ ALTER TABLE empty ALTER COLUMN c DROP NOT NULL;
 ALTER TABLE empty ALTER COLUMN c SET DEFAULT NULL;
 INSERT INTO empty (id) VALUES (2);
 SELECT id, c FROM empty ORDER BY id;
+
+-- what is no longer serial is written as it is
+ALTER TABLE empty ALTER COLUMN s DROP NOT NULL;
+ALTER TABLE empty ALTER COLUMN s TYPE numeric;
+ALTER TABLE empty ALTER COLUMN s TYPE bigint;
+SELECT paxos_table_definition('empty');
+ALTER TABLE empty ALTER COLUMN s DROP DEFAULT, ALTER COLUMN s DROP NOT NULL, ALTER COLUMN s TYPE text;
+INSERT INTO empty (id) VALUES (3);
+SELECT paxos_table_definition('empty');
+ALTER TABLE empty ALTER COLUMN s TYPE numeric USING 1, ALTER COLUMN s SET DEFAULT 3;
+SELECT paxos_table_definition('empty');
 DROP TABLE empty;
 
 -- names, schema, owner, parameters

@@ -650,6 +650,7 @@ put_clause(Statement *s, StringInfo out, AlterTableCmd *cmd, Relation copy, cons
 			break;
 		}
 		case AT_DropNotNull:
+			(void) paxos_ddl_serial(copy, column_of(copy, cmd->name));
 			appendStringInfo(out, "ALTER COLUMN %s DROP NOT NULL", name);
 			break;
 		case AT_SetNotNull:
@@ -678,6 +679,7 @@ put_clause(Statement *s, StringInfo out, AlterTableCmd *cmd, Relation copy, cons
 			break;
 		case AT_AlterColumnType:
 			att = TupleDescAttr(RelationGetDescr(copy), column_of(copy, cmd->name) - 1);
+			(void) paxos_ddl_serial(copy, att->attnum);
 			appendStringInfo(out, "ALTER COLUMN %s TYPE %s", name,
 							 format_type_with_typemod(att->atttypid, att->atttypmod));
 			if (OidIsValid(att->attcollation))

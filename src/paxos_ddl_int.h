@@ -82,6 +82,7 @@ extern char *paxos_ddl_write_table(Oid relid, bool if_not_exists, bool spread, b
 extern void paxos_ddl_write_column(StringInfo out, Relation rel, AttrNumber attnum, bool spread,
 								   const char *instead);
 extern Node *paxos_ddl_default(Relation rel, AttrNumber attnum);
+extern Oid paxos_ddl_serial(Relation rel, AttrNumber attnum);
 extern char *paxos_ddl_write_expression(Relation rel, Node *expr);
 
 /* Its constraints, checked, in the order made. */

@@ -348,6 +348,51 @@ paxos_ddl_write_expression(Relation rel, Node *expr)
 		false);
 }
 
+static bool
+names_sequence(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Const) && ((Const *) node)->consttype == REGCLASSOID &&
+		!((Const *) node)->constisnull &&
+		DatumGetObjectId(((Const *) node)->constvalue) == *(Oid *) context)
+		return true;
+	return expression_tree_walker(node, names_sequence, context);
+}
+
+/*
+ * The sequence that "serial" made for a column, if its default still draws from it; one
+ * that is left over, its default gone, says nothing of the column.  A column that draws from
+ * it and otherwise is not what "serial" makes could not be written down: a member that
+ * comes later would have another table.
+ */
+Oid
+paxos_ddl_serial(Relation rel, AttrNumber attnum)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+	ListCell *lc;
+
+	foreach (lc, getOwnedSequences(RelationGetRelid(rel)))
+	{
+		Oid sequence = lfirst_oid(lc);
+		Oid table;
+		int32 column;
+
+		if (!sequenceIsOwned(sequence, DEPENDENCY_AUTO, &table, &column) || column != attnum ||
+			!names_sequence(paxos_ddl_default(rel, attnum), &sequence))
+			continue;
+		if (!att->attnotnull ||
+			(att->atttypid != INT2OID && att->atttypid != INT4OID && att->atttypid != INT8OID))
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							errmsg("column \"%s\" draws its default from a sequence, and can only "
+								   "be a not-null integer",
+								   NameStr(att->attname)),
+							errhint("Use DROP DEFAULT first.")));
+		return sequence;
+	}
+	return InvalidOid;
+}
+
 void
 paxos_ddl_write_column(StringInfo out, Relation rel, AttrNumber attnum, bool spread,
 					   const char *instead)
@@ -355,8 +400,8 @@ paxos_ddl_write_column(StringInfo out, Relation rel, AttrNumber attnum, bool spr
 	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
 	List *sequences = getOwnedSequences(RelationGetRelid(rel));
 	const char *name = NameStr(att->attname);
-	Oid sequence = InvalidOid;
-	char ownership = '\0';
+	Oid identity = InvalidOid;
+	Oid serial = paxos_ddl_serial(rel, attnum);
 	ListCell *lc;
 
 	check_type(name, att->atttypid);
@@ -367,24 +412,15 @@ paxos_ddl_write_column(StringInfo out, Relation rel, AttrNumber attnum, bool spr
 		Oid table;
 		int32 column;
 
-		if (sequenceIsOwned(lfirst_oid(lc), DEPENDENCY_AUTO, &table, &column) &&
+		if (sequenceIsOwned(lfirst_oid(lc), DEPENDENCY_INTERNAL, &table, &column) &&
 			column == att->attnum)
-		{
-			sequence = lfirst_oid(lc);
-			ownership = DEPENDENCY_AUTO;
-		}
-		else if (sequenceIsOwned(lfirst_oid(lc), DEPENDENCY_INTERNAL, &table, &column) &&
-				 column == att->attnum)
-		{
-			sequence = lfirst_oid(lc);
-			ownership = DEPENDENCY_INTERNAL;
-		}
+			identity = lfirst_oid(lc);
 	}
 
 	appendStringInfo(out, "%s ", quote_identifier(name));
-	if (ownership == DEPENDENCY_AUTO)
+	if (OidIsValid(serial))
 	{
-		(void) check_sequence(sequence, name, spread);
+		(void) check_sequence(serial, name, spread);
 		appendStringInfoString(out, att->atttypid == INT8OID   ? "bigserial"
 									: att->atttypid == INT2OID ? "smallserial"
 															   : "serial");
@@ -399,9 +435,9 @@ paxos_ddl_write_column(StringInfo out, Relation rel, AttrNumber attnum, bool spr
 	if (OidIsValid(att->attcollation) && att->attcollation != get_typcollation(att->atttypid))
 		appendStringInfo(out, " COLLATE %s", generate_collation_name(att->attcollation));
 
-	if (ownership == DEPENDENCY_INTERNAL)
+	if (OidIsValid(identity))
 	{
-		Form_pg_sequence s = check_sequence(sequence, name, spread);
+		Form_pg_sequence s = check_sequence(identity, name, spread);
 
 		appendStringInfo(out,
 						 " GENERATED %s AS IDENTITY (START WITH " INT64_FORMAT
