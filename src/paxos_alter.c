@@ -948,6 +948,29 @@ alter_table(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
  * ------------------------------------------------------------------
  */
 
+/* As PostgreSQL does when it is carried out; there it would hold up every node. */
+static void
+check_index_statistics(Oid index, const AlterTableCmd *cmd)
+{
+	Relation rel = index_open(index, AccessShareLock);
+
+	if (cmd->num < 1 || cmd->num > RelationGetNumberOfAttributes(rel))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+						errmsg("column number %d of relation \"%s\" does not exist", cmd->num,
+							   RelationGetRelationName(rel))));
+	if (rel->rd_index->indkey.values[cmd->num - 1] != InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot alter statistics on %s column \"%s\" of index \"%s\"",
+						cmd->num > rel->rd_index->indnkeyatts ? "included" : "non-expression",
+						NameStr(TupleDescAttr(RelationGetDescr(rel), cmd->num - 1)->attname),
+						RelationGetRelationName(rel))));
+	if (intVal(cmd->def) < -1)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("statistics target %d is too low", intVal(cmd->def))));
+	index_close(rel, AccessShareLock);
+}
+
 static bool
 alter_index(PaxosUtility *u, AlterTableStmt *stmt, Oid table, Oid index)
 {
@@ -980,8 +1003,11 @@ alter_index(PaxosUtility *u, AlterTableStmt *stmt, Oid table, Oid index)
 			put_options(&s.sql, options, cmd->subtype == AT_SetRelOptions);
 		}
 		else if (cmd->subtype == AT_SetStatistics && cmd->name == NULL)
+		{
+			check_index_statistics(index, cmd);
 			appendStringInfo(&s.sql, "ALTER COLUMN %d SET STATISTICS %d", cmd->num,
 							 intVal(cmd->def));
+		}
 		else
 			refuse(table, "this form of ALTER INDEX", NULL);
 	}
