@@ -1,7 +1,7 @@
 /*
  * paxos_alter.c
- *	  ALTER TABLE and ALTER INDEX, RENAME, SET SCHEMA, OWNER TO, COMMENT, GRANT and REVOKE
- *	  on consensus tables and what belongs to them, where they are issued.
+ *	  ALTER TABLE and ALTER INDEX, RENAME, SET SCHEMA, OWNER TO, COMMENT, GRANT and REVOKE,
+ *	  and ALTER SEQUENCE OWNED BY, on consensus tables and what belongs to them, where they are issued.
  *
  * ALTER TABLE is tried on an empty copy of the table, with its constraints and indexes
  * under their own names, in a schema that exists only in the trial: to try it on the table
@@ -68,6 +68,7 @@
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
 #include "utils/syscache.h"
+#include "utils/varlena.h"
 
 #include "paxos_api.h"
 #include "paxos_apply.h"
@@ -603,6 +604,36 @@ put_constraint(Statement *s, StringInfo out, List *cmds, const PaxosConstraint *
 	s->names = lappend(s->names, c->name);
 }
 
+/* What ADD GENERATED AS IDENTITY calls its sequence (pg_dump says so always). */
+static char *
+sequence_name(AlterTableCmd *cmd)
+{
+	ListCell *lc;
+
+	foreach (lc, castNode(Constraint, cmd->def)->options)
+	{
+		DefElem *e = lfirst_node(DefElem, lc);
+
+		if (strcmp(e->defname, "sequence_name") == 0)
+			return makeRangeVarFromNameList(castNode(List, e->arg))->relname;
+	}
+	return NULL;
+}
+
+/* The copy stands in another schema, and takes any name. */
+static void
+forget_sequence_name(AlterTableCmd *cmd)
+{
+	Constraint *c = castNode(Constraint, cmd->def);
+	ListCell *lc;
+
+	foreach (lc, c->options)
+	{
+		if (strcmp(lfirst_node(DefElem, lc)->defname, "sequence_name") == 0)
+			c->options = foreach_delete_current (c->options, lc);
+	}
+}
+
 static bool
 named(List *constraints, const char *name)
 {
@@ -729,7 +760,12 @@ put_clause(Statement *s, StringInfo out, AlterTableCmd *cmd, Relation copy, cons
 			if (generated == NULL)
 				elog(ERROR, "column \"%s\" has got no identity", cmd->name);
 			*(strrchr(generated, ')') + 1) = '\0';
-			appendStringInfo(out, "ALTER COLUMN %s ADD%s", name, generated);
+			appendStringInfo(out, "ALTER COLUMN %s ADD%.*s(", name, (int) strcspn(generated, "("),
+							 generated);
+			if (sequence_name(cmd) != NULL)
+				appendStringInfo(out, "SEQUENCE NAME %s ",
+								 quote_qualified_identifier(s->schema, sequence_name(cmd)));
+			appendStringInfoString(out, strchr(generated, '(') + 1);
 			break;
 		}
 		case AT_SetIdentity:
@@ -859,6 +895,8 @@ try_alter(Statement *s, AlterTableStmt *stmt)
 				kept = list_delete_ptr(kept, cmd);
 			if (cmd->subtype == AT_AddConstraint)
 				name_keys(s, changed->cmds, list_make1(cmd->def), NULL);
+			else if (cmd->subtype == AT_AddIdentity)
+				forget_sequence_name(cmd);
 			else if (cmd->subtype == AT_AddColumn)
 				name_keys(s, changed->cmds, castNode(ColumnDef, cmd->def)->constraints,
 						  castNode(ColumnDef, cmd->def)->colname);
@@ -904,14 +942,164 @@ alter_owner(Statement *s, AlterTableStmt *stmt)
 	return send(s, CMDTAG_ALTER_TABLE);
 }
 
+/* ------------------------------------------------------------------
+ * A column becomes serial, in the three statements that pg_dump makes of it
+ * ------------------------------------------------------------------
+ *
+ * CREATE SEQUENCE is this node's alone.  ALTER SEQUENCE ... OWNED BY makes the column what
+ * "serial" is: at the slot every node gives it a sequence of its own, and the default.
+ * (Both at once, because what a newcomer is told of such a column is "serial".)  So the
+ * SET DEFAULT that follows finds nothing to change.
+ */
+
+/* The sequence in nextval('...') or nextval('...'::regclass), as it was parsed. */
+static Oid
+sequence_drawn_from(Node *raw)
+{
+	FuncCall *f = (FuncCall *) raw;
+	Node *arg;
+
+	if (raw == NULL || !IsA(raw, FuncCall) || list_length(f->args) != 1 ||
+		strcmp(strVal(llast(f->funcname)), "nextval") != 0)
+		return InvalidOid;
+	arg = linitial(f->args);
+	if (IsA(arg, TypeCast))
+		arg = ((TypeCast *) arg)->arg;
+	if (!IsA(arg, A_Const) || ((A_Const *) arg)->isnull || !IsA(&((A_Const *) arg)->val, String))
+		return InvalidOid;
+	return RangeVarGetRelid(makeRangeVarFromNameList(textToQualifiedNameList(
+								cstring_to_text(strVal(&((A_Const *) arg)->val)))),
+							NoLock, true);
+}
+
+static bool
+owned_by_column(Oid sequence, Oid table, const char *column)
+{
+	Oid owner;
+	int32 attnum;
+
+	return OidIsValid(sequence) && get_rel_relkind(sequence) == RELKIND_SEQUENCE &&
+		   sequenceIsOwned(sequence, DEPENDENCY_AUTO, &owner, &attnum) && owner == table &&
+		   attnum == get_attnum(table, column);
+}
+
+static void
+check_may_own(const Statement *s, Oid sequence, const char *column)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(sequence));
+	AttrNumber attnum = get_attnum(s->table, column);
+	Form_pg_class c;
+	Relation rel;
+	Form_pg_attribute att;
+	Oid owner;
+	int32 of;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", sequence);
+	c = (Form_pg_class) GETSTRUCT(tuple);
+	if (c->relkind != RELKIND_SEQUENCE)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"%s\" is not a sequence", NameStr(c->relname))));
+	if (!PaxosOwnsRelation(sequence, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_SEQUENCE, NameStr(c->relname));
+	if (c->relowner != s->owner)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("sequence must have same owner as table it is linked to")));
+	if (c->relnamespace != s->nsp)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("sequence must be in same schema as table it is linked to")));
+	if (c->relpersistence != RELPERSISTENCE_PERMANENT ||
+		sequenceIsOwned(sequence, DEPENDENCY_AUTO, &owner, &of) ||
+		sequenceIsOwned(sequence, DEPENDENCY_INTERNAL, &owner, &of))
+		refuse(s->table, "a sequence that is unlogged or owned already", NULL);
+	ReleaseSysCache(tuple);
+
+	if (attnum <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of relation \"%s\" does not exist", column, s->name)));
+	rel = table_open(s->table, AccessShareLock);
+	att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+	if (!att->attnotnull || att->atthasdef || att->attidentity != '\0' ||
+		(att->atttypid != INT2OID && att->atttypid != INT4OID && att->atttypid != INT8OID) ||
+		owns_sequence(s->table, attnum))
+		refuse(s->table, "a sequence of a column that cannot become serial",
+			   "The column must be of an integer type and NOT NULL, and have no default and no "
+			   "sequence yet.");
+	table_close(rel, AccessShareLock); /* else we were in the learner's way: begin() has its own */
+	paxos_ddl_check_sequence(sequence, column);
+}
+
+/* At the slot it is known by this form that the column's own sequence is meant. */
+static bool
+make_serial(Statement *s, const char *column, Oid sequence, CommandTag tag)
+{
+	char *name = quote_qualified_identifier(s->schema, get_rel_name(sequence));
+
+	appendStringInfo(&s->sql,
+					 "ALTER TABLE %s ALTER COLUMN %s SET DEFAULT nextval(%s::pg_catalog.regclass)",
+					 qualified(s), quote_identifier(column), quote_literal_cstr(name));
+	s->op.flags |= PAXOS_DDL_AS_OWNER;
+	return send(s, tag);
+}
+
+static bool
+own_sequence(PaxosUtility *u, AlterSeqStmt *stmt, Oid table, Oid sequence, const char *column)
+{
+	Statement s;
+
+	if (!begin(&s, u, table, "ALTER SEQUENCE OWNED BY a consensus-backed table"))
+		return false;
+	paxos_ddl_check_owner(table);
+	if (list_length(stmt->options) != 1)
+		refuse(table, "OWNED BY together with other options", "Use a statement of its own.");
+	check_may_own(&s, sequence, column);
+	return make_serial(&s, column, sequence, CMDTAG_ALTER_SEQUENCE);
+}
+
+/* The consensus table in OWNED BY, and the column's name. */
+static Oid
+owner_named(AlterSeqStmt *stmt, char **column)
+{
+	ListCell *lc;
+
+	foreach (lc, stmt->options)
+	{
+		DefElem *e = lfirst_node(DefElem, lc);
+		List *names = (List *) e->arg;
+		Oid table;
+
+		if (strcmp(e->defname, "owned_by") != 0 || list_length(names) < 2)
+			continue;
+		*column = strVal(llast(names));
+		table = RangeVarGetRelid(
+			makeRangeVarFromNameList(list_truncate(list_copy(names), list_length(names) - 1)),
+			NoLock, true);
+		if (OidIsValid(table) && paxos_is_consensus_table(table))
+			return table;
+	}
+	return InvalidOid;
+}
+
 static bool
 alter_table(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 {
+	AlterTableCmd *first = linitial_node(AlterTableCmd, stmt->cmds);
 	Statement s;
 	ListCell *lc;
 
 	if (!begin(&s, u, table, "ALTER TABLE on a consensus-backed table"))
 		return false;
+	if (first->subtype == AT_ColumnDefault && list_length(stmt->cmds) == 1)
+	{
+		Oid sequence = sequence_drawn_from(first->def);
+
+		if (owned_by_column(sequence, table, first->name))
+		{
+			paxos_ddl_check_owner(table);
+			return make_serial(&s, first->name, sequence, CMDTAG_ALTER_TABLE);
+		}
+	}
 	foreach (lc, stmt->cmds)
 	{
 		check_clause(&s, lfirst_node(AlterTableCmd, lc));
@@ -1506,6 +1694,23 @@ paxos_alter_statement(PaxosUtility *u)
 			case T_DropOwnedStmt:
 				refuse_drop_owned((DropOwnedStmt *) parse);
 				return false;
+			case T_AlterSeqStmt:
+			{
+				char *column = NULL;
+
+				table = owner_named((AlterSeqStmt *) parse, &column);
+				relid = relation_named(((AlterSeqStmt *) parse)->sequence);
+				if (!OidIsValid(table) || !OidIsValid(relid) ||
+					OidIsValid(paxos_consensus_owner(relid)))
+					return false;
+				paxos_version_require(PAXOS_VERSION_DEFINITIONS,
+									  "sequences owned by consensus-backed tables");
+				if (own_sequence(u, (AlterSeqStmt *) parse, table, relid, column))
+					return true;
+				CHECK_FOR_INTERRUPTS();
+				AcceptInvalidationMessages();
+				continue;
+			}
 			case T_GrantStmt:
 			{
 				bool others;

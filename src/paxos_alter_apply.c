@@ -44,6 +44,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/varlena.h"
 
 #include "paxos_apply.h"
 #include "paxos_ddl_int.h"
@@ -78,9 +79,8 @@ index_of(Oid table, const char *name)
 }
 
 static Oid
-sequence_of(Oid table, const char *column)
+find_sequence(Oid table, AttrNumber attnum)
 {
-	AttrNumber attnum = get_attnum(table, column);
 	ListCell *lc;
 
 	foreach (lc, getOwnedSequences(table))
@@ -93,10 +93,39 @@ sequence_of(Oid table, const char *column)
 			of == attnum)
 			return lfirst_oid(lc);
 	}
-	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("column \"%s\" of table \"%s\" has no sequence on this node", column,
-						   get_rel_name(table))));
 	return InvalidOid;
+}
+
+static Oid
+sequence_of(Oid table, const char *column)
+{
+	Oid sequence = find_sequence(table, get_attnum(table, column));
+
+	if (!OidIsValid(sequence))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("column \"%s\" of table \"%s\" has no sequence on this node", column,
+							   get_rel_name(table))));
+	return sequence;
+}
+
+/* A sequence that nobody owns yet, of the same role. */
+static bool
+may_take(Oid relid, Oid role)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Form_pg_class c;
+	Oid table;
+	int32 column;
+	bool fits;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	c = (Form_pg_class) GETSTRUCT(tuple);
+	fits = c->relkind == RELKIND_SEQUENCE && c->relowner == role &&
+		   c->relpersistence == RELPERSISTENCE_PERMANENT;
+	ReleaseSysCache(tuple);
+	return fits && !sequenceIsOwned(relid, DEPENDENCY_AUTO, &table, &column) &&
+		   !sequenceIsOwned(relid, DEPENDENCY_INTERNAL, &table, &column);
 }
 
 static List *
@@ -135,6 +164,109 @@ paxos_drops_constraint(List *cmds, const char *constraint)
 	return false;
 }
 
+/* Does the column get its own sequence for its default (paxos_alter.c, make_serial())? */
+static char *
+own_sequence_named(AlterTableCmd *cmd)
+{
+	FuncCall *f = (FuncCall *) cmd->def;
+	TypeCast *cast;
+
+	if (cmd->subtype != AT_ColumnDefault || f == NULL || !IsA(f, FuncCall) ||
+		list_length(f->args) != 1 || strcmp(strVal(llast(f->funcname)), "nextval") != 0)
+		return NULL;
+	cast = linitial(f->args);
+	if (!IsA(cast, TypeCast) || !IsA(cast->arg, A_Const) ||
+		strcmp(strVal(llast(cast->typeName->names)), "regclass") != 0)
+		return NULL;
+	return makeRangeVarFromNameList(
+			   textToQualifiedNameList(cstring_to_text(strVal(&((A_Const *) cast->arg)->val))))
+		->relname;
+}
+
+/*
+ * The column's sequence on this node.  One of that name that nobody owns, as where the
+ * statement was issued, becomes it; else it is made, and if the name is taken under
+ * another: each node names its sequences by itself.
+ */
+static Oid
+take_sequence(Oid table, AttrNumber attnum, const char *name)
+{
+	Oid nsp = get_rel_namespace(table);
+	Oid existing = paxos_ddl_holder_of_name(name, nsp);
+	Relation rel = table_open(table, NoLock);
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+	List *owner = lappend(names_of(table), makeString(pstrdup(NameStr(att->attname))));
+	DefElem *owned_by = makeDefElem("owned_by", (Node *) owner, -1);
+	Oid sequence;
+
+	if (OidIsValid(existing) && may_take(existing, rel->rd_rel->relowner) &&
+		paxos_lock_for_apply(existing, AccessExclusiveLock))
+	{
+		AlterSeqStmt *alter = makeNode(AlterSeqStmt);
+
+		alter->sequence = name_of(existing);
+		alter->options = list_make1(owned_by);
+		sequence = AlterSequence(make_parsestate(NULL), alter).objectId;
+	}
+	else
+	{
+		CreateSeqStmt *create = makeNode(CreateSeqStmt);
+
+		create->sequence =
+			makeRangeVar(get_namespace_name(nsp),
+						 OidIsValid(existing) ? ChooseRelationName(name, NULL, "seq", nsp, false)
+											  : pstrdup(name),
+						 -1);
+		create->options = list_make2(
+			makeDefElem("as", (Node *) makeTypeNameFromOid(att->atttypid, -1), -1), owned_by);
+		create->ownerId = rel->rd_rel->relowner;
+		sequence = DefineSequence(make_parsestate(NULL), create).objectId;
+	}
+	table_close(rel, NoLock);
+	CommandCounterIncrement();
+	return sequence;
+}
+
+static Node *
+bind_sequence(AlterTableCmd *cmd, Oid table, const char *name)
+{
+	AttrNumber attnum = get_attnum(table, cmd->name);
+	Oid sequence = find_sequence(table, attnum);
+	AlterTableStmt *stmt;
+
+	if (!OidIsValid(sequence))
+		sequence = take_sequence(table, attnum, name);
+	stmt = (AlterTableStmt *) paxos_ddl_parse_one(
+		psprintf(
+			"ALTER TABLE x ALTER COLUMN x SET DEFAULT pg_catalog.nextval(%s::pg_catalog.regclass)",
+			quote_literal_cstr(quote_qualified_identifier(
+				get_namespace_name(get_rel_namespace(sequence)), get_rel_name(sequence)))),
+		T_AlterTableStmt);
+	return linitial_node(AlterTableCmd, stmt->cmds)->def;
+}
+
+/* The sequence of a new identity column, by the name it has elsewhere if that is free. */
+static void
+bind_identity(Constraint *c, Oid table)
+{
+	Oid nsp = get_rel_namespace(table);
+	ListCell *lc;
+
+	foreach (lc, c->options)
+	{
+		DefElem *e = lfirst_node(DefElem, lc);
+		char *name;
+
+		if (strcmp(e->defname, "sequence_name") != 0)
+			continue;
+		name = strVal(llast(castNode(List, e->arg)));
+		if (OidIsValid(paxos_ddl_holder_of_name(name, nsp)))
+			c->options = foreach_delete_current (c->options, lc);
+		else
+			e->arg = (Node *) list_make2(makeString(get_namespace_name(nsp)), makeString(name));
+	}
+}
+
 static void
 bind_alter(AlterTableStmt *stmt, Oid table)
 {
@@ -152,6 +284,10 @@ bind_alter(AlterTableStmt *stmt, Oid table)
 			(c->contype == CONSTR_PRIMARY || c->contype == CONSTR_UNIQUE) &&
 			!paxos_drops_constraint(stmt->cmds, c->conname))
 			name_must_be_free(c->conname, get_rel_namespace(table));
+		if (cmd->subtype == AT_AddIdentity)
+			bind_identity(c, table);
+		if (own_sequence_named(cmd) != NULL)
+			cmd->def = bind_sequence(cmd, table, own_sequence_named(cmd));
 	}
 }
 

@@ -302,7 +302,7 @@ write_options(StringInfo out, const char *prefix, Oid relid, bool *any)
 
 /*
  * The sequence of a serial or identity column.  Its step is ours, so it may not
- * have one of its own; and where it ends it must not begin again.
+ * have one of its own (a dump has ours); and where it ends it must not begin again.
  */
 static Form_pg_sequence
 check_sequence(Oid sequence, const char *column, bool spread)
@@ -313,8 +313,8 @@ check_sequence(Oid sequence, const char *column, bool spread)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for sequence %u", sequence);
 	s = (Form_pg_sequence) GETSTRUCT(tuple);
-	if (!spread &&
-		(s->seqincrement != 1 || s->seqcycle || s->seqmax - PAXOS_SEQUENCE_STEP < s->seqstart))
+	if (!spread && ((s->seqincrement != 1 && s->seqincrement != PAXOS_SEQUENCE_STEP) ||
+					s->seqcycle || s->seqmax - PAXOS_SEQUENCE_STEP < s->seqstart))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -325,6 +325,12 @@ check_sequence(Oid sequence, const char *column, bool spread)
 				 "The sequence of each node advances in steps of %d; INCREMENT, CYCLE and a small MAXVALUE do not go with it.",
 				 PAXOS_SEQUENCE_STEP)));
 	return s;
+}
+
+void
+paxos_ddl_check_sequence(Oid sequence, const char *column)
+{
+	(void) check_sequence(sequence, column, false);
 }
 
 Node *
