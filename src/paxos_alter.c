@@ -991,8 +991,6 @@ check_may_own(const Statement *s, Oid sequence, const char *column)
 	Form_pg_class c;
 	Relation rel;
 	Form_pg_attribute att;
-	Oid owner;
-	int32 of;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for relation %u", sequence);
@@ -1008,10 +1006,10 @@ check_may_own(const Statement *s, Oid sequence, const char *column)
 	if (c->relnamespace != s->nsp)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("sequence must be in same schema as table it is linked to")));
-	if (c->relpersistence != RELPERSISTENCE_PERMANENT ||
-		sequenceIsOwned(sequence, DEPENDENCY_AUTO, &owner, &of) ||
-		sequenceIsOwned(sequence, DEPENDENCY_INTERNAL, &owner, &of))
-		refuse(s->table, "a sequence that is unlogged or owned already", NULL);
+	if (!paxos_ddl_may_take_sequence(sequence, s->owner))
+		refuse(s->table, "owning such a sequence",
+			   "It must be logged, owned and used by nothing else, and have no INCREMENT, CYCLE or "
+			   "small MAXVALUE.");
 	ReleaseSysCache(tuple);
 
 	if (attnum <= 0)
@@ -1027,7 +1025,6 @@ check_may_own(const Statement *s, Oid sequence, const char *column)
 			   "The column must be of an integer type and NOT NULL, and have no default and no "
 			   "sequence yet.");
 	table_close(rel, AccessShareLock); /* else we were in the learner's way: begin() has its own */
-	paxos_ddl_check_sequence(sequence, column);
 }
 
 /* At the slot it is known by this form that the column's own sequence is meant. */

@@ -43,7 +43,6 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/varlena.h"
 
 #include "paxos_apply.h"
@@ -108,26 +107,6 @@ sequence_of(Oid table, const char *column)
 	return sequence;
 }
 
-/* A sequence that nobody owns yet, of the same role. */
-static bool
-may_take(Oid relid, Oid role)
-{
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Form_pg_class c;
-	Oid table;
-	int32 column;
-	bool fits;
-
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	c = (Form_pg_class) GETSTRUCT(tuple);
-	fits = c->relkind == RELKIND_SEQUENCE && c->relowner == role &&
-		   c->relpersistence == RELPERSISTENCE_PERMANENT;
-	ReleaseSysCache(tuple);
-	return fits && !sequenceIsOwned(relid, DEPENDENCY_AUTO, &table, &column) &&
-		   !sequenceIsOwned(relid, DEPENDENCY_INTERNAL, &table, &column);
-}
-
 static List *
 names_of(Oid relid)
 {
@@ -184,8 +163,8 @@ own_sequence_named(AlterTableCmd *cmd)
 }
 
 /*
- * The column's sequence on this node.  One of that name that nobody owns, as where the
- * statement was issued, becomes it; else it is made, and if the name is taken under
+ * The column's sequence on this node.  One of that name that nobody owns or uses, as where
+ * the statement was issued, becomes it; else it is made, and if the name is taken under
  * another: each node names its sequences by itself.
  */
 static Oid
@@ -199,7 +178,7 @@ take_sequence(Oid table, AttrNumber attnum, const char *name)
 	DefElem *owned_by = makeDefElem("owned_by", (Node *) owner, -1);
 	Oid sequence;
 
-	if (OidIsValid(existing) && may_take(existing, rel->rd_rel->relowner) &&
+	if (OidIsValid(existing) && paxos_ddl_may_take_sequence(existing, rel->rd_rel->relowner) &&
 		paxos_lock_for_apply(existing, AccessExclusiveLock))
 	{
 		AlterSeqStmt *alter = makeNode(AlterSeqStmt);

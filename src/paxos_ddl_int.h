@@ -81,7 +81,7 @@ extern char *paxos_ddl_write_table(Oid relid, bool if_not_exists, bool spread, b
 /* One column of it.  instead: an expression that stands in the place of its default. */
 extern void paxos_ddl_write_column(StringInfo out, Relation rel, AttrNumber attnum, bool spread,
 								   const char *instead);
-extern void paxos_ddl_check_sequence(Oid sequence, const char *column);
+extern bool paxos_ddl_may_take_sequence(Oid relid, Oid role);
 extern Node *paxos_ddl_default(Relation rel, AttrNumber attnum);
 extern Oid paxos_ddl_serial(Relation rel, AttrNumber attnum);
 extern char *paxos_ddl_write_expression(Relation rel, Node *expr);

@@ -300,6 +300,13 @@ write_options(StringInfo out, const char *prefix, Oid relid, bool *any)
 	ReleaseSysCache(tuple);
 }
 
+static bool
+can_spread(Form_pg_sequence s)
+{
+	return (s->seqincrement == 1 || s->seqincrement == PAXOS_SEQUENCE_STEP) && !s->seqcycle &&
+		   s->seqmax - PAXOS_SEQUENCE_STEP >= s->seqstart;
+}
+
 /*
  * The sequence of a serial or identity column.  Its step is ours, so it may not
  * have one of its own (a dump has ours); and where it ends it must not begin again.
@@ -313,8 +320,7 @@ check_sequence(Oid sequence, const char *column, bool spread)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for sequence %u", sequence);
 	s = (Form_pg_sequence) GETSTRUCT(tuple);
-	if (!spread && ((s->seqincrement != 1 && s->seqincrement != PAXOS_SEQUENCE_STEP) ||
-					s->seqcycle || s->seqmax - PAXOS_SEQUENCE_STEP < s->seqstart))
+	if (!spread && !can_spread(s))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -327,10 +333,49 @@ check_sequence(Oid sequence, const char *column, bool spread)
 	return s;
 }
 
-void
-paxos_ddl_check_sequence(Oid sequence, const char *column)
+/*
+ * Could this sequence become a serial column's?  Nothing may depend on it: what does is this
+ * node's alone, and would decide here what DROP TABLE does everywhere.  And where it is taken
+ * it must be possible to spread it.
+ */
+bool
+paxos_ddl_may_take_sequence(Oid relid, Oid role)
 {
-	(void) check_sequence(sequence, column, false);
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Relation depend;
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	Form_pg_class c;
+	Oid table;
+	int32 column;
+	bool fits;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	c = (Form_pg_class) GETSTRUCT(tuple);
+	fits = c->relkind == RELKIND_SEQUENCE && c->relowner == role &&
+		   c->relpersistence == RELPERSISTENCE_PERMANENT;
+	ReleaseSysCache(tuple);
+	if (!fits || sequenceIsOwned(relid, DEPENDENCY_AUTO, &table, &column) ||
+		sequenceIsOwned(relid, DEPENDENCY_INTERNAL, &table, &column))
+		return false;
+
+	tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(relid));
+	fits = HeapTupleIsValid(tuple) && can_spread((Form_pg_sequence) GETSTRUCT(tuple));
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+
+	depend = table_open(DependRelationId, AccessShareLock);
+	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(RelationRelationId));
+	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, key);
+	if (HeapTupleIsValid(systable_getnext(scan)))
+		fits = false;
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+	return fits;
 }
 
 Node *
