@@ -764,6 +764,13 @@ clear_unique_keys(PaxosApply *apply, PaxosApplyTable *t, TupleTableSlot *row)
 
 		if (!exclusion && !ii->ii_Unique)
 			continue;
+
+		/* Of a row that is not in it the expressions need not be possible: an error here
+		 * would be the command's on those nodes alone where somebody is registered. */
+		if (ii->ii_Predicate != NIL && ii->ii_PredicateState == NULL)
+			ii->ii_PredicateState = ExecPrepareQual(ii->ii_Predicate, estate);
+		if (!ExecQual(ii->ii_PredicateState, GetPerTupleExprContext(estate)))
+			continue;
 		FormIndexDatum(ii, row, estate, values, isnull);
 		for (int k = 0; k < n; k++)
 		{

@@ -37,6 +37,18 @@ $n[0]->sql("INSERT INTO one_null VALUES (2)");
 is($c->same_everywhere("SELECT id FROM one_null", 'NULLS NOT DISTINCT'), '2', 'the first to commit is there');
 $s->close;
 
+# An expression that the index's condition guards is not computed without it, also where
+# somebody could be in the way.
+$n[0]->sql("CREATE TABLE guarded (id int PRIMARY KEY, x int) USING paxos");
+$n[0]->sql("CREATE UNIQUE INDEX guarded_x ON guarded ((100 / x)) WHERE x <> 0");
+$c->await_equal;
+$s = $n[1]->session;
+$s->query("BEGIN");
+$s->query("INSERT INTO one_null VALUES (3, 3)");
+$n[0]->sql("INSERT INTO guarded VALUES (1, 0)");
+is($c->same_everywhere("SELECT id FROM guarded", 'a guarded expression'), '1', 'the row is everywhere');
+$s->close;
+
 # Values that are equal by the index's operators, not by those of the column's type.
 $s = $n[1]->session;
 my $learner = $n[1]->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'paxos learner'");
