@@ -1093,6 +1093,15 @@ alter_table(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 
 		if (owned_by_column(sequence, table, first->name))
 		{
+			Relation rel = table_open(table, AccessShareLock);
+			Form_pg_attribute att =
+				TupleDescAttr(RelationGetDescr(rel), column_of(rel, first->name) - 1);
+
+			/* Else it could not be written down for a newcomer (paxos_ddl_serial()). */
+			if (!att->attnotnull ||
+				(att->atttypid != INT2OID && att->atttypid != INT4OID && att->atttypid != INT8OID))
+				refuse(table, "a default from a sequence for what is no not-null integer", NULL);
+			table_close(rel, AccessShareLock);
 			paxos_ddl_check_owner(table);
 			return make_serial(&s, first->name, sequence, CMDTAG_ALTER_TABLE);
 		}

@@ -85,6 +85,9 @@ $m->sql("DROP TABLE theirs");
 $m->sql("ALTER SEQUENCE mine_id_seq OWNED BY mine.id");
 my @ids = map { $_->sql("INSERT INTO mine DEFAULT VALUES RETURNING id") } $new->nodes;
 is("@ids", '1 2', 'a sequence whose name is taken on another node has another one there');
+$m->sql("ALTER TABLE mine ALTER COLUMN id DROP DEFAULT");
+$m->sql("ALTER TABLE mine ALTER COLUMN id DROP NOT NULL");
+$m->fails("ALTER TABLE mine ALTER COLUMN id SET DEFAULT nextval('mine_id_seq')", '0A000', qr/no not-null integer/, 'a column that is serial no more may not draw');
 $m->sql("DROP TABLE mine");
 is($_->sql("SELECT count(*) FROM pg_class WHERE relkind = 'S' AND relname LIKE 'mine%'"), 0, "and goes with the table") for $new->nodes;
 
