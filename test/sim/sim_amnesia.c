@@ -314,10 +314,7 @@ can_lose(const sim_node *n)
 		   W->address[n->id] == n->place && config_everywhere(n->id);
 }
 
-/*
- * Who durably remembers more of n than the copy shows, by bit.  Not by a later life: each
- * start begins another one, and after some that met nobody the number is as high again.
- */
+/* Who durably remembers more of n than the copy shows, by bit. */
 static uint32_t
 witnesses(const sim_node *n)
 {
@@ -333,7 +330,8 @@ witnesses(const sim_node *n)
 		const px_memory *m = &by->durable.memory[n->id];
 
 		if (by != n && by->exists && !by->gone && !by->lost && !by->unsafe &&
-			(m->promised > im->promised || m->accepted > accepted))
+			(m->incarnation > im->incarnation || m->promised > im->promised ||
+			 m->accepted > accepted))
 			found |= 1u << i;
 	}
 	return found;
@@ -375,7 +373,11 @@ put_back(sim_node *n, bool sentinel_too, px_usec down)
 	fault_restart_later(n, down);
 }
 
-/* None but the witnesses reach it, until one of them has. */
+/*
+ * None but the witnesses reach it, until one of them has.  Nor is it started again until
+ * then: each start begins another life, and soon it is no more by a later one that it can
+ * be known.
+ */
 static void
 set_apart(sim_node *n, uint32_t but)
 {

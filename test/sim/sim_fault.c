@@ -399,7 +399,7 @@ fault_heal_amnesia(sim_node *n, px_usec after)
 static void
 kill_proposer(sim_node *n, px_usec after)
 {
-	if (!n->up)
+	if (!n->up || n->set_apart)
 		return;
 	node_kill_proposer(n);
 	sim_at(W->now + after, E_START_PROPOSER, P_SERVER, n->place)->life = n->boot;
@@ -416,7 +416,7 @@ fault_crash(sim_node *n)
 {
 	bool again = chance(W->ambient[AMBIENT_crash_again]);
 
-	if (!n->up)
+	if (!n->up || n->set_apart)
 		return;
 	node_crash(n, chance(W->ambient[AMBIENT_quiet_crash]));
 	fault_restart_later(n, rnd_log(5 * SIM_MS, 6 * W->election_us));
