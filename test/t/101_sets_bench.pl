@@ -38,7 +38,9 @@ close $f;
 my @running;
 for my $n (@n)
 {
-	for my $mode ('simple', 'prepared')
+	# Not 'prepared': pgbench prepares in the middle of a transaction, and does not try again
+	# what is overtaken there.
+	for my $mode ('simple', 'extended')
 	{
 		open my $out, '-|',
 		  "exec $PaxosCluster::BINDIR/pgbench -h 127.0.0.1 -p $n->{port} -U postgres -n -f $file -c 2 -t 15 -M $mode --max-tries=1000 --failures-detailed postgres 2>&1"
