@@ -228,16 +228,20 @@ propose(px_proposer *p, uint32_t len, uint32_t origins)
  * at once, and further ones, up to the depth of the pipeline, only a gap after
  * the last: on a near network that gathers what comes while a flush lasts, on
  * a far one several slots are still on their way.
+ *
+ * What still waits when a slot has just been begun could not share it: it is more than
+ * a value holds, or a write set, which is alone in its slot.  It follows at once, in
+ * the same message, and so in the same transaction and flush of every member.
  */
 static bool
-may_begin_slot(px_proposer *p)
+may_begin_slot(px_proposer *p, bool follows)
 {
 	px_slot in_flight = p->proposed - p->chosen;
 
 	if (p->role != PX_LEADER || in_flight >= p->params.pipeline_depth || px_change_holds(p) ||
 		!px_intake_waits(p))
 		return false;
-	return in_flight == 0 || p->now >= p->proposed_at + p->params.pipeline_gap_us;
+	return in_flight == 0 || follows || p->now >= p->proposed_at + p->params.pipeline_gap_us;
 }
 
 px_usec
@@ -654,7 +658,7 @@ px_stream_progress(px_proposer *p)
 		px_read_register(p);
 	}
 	px_change_progress(p);
-	while (may_begin_slot(p))
+	for (bool follows = false; may_begin_slot(p, follows); follows = true)
 		propose_batches(p);
 }
 

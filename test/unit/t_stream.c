@@ -520,6 +520,39 @@ test_pipeline_gap(void)
 	solo_free(s);
 }
 
+/* Write sets, each alone in its slot, gather too: they share a message and its flush. */
+static void
+test_alone_together(void)
+{
+	solo *s = solo_new(3);
+	px_slot base;
+	px_value_view v;
+
+	s->params.pipeline_gap_us = 1000;
+	solo_start(s);
+	solo_lead(s);
+	s->now += 5000;
+	base = s->view.proposed;
+	solo_batch(s, "a");
+	for (int i = 0; i < 3; i++)
+	{
+		uint64_t sequence;
+		px_batch_writer *w = px_proposer_batch(s->p, &sequence);
+
+		ok(px_batch_add(w, 1, sequence, "set", 3), "a set");
+		px_batch_alone(w);
+		solo_event(s, PX_EV_BATCH, 0);
+	}
+	is(s->view.proposed, base + 1, "they wait while a slot is in flight");
+	solo_accepted(s, 1, base + 2);
+	solo_accepted(s, 2, base + 2);
+	is(s->view.proposed, base + 4, "then each has a slot");
+	ok(sent(s, 2, 0)->n_values == 3 && solo_count(s, PX_DO_SEND_ACCEPT, 2) == 1,
+	   "and all of them go in one message");
+	ok(px_value_open(px_proposer_value(s->p, base + 3), &v) && v.count == 1, "alone in its slot");
+	solo_free(s);
+}
+
 /* Who waits for a slot hears at once that it is chosen; the others a moment later. */
 static void
 test_tell_delay(void)
@@ -710,6 +743,7 @@ run_tests(void)
 	test_heartbeat();
 	test_chunks();
 	test_pipeline_gap();
+	test_alone_together();
 	test_tell_delay();
 	test_thrifty();
 	test_retime();
