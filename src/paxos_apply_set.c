@@ -31,15 +31,18 @@
  *
  * TRUNCATE is done as PostgreSQL does it, by new empty files, and first: what the
  * set says of rows is what is there afterwards.  Not by ExecuteTruncate(), which would
- * fire triggers, and check foreign keys a second time.
+ * fire triggers, and check foreign keys a second time; but logged as it does, for logical
+ * decoding.
  *
  * No state.
  */
 #include "postgres.h"
 
+#include "access/heapam_xlog.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "access/xloginsert.h"
 #include "catalog/dependency.h"
 #include "catalog/index.h"
 #include "commands/sequence.h"
@@ -416,9 +419,28 @@ empty(Oid relid)
 	table_close(rel, NoLock);
 }
 
+/* So that logical decoding tells of it on this node too, as TRUNCATE does. */
+static void
+log_truncate(const Oid *relids, int n, bool restarted)
+{
+	xl_heap_truncate record = {.dbId = MyDatabaseId,
+							   .nrelids = (uint32) n,
+							   .flags = restarted ? XLH_TRUNCATE_RESTART_SEQS : 0};
+
+	XLogBeginInsert();
+	XLogRegisterData((char *) &record, SizeOfHeapTruncate);
+	XLogRegisterData((char *) relids, n * sizeof(Oid));
+	XLogSetRecordFlags(XLOG_INCLUDE_ORIGIN);
+	(void) XLogInsert(RM_HEAP_ID, XLOG_HEAP_TRUNCATE);
+}
+
 void
 paxos_apply_truncate(const PaxosWriteSet *set, const uint64 *changed, int n_changed)
 {
+	Oid *emptied = palloc(sizeof(Oid) * set->n_tables);
+	int n_emptied = 0;
+	bool restarted = false;
+
 	paxos_turn_changing(changed, n_changed);
 	for (int i = 0; i < set->n_tables; i++)
 	{
@@ -434,15 +456,21 @@ paxos_apply_truncate(const PaxosWriteSet *set, const uint64 *changed, int n_chan
 				 set->tables[i].table_id);
 		lock_with_parts(relid);
 		empty(relid);
+		emptied[n_emptied++] = relid;
 
 		/* each node's begins again where it began */
 		if ((set->tables[i].hold & PAXOS_TABLE_RESTARTED) != 0)
+		{
+			restarted = true;
 			sequences = getOwnedSequences(relid);
+		}
 		foreach (lc, sequences)
 		{
 			(void) paxos_lock_for_apply(lfirst_oid(lc), AccessExclusiveLock);
 			ResetSequence(lfirst_oid(lc));
 		}
 	}
+	if (n_emptied > 0 && XLogLogicalInfoActive())
+		log_truncate(emptied, n_emptied, restarted);
 	CommandCounterIncrement();
 }
