@@ -8,7 +8,11 @@
 
 #include "postgres.h"
 
+#include "catalog/pg_class_d.h"
 #include "catalog/pg_collation_d.h"
+#include "catalog/pg_database_d.h"
+#include "catalog/pg_namespace_d.h"
+#include "catalog/pg_proc_d.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/memutils.h"
@@ -126,6 +130,20 @@ paxos_wait_event(uint32 *cache, const char *name)
 #define PaxosOwnsDatabase(oid, role) pg_database_ownercheck((oid), (role))
 #define PaxosSchemaAclCheck(oid, role, mode) pg_namespace_aclcheck((oid), (role), (mode))
 #define PaxosFunctionAclCheck(oid, role) pg_proc_aclcheck((oid), (role), ACL_EXECUTE)
+#endif
+
+/* What 17 has no use for any more. */
+#if PG_VERSION_NUM >= 170000
+#define ERRCODE_SNAPSHOT_TOO_OLD MAKE_SQLSTATE('7', '2', '0', '0', '0')
+#endif
+
+/* (Users include access/htup_details.h.) */
+#if PG_VERSION_NUM >= 180000
+#define PaxosFormMinimalTuple(desc, values, nulls) \
+	heap_form_minimal_tuple((desc), (values), (nulls), 0)
+#else
+#define PaxosFormMinimalTuple(desc, values, nulls) \
+	heap_form_minimal_tuple((desc), (values), (nulls))
 #endif
 
 /* 42501 unless the current user may become this role. */

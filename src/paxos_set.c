@@ -593,7 +593,7 @@ identify(int table, TupleTableSlot *row, uint32 *len)
 		if (TupleDescAttr(t->key_desc, i)->attlen == -1)
 			values[i] = PointerGetDatum(PG_DETOAST_DATUM(values[i]));
 	}
-	tuple = heap_form_minimal_tuple(t->key_desc, values, nulls);
+	tuple = PaxosFormMinimalTuple(t->key_desc, values, nulls);
 	*len = tuple->t_len;
 	return (char *) tuple;
 }
