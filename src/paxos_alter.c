@@ -910,7 +910,7 @@ try_alter(Statement *s, AlterTableStmt *stmt)
 			paxos_utility_next(&trial_u);
 		CommandCounterIncrement();
 		write_alter(s, stmt, copy, using, before);
-		paxos_ddl_check_dependencies(copy);
+		paxos_ddl_check_dependencies(&s->op, copy);
 	}
 	PG_CATCH();
 	{
@@ -1405,8 +1405,8 @@ comment(PaxosUtility *u, CommentStmt *stmt, Oid table, Oid relid)
  * ------------------------------------------------------------------
  */
 
-static void
-put_privileges(StringInfo out, const GrantStmt *stmt)
+void
+paxos_ddl_put_privileges(StringInfo out, const GrantStmt *stmt)
 {
 	ListCell *lc;
 
@@ -1430,8 +1430,8 @@ put_privileges(StringInfo out, const GrantStmt *stmt)
 	}
 }
 
-static void
-put_grantees(StringInfo out, const GrantStmt *stmt, List **roles)
+void
+paxos_ddl_put_grantees(StringInfo out, const GrantStmt *stmt, List **roles)
 {
 	ListCell *lc;
 
@@ -1458,8 +1458,8 @@ put_grantees(StringInfo out, const GrantStmt *stmt, List **roles)
 }
 
 /* What it does and says is found out here, and taken back. */
-static void
-try_grant(PaxosUtility *u)
+void
+paxos_ddl_try_grant(PaxosUtility *u)
 {
 	PaxosUtility trial_u = *u;
 	PaxosTrial trial;
@@ -1506,7 +1506,7 @@ grant(PaxosUtility *u, GrantStmt *stmt, List *relids)
 
 	paxos_ddl_begin_statement(u, stmt->is_grant ? "GRANT on a consensus-backed table"
 												: "REVOKE on a consensus-backed table");
-	try_grant(u);
+	paxos_ddl_try_grant(u);
 	initStringInfo(&sql);
 	op.kind = PAXOS_DDL_NOTE;
 	op.flags = PAXOS_DDL_AS_OWNER;
@@ -1541,13 +1541,13 @@ grant(PaxosUtility *u, GrantStmt *stmt, List *relids)
 		if (op.schema == NULL)
 			op.schema = schema;
 		appendStringInfoString(&sql, sql.len > 0 ? "; " : "");
-		put_privileges(&sql, stmt);
+		paxos_ddl_put_privileges(&sql, stmt);
 		if (sequence)
 			appendStringInfo(&sql, " ON SEQUENCE %s", quote_identifier(column_of_sequence(relid)));
 		else
 			appendStringInfo(&sql, " ON TABLE %s",
 							 quote_qualified_identifier(schema, RelationGetRelationName(rel)));
-		put_grantees(&sql, stmt, &roles);
+		paxos_ddl_put_grantees(&sql, stmt, &roles);
 		relation_close(rel, AccessShareLock);
 	}
 	op.owner = GetUserNameFromId(grantor, false);

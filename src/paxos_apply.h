@@ -79,6 +79,10 @@ extern void paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
  */
 extern int paxos_err_decided(void);
 
+/* Has it been said since it was forgotten? */
+extern void paxos_err_forget(void);
+extern bool paxos_err_was_decided(void);
+
 /*
  * Is this an error that built-in functions raise of the values they are given, and
  * so on every node alike, although its class (42, 0A) says nothing of the kind?

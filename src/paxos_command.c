@@ -321,6 +321,12 @@ paxos_command_encode(const PaxosCommand *command, Size *len)
 			put_uint(&buf, op->n_settings, 1);
 			for (int i = 0; i < op->n_settings * 2; i++)
 				put_string(&buf, op->settings[i]);
+			put_uint(&buf, op->n_objects, 2);
+			for (int i = 0; i < op->n_objects; i++)
+			{
+				put_uint(&buf, (uint64) op->object_ids[i], 8);
+				put_uint(&buf, (uint64) op->objects_altered[i], 8);
+			}
 			break;
 		}
 		case PAXOS_COMMAND_VERIFY:
@@ -392,6 +398,20 @@ get_keyed_list(Reader *r, PaxosKeyedList *list, const Verbs *verbs)
 		get_keyed(r, &list->ops[i], verbs);
 }
 
+/* A count that the bytes can back. */
+static int
+get_count(Reader *r, int bytes, Size each)
+{
+	uint64 count = get_uint(r, bytes);
+
+	if (r->bad || r->left / each < count)
+	{
+		r->bad = true;
+		return 0;
+	}
+	return (int) count;
+}
+
 static void
 get_ddl(Reader *r, PaxosDdlOp *op)
 {
@@ -401,7 +421,7 @@ get_ddl(Reader *r, PaxosDdlOp *op)
 
 	if (r->version >= PAXOS_VERSION_DEFINITIONS)
 		op->flags = (uint8) get_uint(r, 1);
-	if (kind < PAXOS_DDL_CREATE_TABLE || kind > PAXOS_DDL_NOTE ||
+	if (kind < PAXOS_DDL_CREATE_TABLE || kind > PAXOS_DDL_DROP_OBJECT ||
 		(kind > PAXOS_DDL_DROP_INDEX && r->version < PAXOS_VERSION_DEFINITIONS) ||
 		(op->flags & ~PAXOS_DDL_ALL_FLAGS) != 0)
 	{
@@ -439,20 +459,16 @@ get_ddl(Reader *r, PaxosDdlOp *op)
 	op->settings = palloc0(sizeof(char *) * (2 * op->n_settings + 1));
 	for (int i = 0; i < op->n_settings * 2 && !r->bad; i++)
 		op->settings[i] = get_string_required(r);
-}
-
-/* A count that the bytes can back. */
-static int
-get_count(Reader *r, int bytes, Size each)
-{
-	uint64 count = get_uint(r, bytes);
-
-	if (r->bad || r->left / each < count)
-	{
+	op->n_objects = get_count(r, 2, 16);
+	if (op->kind >= PAXOS_DDL_ALTER_OBJECT && op->n_objects == 0)
 		r->bad = true;
-		return 0;
+	op->object_ids = palloc(sizeof(int64) * Max(op->n_objects, 1));
+	op->objects_altered = palloc(sizeof(int64) * Max(op->n_objects, 1));
+	for (int i = 0; i < op->n_objects; i++)
+	{
+		op->object_ids[i] = (int64) get_uint(r, 8);
+		op->objects_altered[i] = (int64) get_uint(r, 8);
 	}
-	return (int) count;
 }
 
 static uint64 *

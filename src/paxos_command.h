@@ -141,28 +141,37 @@ typedef enum PaxosDdlKind
 	PAXOS_DDL_DROP_INDEX,
 	PAXOS_DDL_CREATE_TRIGGER,
 	PAXOS_DDL_DROP_TRIGGER,
-	PAXOS_DDL_FOREIGN_KEY, /* ALTER TABLE: one added, or dropped */
-	PAXOS_DDL_ALTER,       /* changes definitions (paxos_alter.c) */
-	PAXOS_DDL_NOTE         /* says something about them: COMMENT, GRANT */
+	PAXOS_DDL_FOREIGN_KEY,   /* ALTER TABLE: one added, or dropped */
+	PAXOS_DDL_ALTER,         /* changes definitions (paxos_alter.c) */
+	PAXOS_DDL_NOTE,          /* says something about them: COMMENT, GRANT */
+	PAXOS_DDL_CREATE_OBJECT, /* what is no table (paxos_object.c) */
+	PAXOS_DDL_ALTER_OBJECT,  /* the first of its objects */
+	PAXOS_DDL_NOTE_OBJECT,
+	PAXOS_DDL_DROP_OBJECT /* all of them */
 } PaxosDdlKind;
 
 /* PaxosDdlOp.flags */
 #define PAXOS_DDL_AS_OWNER 0x01 /* run as 'owner', else as the learner itself */
 #define PAXOS_DDL_EMPTY 0x02    /* refused at the slot if a table has rows */
-#define PAXOS_DDL_ALL_FLAGS 0x03
+#define PAXOS_DDL_REPLACE 0x04  /* OR REPLACE */
+#define PAXOS_DDL_IF_NOT_EXISTS 0x08
+#define PAXOS_DDL_ALL_FLAGS 0x0f
 
 typedef struct PaxosDdlOp
 {
 	PaxosDdlKind kind;
 	uint8 flags;
 	char *sql;        /* one statement, or several, as they are run on every node */
-	char *schema;     /* of what it makes */
+	char *schema;     /* of what it makes; or the name of the object it changes */
 	char *owner;      /* role it runs as */
 	int n_tables;     /* consensus tables it touches, by id */
 	int64 *table_ids; /* (none for CREATE TABLE) */
 	int64 *altered;   /* the definitions it was tried on: paxos_table_altered(); or NULL */
 	int n_settings;
 	char **settings; /* names and values that shape its meaning, in turn */
+	int n_objects;   /* that it is about or needs (paxos_object.c) */
+	int64 *object_ids;
+	int64 *objects_altered; /* what they were */
 } PaxosDdlOp;
 
 /* Changes nothing: count and digest the rows of a table (paxos_verify.c). */

@@ -288,7 +288,7 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 		op.sql = paxos_ddl_write_table(relid, stmt->if_not_exists, false, false);
 		paxos_fkey_write(&op, relid, parents);
 		AtEOXact_GUC(true, nest_level);
-		paxos_ddl_check_dependencies(relid);
+		paxos_ddl_check_dependencies(&op, relid);
 		names = paxos_ddl_names_taken(relid);
 	}
 	PG_CATCH();
@@ -481,7 +481,7 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 		for (int i = 0; i < index_rel->rd_index->indnkeyatts; i++)
 			paxos_ddl_check_collation(index_name, index_rel->rd_indcollation[i]);
 		index_close(index_rel, NoLock);
-		paxos_ddl_check_dependencies(get_relname_relid(clone, nsp));
+		paxos_ddl_check_dependencies(&op, get_relname_relid(clone, nsp));
 
 		nest_level = paxos_ddl_begin_writing_down();
 		text = pg_get_indexdef_string(index);

@@ -86,6 +86,11 @@ extern void paxos_ddl_ask_members(const char *schema, const char *owner, int64 t
  */
 extern void paxos_ddl_ask_for_function(const char *function, const char *schema, const char *owner);
 
+/* 55000 if a member that can be reached could not carry out this statement, which is one
+ * about objects (paxos_object_apply.c): it tries. */
+struct PaxosDdlOp;
+extern void paxos_ddl_ask_to_try(const struct PaxosDdlOp *op);
+
 /* 55000 if a member that can be reached lacks one of these roles (paxos_ddl_check.c). */
 extern void paxos_ddl_ask_roles(List *roles);
 

@@ -50,6 +50,7 @@
 #include "paxos_apply.h"
 #include "paxos_ddl_int.h"
 #include "paxos_fkey.h"
+#include "paxos_object_int.h"
 
 /* A transaction that makes a relation of a name we need is let be for so long. */
 #define NAME_PATIENCE_MS 200
@@ -619,8 +620,8 @@ note_all_altered(const PaxosDdlOp *op, int64 altered)
 	}
 }
 
-void
-paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
+int
+paxos_ddl_begin_apply(void)
 {
 	int nest_level = NewGUCNestLevel();
 
@@ -639,7 +640,15 @@ paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
 	/* Event triggers are of this node alone: they must not fire here. */
 	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_OVERRIDE,
 							 GUC_ACTION_SAVE, true, ERROR, false);
+	return nest_level;
+}
 
+void
+paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
+{
+	int nest_level = paxos_ddl_begin_apply();
+
+	paxos_objects_check(op);
 	switch (op->kind)
 	{
 		case PAXOS_DDL_CREATE_TABLE:
@@ -675,6 +684,16 @@ paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
 		case PAXOS_DDL_FOREIGN_KEY:
 			paxos_fkey_apply_alter(op);
 			note_all_altered(op, PaxosTableId(at_slot, index));
+			break;
+		case PAXOS_DDL_CREATE_OBJECT:
+		case PAXOS_DDL_NOTE_OBJECT:
+			check_altered(op, AccessShareLock);
+			paxos_object_apply(op, PaxosTableId(at_slot, index), false);
+			break;
+		case PAXOS_DDL_ALTER_OBJECT:
+		case PAXOS_DDL_DROP_OBJECT:
+			check_altered(op, AccessExclusiveLock);
+			paxos_object_apply(op, PaxosTableId(at_slot, index), false);
 			break;
 	}
 

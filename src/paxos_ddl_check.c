@@ -403,6 +403,29 @@ paxos_ddl_ask_for_function(const char *function, const char *schema, const char 
 }
 
 void
+paxos_ddl_ask_to_try(const PaxosDdlOp *op)
+{
+	PaxosCommand command = {0};
+	const char *params[4];
+	Size len;
+	char *bytes;
+	char *hex;
+
+	command.kind = PAXOS_COMMAND_DDL;
+	command.u.ddl = *op;
+	bytes = paxos_command_encode(&command, &len);
+	hex = palloc(len * 2 + 3);
+	strcpy(hex, "\\x");
+	hex[2 + hex_encode(bytes, len, hex + 2)] = '\0';
+	params[3] = hex;
+	ask_members("SELECT paxos.try_statement($1::pg_catalog.uuid, $2::int, $3::int, $4::bytea)",
+				params, lengthof(params),
+				"Roles, privileges, languages, extensions and whatever does not go through the log "
+				"are each server's own: create there what is missing, or take away what is in the "
+				"way.");
+}
+
+void
 paxos_ddl_ask_roles(List *roles)
 {
 	const char *params[4];

@@ -69,7 +69,9 @@ extern void paxos_ddl_not_supported(const char *what, const char *hint) pg_attri
 extern int paxos_ddl_begin_writing_down(void);
 
 extern void paxos_ddl_check_collation(const char *column, Oid collation);
-extern void paxos_ddl_check_dependencies(Oid relid);
+
+/* 0A000 for what a table must not refer to; the objects it refers to are noted in 'op'. */
+extern void paxos_ddl_check_dependencies(PaxosDdlOp *op, Oid relid);
 
 /*
  * The whole statement that makes a table like this one; checks on the way.  spread:
@@ -102,6 +104,10 @@ extern List *paxos_ddl_constraints(Oid relid);
 extern List *paxos_ddl_names_taken(Oid relid);
 
 /* ---- at the slot (paxos_ddl_apply.c) ---- */
+
+/* The settings under which statements are carried out; ended by AtEOXact_GUC(true, the level
+ * returned). */
+extern int paxos_ddl_begin_apply(void);
 
 /* One statement, of this kind. */
 extern Node *paxos_ddl_parse_one(const char *sql, NodeTag tag);
@@ -137,6 +143,11 @@ extern bool paxos_ddl_is_data_error(int sqlstate);
 
 /* Statements that change definitions, or say something about them (paxos_alter_apply.c). */
 extern void paxos_alter_apply(const PaxosDdlOp *op);
+
+/* GRANT and REVOKE without what they are about (paxos_alter.c). */
+extern void paxos_ddl_put_privileges(StringInfo out, const GrantStmt *stmt);
+extern void paxos_ddl_put_grantees(StringInfo out, const GrantStmt *stmt, List **roles);
+extern void paxos_ddl_try_grant(PaxosUtility *u);
 
 /* Do these clauses of ALTER TABLE drop the constraint? */
 extern bool paxos_drops_constraint(List *cmds, const char *constraint);

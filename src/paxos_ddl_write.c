@@ -30,6 +30,8 @@
 #include "catalog/indexing.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_attrdef.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_namespace.h"
@@ -53,6 +55,7 @@
 #include "paxos_apply.h"
 #include "paxos_ddl_int.h"
 #include "paxos_expr.h"
+#include "paxos_object.h"
 
 PG_FUNCTION_INFO_V1(paxos_table_statement);
 
@@ -94,7 +97,7 @@ paxos_ddl_begin_writing_down(void)
 static void
 check_type(const char *column, Oid type)
 {
-	const char *why = paxos_expr_type_trouble(type);
+	const char *why = paxos_object_type_trouble(type);
 
 	if (why != NULL)
 		ereport(ERROR,
@@ -207,8 +210,32 @@ part_add(Parts *parts, Oid class_id, Oid object_id)
 	parts->n++;
 }
 
+/*
+ * A default is computed once, where a row is inserted: it may call what every node has.  A
+ * generated column, a constraint or an index calls it on every node, where it must come to the
+ * same, and cannot be kept waiting.
+ */
+static bool
+is_plain_default(Form_pg_depend d)
+{
+	ObjectAddress column;
+	HeapTuple tuple;
+	bool plain;
+
+	if (d->classid != AttrDefaultRelationId)
+		return false;
+	column = GetAttrDefaultColumnAddress(d->objid);
+	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(column.objectId),
+							Int16GetDatum(column.objectSubId));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	plain = ((Form_pg_attribute) GETSTRUCT(tuple))->attgenerated == '\0';
+	ReleaseSysCache(tuple);
+	return plain;
+}
+
 void
-paxos_ddl_check_dependencies(Oid relid)
+paxos_ddl_check_dependencies(PaxosDdlOp *op, Oid relid)
 {
 	Relation depend = table_open(DependRelationId, AccessShareLock);
 	Parts parts = {0};
@@ -251,17 +278,29 @@ paxos_ddl_check_dependencies(Oid relid)
 		{
 			Form_pg_depend d = (Form_pg_depend) GETSTRUCT(tuple);
 			ObjectAddress other;
+			int64 id;
 
-			if (d->refclassid == NamespaceRelationId || d->refclassid == AccessMethodRelationId ||
+			if (d->refclassid == AccessMethodRelationId ||
 				part_known(&parts, d->refclassid, d->refobjid))
 				continue;
 			ObjectAddressSubSet(other, d->refclassid, d->refobjid, d->refobjsubid);
+			if (paxos_object_place(&other, &id) == PAXOS_PLACE_OBJECT &&
+				(d->refclassid == TypeRelationId || d->refclassid == NamespaceRelationId ||
+				 (d->refclassid == ProcedureRelationId && is_plain_default(d))))
+			{
+				paxos_object_need(op, id);
+				continue;
+			}
+			if (d->refclassid == NamespaceRelationId)
+				continue;
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("%s cannot be used by a consensus-backed table",
 							getObjectDescription(&other, false)),
 					 errdetail("It is local to this node."),
-					 errhint("Use types, functions, operators and collations that are built in.")));
+					 errhint("Use types, functions, operators and collations that are built in; "
+							 "types, and functions in defaults, can be made on all nodes with "
+							 "paxos.ddl = all.")));
 		}
 		systable_endscan(scan);
 	}

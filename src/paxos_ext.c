@@ -26,6 +26,7 @@
 #include "utils/guc.h"
 
 #include "paxos_ext.h"
+#include "paxos_object.h"
 #include "paxos_read.h"
 #include "paxos_set.h"
 
@@ -58,6 +59,9 @@ static const struct config_enum_entry trace_options[] = {{"off", PAXOS_TRACE_OFF
 
 static const struct config_enum_entry local_writes_options[] = {
 	{"refuse", PAXOS_LOCAL_REFUSE, false}, {"allow", PAXOS_LOCAL_ALLOW, false}, {NULL, 0, false}};
+
+static const struct config_enum_entry ddl_options[] = {
+	{"tables", PAXOS_DDL_TABLES, false}, {"all", PAXOS_DDL_ALL, false}, {NULL, 0, false}};
 
 static const struct config_enum_entry read_options[] = {
 	{"local", PAXOS_READ_LOCAL, false},
@@ -189,6 +193,12 @@ define_settings(void)
 		"How long a session in the way of applying the log is canceled before it is terminated.",
 		"A client between two statements of a transaction hears no cancel.",
 		&paxos_yield_timeout_ms, 200, 10, 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
+	DefineCustomEnumVariable(
+		"paxos.ddl", "Which statements that define something go through the log.",
+		"\"tables\": those about consensus-backed tables, and about what went through the log; "
+		"\"all\": also those that make schemas, types, domains, functions and procedures.",
+		&paxos_ddl_scope, PAXOS_DDL_TABLES, ddl_options, PGC_USERSET, 0, NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("paxos");
 }

@@ -70,6 +70,7 @@
 
 #include "paxos_apply.h"
 #include "paxos_ddl.h"
+#include "paxos_object.h"
 #include "paxos_rowlock.h"
 #include "paxos_serial.h"
 #include "paxos_set.h"
@@ -346,6 +347,7 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 		/* Internal: the old copy after a rewrite (VACUUM FULL), a temporary table. */
 		if (dropping_extension || (drop && (drop->dropflags & PERFORM_DELETION_INTERNAL) != 0))
 			return;
+		paxos_object_guard(class_id, object_id, true);
 		table = table_of_part(class_id, object_id);
 		if (OidIsValid(table))
 			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -359,6 +361,8 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 	if (local_statement || paxos_in_own_script())
 		return;
 
+	if (access == OAT_POST_ALTER && class_id != RelationRelationId)
+		paxos_object_guard(class_id, object_id, false);
 	if (access == OAT_POST_ALTER && class_id == RelationRelationId)
 	{
 		ObjectAccessPostAlter *alter = arg;
@@ -971,6 +975,8 @@ process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tre
 		return;
 	}
 
+	if (paxos_object_statement(&u))
+		return;
 	if (paxos_alter_statement(&u))
 		return;
 	if (is_local_statement(parse))

@@ -178,8 +178,12 @@ static pg_uuid_t loaded_cluster; /* whose state is loaded */
 
 static px_slot at_slot = 0; /* being applied, for errors */
 static uint32 at_command = 0;
-static px_slot careful_slot = 0;      /* to be run alone with subtransactions */
-static bool decided = false;          /* paxos_err_decided() since the command began */
+static px_slot careful_slot = 0; /* to be run alone with subtransactions */
+static bool decided = false;     /* paxos_err_decided() since the command began */
+
+/* A statement was carried out in this transaction: what comes behind it has another, because a
+ * label of an enum cannot be used in the one that adds it. */
+static bool new_definitions = false;
 static bool in_keyed = false;         /* inside a keyed operation (or thrown out of one) */
 static bool in_verify = false;        /* the same of a verification */
 static bool in_set = false;           /* the same of a write set */
@@ -221,6 +225,18 @@ paxos_err_decided(void)
 {
 	decided = true;
 	return 0;
+}
+
+void
+paxos_err_forget(void)
+{
+	decided = false;
+}
+
+bool
+paxos_err_was_decided(void)
+{
+	return decided;
 }
 
 /* What a set says of tables and rows.  Its parts were folded in at their slots. */
@@ -418,7 +434,7 @@ keys_of_ddl(const PaxosDdlOp *op, int *n)
 	uint64 *keys = palloc(sizeof(uint64) * (2 * op->n_tables + 1));
 
 	*n = 0;
-	if (op->kind == PAXOS_DDL_NOTE)
+	if (op->kind == PAXOS_DDL_NOTE || op->kind == PAXOS_DDL_CREATE_OBJECT)
 		return keys; /* keeps nobody away */
 	for (int i = 0; i < op->n_tables; i++)
 	{
@@ -582,6 +598,7 @@ execute(const PaxosCommand *command, px_slot slot, uint32 index, px_node origin,
 			}
 			paxos_ddl_apply(&command->u.ddl, slot, index);
 			result->applied = true;
+			new_definitions = true;
 			break;
 		case PAXOS_COMMAND_VERIFY:
 			paxos_verify_apply(&command->u.verify, result);
@@ -914,6 +931,7 @@ apply_transaction(px_slot first, px_slot last, bool careful, px_value_view *judg
 	in_keyed = false;
 	in_verify = false;
 	in_set = false;
+	new_definitions = false;
 	paxos_turn_changing(NULL, 0);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
@@ -950,7 +968,7 @@ apply_transaction(px_slot first, px_slot last, bool careful, px_value_view *judg
 		bytes += entry.value.len;
 		MemoryContextReset(value_cxt);
 		if (outcome->slots >= BATCH_SLOTS || bytes >= BATCH_BYTES ||
-			(slot < last && paxos_now_us() - began > BATCH_US))
+			(slot < last && paxos_now_us() - began > BATCH_US) || new_definitions)
 			break;
 	}
 	at_command = 0;
