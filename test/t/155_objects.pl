@@ -79,6 +79,8 @@ is($c->same_everywhere("SELECT typowner::regrole FROM pg_type WHERE typname = 't
 $n[0]->sql("CREATE ROLE owner_here");
 $n[0]->fails("REASSIGN OWNED BY clerk TO owner_here", '0A000', qr/not supported for type theirs, which exists on every node/, 'REASSIGN OWNED');
 $n[0]->fails("DROP OWNED BY clerk", '0A000', qr/cannot drop type theirs this way/, 'DROP OWNED');
+$n[1]->sql("GRANT USAGE ON SCHEMA s TO clerk");
+is($c->same_everywhere("SELECT has_schema_privilege('clerk', 's', 'USAGE')", 'a privilege'), 't', 'GRANT');
 $n[0]->fails("SET ROLE clerk; DROP TYPE s.mood", '42501', qr/must be owner of type s\.mood/, 'somebody else may not drop it');
 $n[0]->sql("DROP TYPE theirs");
 $n[0]->sql("CREATE SCHEMA away");
