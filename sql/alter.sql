@@ -168,7 +168,8 @@ REVOKE GRANT OPTION FOR SELECT ON "B b" FROM regress_paxos_alter;
 GRANT SELECT (nosuch) ON "B b" TO PUBLIC;
 GRANT SELECT ON "B b" TO nosuch;
 \d+ "B b"
-\dp "B b"
+SELECT relname, acl FROM (SELECT relname, unnest(relacl)::text AS acl FROM pg_class) c WHERE relname = 'B b' AND acl NOT LIKE 'postgres=%' ORDER BY 2;
+SELECT attname, attacl FROM pg_attribute WHERE attrelid = '"B b"'::regclass AND attacl IS NOT NULL ORDER BY 1;
 SELECT obj_description('"B b"'::regclass), obj_description('a_key'::regclass, 'pg_class');
 REVOKE ALL ON "B b" FROM regress_paxos_alter CASCADE;
 SELECT paxos_table_definition('"B b"');

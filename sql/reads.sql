@@ -12,7 +12,9 @@ CREATE FUNCTION read_volatile() RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN
 CREATE FUNCTION read_twice() RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN read_volatile() + (SELECT count(*) FROM read_t); END';
 SHOW paxos.read_consistency;
 SET paxos.read_consistency = 'newest';
+\set VERBOSITY sqlstate
 SET paxos.max_staleness = -1;
+\set VERBOSITY default
 SET paxos.session_token = 'x';
 SET paxos.session_token = '0:0';
 -- local: none
