@@ -51,7 +51,6 @@ ALTER TABLE a DROP CONSTRAINT a_pkey, ADD PRIMARY KEY (id, t);
 ALTER TABLE a DROP CONSTRAINT IF EXISTS nosuch;
 CREATE UNIQUE INDEX a_n ON a (n);
 ALTER TABLE a ADD CONSTRAINT by_n UNIQUE USING INDEX a_n;
-ALTER TABLE a ADD UNIQUE (v) DEFERRABLE;
 \d a
 INSERT INTO a (id, t, n) VALUES (6, 'new', 60);
 SELECT applied FROM paxos_update_if('a', '{"id": 6, "t": "new"}', '{"n": 61}', '{}');
@@ -61,6 +60,7 @@ SELECT n FROM a WHERE id = 6;
 -- without a primary key, and with one later
 CREATE TABLE b (id int, v int) USING paxos;
 INSERT INTO b VALUES (1, 1), (1, 2), (NULL, 3);
+ALTER TABLE b ADD PRIMARY KEY (v) DEFERRABLE;
 ALTER TABLE b ADD PRIMARY KEY (id);
 ALTER TABLE b ADD CONSTRAINT by_v PRIMARY KEY (v);
 UPDATE b SET id = v WHERE v > 1;
@@ -135,6 +135,11 @@ DROP INDEX a_abs;
 ALTER TABLE a SET (fillfactor = 60, toast.autovacuum_enabled = off), RESET (fillfactor);
 ALTER TABLE a SET (nosuch = 1);
 ALTER TABLE a REPLICA IDENTITY FULL;
+-- said of the copy already: at the slot it would hold up every learner
+CREATE TABLE marked (id int PRIMARY KEY, v int NOT NULL UNIQUE) USING paxos;
+ALTER TABLE marked REPLICA IDENTITY USING INDEX marked_v_key;
+ALTER TABLE marked ALTER COLUMN v DROP NOT NULL;
+DROP TABLE marked;
 CREATE SCHEMA elsewhere;
 ALTER TABLE a SET SCHEMA nosuch;
 ALTER TABLE a SET SCHEMA elsewhere;
@@ -181,7 +186,6 @@ ROLLBACK;
 DO $$ BEGIN ALTER TABLE "B b" ADD COLUMN q int; END $$;
 ALTER TABLE "B b" SET TABLESPACE pg_default;
 ALTER TABLE "B b" CLUSTER ON a_key;
-ALTER TABLE "B b" ENABLE ROW LEVEL SECURITY;
 ALTER TABLE "B b" SET UNLOGGED;
 ALTER TABLE paxos.kv ADD COLUMN x int;
 COMMENT ON TABLE paxos.kv IS 'x';

@@ -42,6 +42,7 @@
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_policy.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_shdepend.h"
 #include "catalog/pg_type.h"
@@ -173,13 +174,15 @@ send(Statement *s, CommandTag tag)
  * As the extension's owner would, so that no privilege of the user's is in the way,
  * and no event trigger sees it.  Its owner is the table's.
  */
-static Oid
-make_copy(const Statement *s, const char *schema)
+Oid
+paxos_ddl_make_copy(Oid table, const char *schema)
 {
 	int nest_level = NewGUCNestLevel();
-	Relation rel = table_open(s->table, AccessShareLock);
+	Relation rel = table_open(table, AccessShareLock);
 	List *indexes = RelationGetIndexList(rel);
-	char *owner = (char *) quote_identifier(GetUserNameFromId(s->owner, false));
+	char *name = RelationGetRelationName(rel);
+	char *owner = (char *) quote_identifier(GetUserNameFromId(rel->rd_rel->relowner, false));
+	char *qualified = quote_qualified_identifier(schema, name);
 	char *definition;
 	Oid copy;
 	Oid user;
@@ -192,7 +195,7 @@ make_copy(const Statement *s, const char *schema)
 							 GUC_ACTION_SAVE, true, ERROR, false);
 	(void) set_config_option("search_path", "pg_catalog", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, ERROR, false);
-	definition = paxos_ddl_describe_table(s->table, false);
+	definition = paxos_ddl_describe_table(table, false);
 	paxos_ddl_run_text(psprintf("CREATE SCHEMA %s AUTHORIZATION %s", schema, owner));
 	copy = paxos_ddl_create_in(schema, definition);
 	list_sort(indexes, list_oid_cmp);
@@ -201,17 +204,29 @@ make_copy(const Statement *s, const char *schema)
 		if (!OidIsValid(get_index_constraint(lfirst_oid(lc))))
 			paxos_ddl_run_in(schema, pg_get_indexdef_string(lfirst_oid(lc)));
 	}
-	foreach (lc, paxos_ddl_constraints(s->table))
+	foreach (lc, paxos_ddl_constraints(table))
 	{
 		PaxosConstraint *c = lfirst(lc);
 
 		if (!c->validated)
 			paxos_ddl_run_in(schema, psprintf("ALTER TABLE x.%s ADD CONSTRAINT %s %s",
-											  quote_identifier(s->name), quote_identifier(c->name),
+											  quote_identifier(name), quote_identifier(c->name),
 											  c->definition));
 	}
-	paxos_ddl_run_text(
-		psprintf("ALTER TABLE %s OWNER TO %s", quote_qualified_identifier(schema, s->name), owner));
+	foreach (lc, paxos_policies_of(table, qualified, NULL))
+		paxos_ddl_run_text(lfirst(lc));
+
+	/* What its index needs may not be taken away: said at the slot only, it would hold up every
+	 * learner. */
+	if (rel->rd_rel->relreplident == REPLICA_IDENTITY_INDEX)
+	{
+		char *index = get_rel_name(RelationGetReplicaIndex(rel));
+
+		if (index != NULL)
+			paxos_ddl_run_text(psprintf("ALTER TABLE %s REPLICA IDENTITY USING INDEX %s", qualified,
+										quote_identifier(index)));
+	}
+	paxos_ddl_run_text(psprintf("ALTER TABLE %s OWNER TO %s", qualified, owner));
 	SetUserIdAndSecContext(user, security);
 	AtEOXact_GUC(true, nest_level);
 	table_close(rel, NoLock);
@@ -314,6 +329,10 @@ check_clause(const Statement *s, AlterTableCmd *cmd)
 		case AT_DropIdentity:
 		case AT_ChangeOwner:
 		case AT_ReplicaIdentity:
+		case AT_EnableRowSecurity:
+		case AT_DisableRowSecurity:
+		case AT_ForceRowSecurity:
+		case AT_NoForceRowSecurity:
 			break;
 		case AT_SetIdentity:
 		{
@@ -338,11 +357,6 @@ check_clause(const Statement *s, AlterTableCmd *cmd)
 		case AT_EnableTrigUser:
 		case AT_DisableTrigUser:
 			refuse(s->table, "enabling or disabling triggers", NULL);
-		case AT_EnableRowSecurity:
-		case AT_DisableRowSecurity:
-		case AT_ForceRowSecurity:
-		case AT_NoForceRowSecurity:
-			refuse(s->table, "row-level security", NULL);
 		case AT_SetTableSpace:
 			refuse(s->table, "a tablespace", "Tablespaces are local to a node.");
 		case AT_SetLogged:
@@ -373,11 +387,19 @@ name_keys(const Statement *s, List *cmds, List *constraints, const char *column)
 	{
 		Constraint *c = lfirst_node(Constraint, lc);
 		StringInfoData columns;
+		List *elements = NIL;
 		ListCell *lk;
 
-		if ((c->contype != CONSTR_PRIMARY && c->contype != CONSTR_UNIQUE) || c->conname != NULL ||
-			c->indexname != NULL)
+		if (!paxos_ddl_has_index(c) || c->conname != NULL || c->indexname != NULL)
 			continue;
+		if (c->contype == CONSTR_EXCLUSION)
+		{
+			foreach (lk, c->exclusions)
+				elements = lappend(elements, linitial(lfirst_node(List, lk)));
+			c->conname = ChooseRelationName(s->name, paxos_ddl_index_columns(elements), "excl",
+											s->nsp, true);
+			continue;
+		}
 		initStringInfo(&columns);
 		if (column != NULL)
 			appendStringInfoString(&columns, column);
@@ -729,6 +751,9 @@ put_clause(Statement *s, StringInfo out, AlterTableCmd *cmd, Relation copy, cons
 							 quote_identifier(c->conname ? c->conname : c->indexname),
 							 c->contype == CONSTR_PRIMARY ? "PRIMARY KEY" : "UNIQUE",
 							 quote_identifier(c->indexname));
+			if (c->deferrable)
+				appendStringInfo(out, " DEFERRABLE%s",
+								 c->initdeferred ? " INITIALLY DEFERRED" : "");
 			if (c->contype == CONSTR_PRIMARY)
 				s->reads_rows = true;
 			break;
@@ -790,6 +815,18 @@ put_clause(Statement *s, StringInfo out, AlterTableCmd *cmd, Relation copy, cons
 																		: "");
 			break;
 		}
+		case AT_EnableRowSecurity:
+			appendStringInfoString(out, "ENABLE ROW LEVEL SECURITY");
+			break;
+		case AT_DisableRowSecurity:
+			appendStringInfoString(out, "DISABLE ROW LEVEL SECURITY");
+			break;
+		case AT_ForceRowSecurity:
+			appendStringInfoString(out, "FORCE ROW LEVEL SECURITY");
+			break;
+		case AT_NoForceRowSecurity:
+			appendStringInfoString(out, "NO FORCE ROW LEVEL SECURITY");
+			break;
 		default:
 			elog(ERROR, "clause of an unknown kind %d", (int) cmd->subtype);
 	}
@@ -879,7 +916,7 @@ try_alter(Statement *s, AlterTableStmt *stmt)
 	paxos_trial_begin(&trial);
 	PG_TRY();
 	{
-		Oid copy = make_copy(s, schema);
+		Oid copy = paxos_ddl_make_copy(s->table, schema);
 		List *kept = list_copy(changed->cmds);
 		List *before;
 		ListCell *lc;
@@ -906,6 +943,7 @@ try_alter(Statement *s, AlterTableStmt *stmt)
 					s, copy, castNode(ColumnDef, cmd->def)->raw_default, s->u->query_string);
 		}
 		changed->cmds = kept;
+		paxos_trial_show(schema);
 		if (changed->cmds != NIL)
 			paxos_utility_next(&trial_u);
 		CommandCounterIncrement();
@@ -1231,7 +1269,8 @@ try_rename(Statement *s, RenameStmt *stmt)
 	paxos_trial_begin(&trial);
 	PG_TRY();
 	{
-		(void) make_copy(s, schema);
+		(void) paxos_ddl_make_copy(s->table, schema);
+		paxos_trial_show(schema);
 		paxos_utility_next(&trial_u);
 	}
 	PG_CATCH();
@@ -1638,6 +1677,16 @@ refuse_drop_owned(const DropOwnedStmt *stmt)
 									   GetUserNameFromId(role, false), get_rel_name(d->objid)),
 								errdetail("They would be taken back on this node only."),
 								errhint("Use REVOKE first.")));
+			if (d->dbid == MyDatabaseId && d->classid == PolicyRelationId &&
+				OidIsValid(paxos_policy_table(d->objid)))
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("cannot drop what role \"%s\" owns: it is named by a policy of "
+								"consensus-backed \"%s\"",
+								GetUserNameFromId(role, false),
+								get_rel_name(paxos_policy_table(d->objid))),
+						 errdetail("It would be taken out of it on this node only."),
+						 errhint("Use ALTER POLICY or DROP POLICY first.")));
 		}
 		systable_endscan(scan);
 	}

@@ -260,8 +260,7 @@ bind_alter(AlterTableStmt *stmt, Oid table)
 		Constraint *c = (Constraint *) cmd->def;
 
 		/* The index of a new key has a name that something else may have taken. */
-		if (cmd->subtype == AT_AddConstraint && c->indexname == NULL &&
-			(c->contype == CONSTR_PRIMARY || c->contype == CONSTR_UNIQUE) &&
+		if (cmd->subtype == AT_AddConstraint && c->indexname == NULL && paxos_ddl_has_index(c) &&
 			!paxos_drops_constraint(stmt->cmds, c->conname))
 			name_must_be_free(c->conname, get_rel_namespace(table));
 		if (cmd->subtype == AT_AddIdentity)
@@ -411,6 +410,16 @@ bind_grant(GrantStmt *stmt, Oid table)
 }
 
 static void
+bind_drop(DropStmt *stmt, Oid table)
+{
+	List *names = linitial_node(List, stmt->objects);
+
+	if (stmt->removeType != OBJECT_POLICY)
+		elog(ERROR, "DROP of something unknown");
+	stmt->objects = list_make1(lappend(names_of(table), llast(names)));
+}
+
+static void
 bind(Node *stmt, Oid table)
 {
 	switch (nodeTag(stmt))
@@ -429,6 +438,12 @@ bind(Node *stmt, Oid table)
 			break;
 		case T_GrantStmt:
 			bind_grant((GrantStmt *) stmt, table);
+			break;
+		case T_CreatePolicyStmt:
+			((CreatePolicyStmt *) stmt)->table = name_of(table);
+			break;
+		case T_DropStmt: /* of a policy */
+			bind_drop((DropStmt *) stmt, table);
 			break;
 		default:
 			elog(ERROR, "statement of an unknown kind %d", (int) nodeTag(stmt));
@@ -453,6 +468,32 @@ without_default(ColumnDef *column)
 	return true;
 }
 
+static int
+sqlstate_of_constraint(const Constraint *c)
+{
+	ListCell *lc;
+
+	switch (c->contype)
+	{
+		case CONSTR_CHECK:
+			return ERRCODE_CHECK_VIOLATION;
+		case CONSTR_UNIQUE:
+			return ERRCODE_UNIQUE_VIOLATION;
+		case CONSTR_EXCLUSION:
+			if (c->where_clause != NULL)
+				return ERRCODE_DATA_EXCEPTION;
+			foreach (lc, c->exclusions)
+			{
+				if (linitial_node(IndexElem, lfirst_node(List, lc))->expr != NULL)
+					return ERRCODE_DATA_EXCEPTION;
+			}
+			return ERRCODE_EXCLUSION_VIOLATION;
+		default:
+			/* nulls in a new primary key are found when its index is complete */
+			return ERRCODE_DATA_EXCEPTION;
+	}
+}
+
 /* The one SQLSTATE that the rows can cause, or a general one if there are several. */
 static int
 sqlstate_of(Node *node)
@@ -473,11 +514,7 @@ sqlstate_of(Node *node)
 				one = ERRCODE_NOT_NULL_VIOLATION;
 				break;
 			case AT_AddConstraint:
-				/* nulls in a new primary key are found when its index is complete */
-				one = ((Constraint *) cmd->def)->contype == CONSTR_CHECK ? ERRCODE_CHECK_VIOLATION
-					  : ((Constraint *) cmd->def)->contype == CONSTR_UNIQUE
-						  ? ERRCODE_UNIQUE_VIOLATION
-						  : ERRCODE_DATA_EXCEPTION;
+				one = sqlstate_of_constraint((Constraint *) cmd->def);
 				break;
 			case AT_ValidateConstraint:
 				one = ERRCODE_CHECK_VIOLATION;
@@ -520,7 +557,8 @@ refuse_rows(Node *stmt, Oid table, ErrorData *error)
 	if (state == error->sqlerrcode)
 	{
 		/* which row it is may be another elsewhere */
-		if (error->detail != NULL && state != ERRCODE_UNIQUE_VIOLATION)
+		if (error->detail != NULL && state != ERRCODE_UNIQUE_VIOLATION &&
+			state != ERRCODE_EXCLUSION_VIOLATION)
 			error->detail = NULL;
 		ReThrowError(error);
 	}

@@ -1099,8 +1099,9 @@ refuse_row_security(ApiTable *t)
 	if (check_enable_rls(t->relid, InvalidOid, true) == RLS_ENABLED)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("row-level security on consensus-backed table \"%s\" is not supported",
-						t->name)));
+				 errmsg("table \"%s\" has row-level security, which this function would not heed",
+						t->name),
+				 errhint("Use SELECT, INSERT, UPDATE or DELETE.")));
 }
 
 /* May the caller see whole rows of this table? */
@@ -1108,6 +1109,8 @@ bool
 paxos_may_see_rows(Oid relid)
 {
 	if (!OidIsValid(relid) || !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+		return false;
+	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
 		return false;
 	return pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
 		   pg_attribute_aclcheck_all(relid, GetUserId(), ACL_SELECT, ACLMASK_ALL) == ACLCHECK_OK;
@@ -1337,7 +1340,7 @@ open_for_op(PaxosKeyedOp *op, PaxosVerb verb, Oid relid, Relation *rel)
 	ApiTable *t = open_api_table(relid, rel);
 
 	refuse_row_security(t);
-	if (paxos_has_triggers(*rel))
+	if (paxos_needs_sets(*rel))
 		paxos_refuse_triggers(*rel);
 	memset(op, 0, sizeof(*op));
 	op->table_id = t->table_id;

@@ -236,7 +236,7 @@ rel_info(Relation rel)
 	info->plain_keys = paxos_keys_are_plain(info->keys);
 	info->key_columns = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_KEY);
 	info->only_key = paxos_keys_max(info->keys) == (info->n_key > 0 ? 1 : 0);
-	info->triggers = paxos_has_triggers(rel);
+	info->triggers = paxos_needs_sets(rel);
 
 	MemoryContextSwitchTo(old);
 
@@ -946,12 +946,14 @@ paxos_apply_store(PaxosApply *apply, PaxosApplyTable *t, bool update)
 	}
 
 	/*
-	 * Only a deferrable constraint leaves something to check later.  There is
-	 * none on a consensus table unless somebody went behind our back.
+	 * Of what a deferrable constraint forbids nothing is left when a write set is applied
+	 * (its rows leave first, then come), but what a session has put there since we looked:
+	 * the next try ends it.
 	 */
 	if (recheck != NIL)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("consensus table \"%s\" has a deferrable constraint",
+		ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+						errmsg("a value that a deferrable constraint of consensus table \"%s\" "
+							   "forbids twice has just been taken on this node",
 							   RelationGetRelationName(t->rel))));
 }
 
@@ -1151,7 +1153,7 @@ paxos_apply_keyed(PaxosApply *apply, const PaxosKeyedOp *op, bool want_previous,
 	/* It was looked at where the operation was issued (paxos_trigger.c). */
 	if (t->info->triggers)
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("table \"%s\" has got a trigger or a foreign key meanwhile",
+						errmsg("table \"%s\" has meanwhile got what only transactions heed",
 							   RelationGetRelationName(t->rel)),
 						errhint("The statement might succeed if retried."), paxos_err_decided()));
 

@@ -31,8 +31,10 @@
 #include "commands/defrem.h"
 #include "commands/tablecmds.h"
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "parser/parse_target.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -69,6 +71,16 @@ paxos_trial_begin(PaxosTrial *trial)
 	(void) set_config_option("default_tablespace", "", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
 							 true, ERROR, false);
 	paxos_trying = true;
+}
+
+void
+paxos_trial_show(const char *schema)
+{
+	const char *path = GetConfigOption("search_path", false, false);
+
+	(void) set_config_option("search_path",
+							 *path == '\0' ? schema : psprintf("%s, %s", schema, path), PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, ERROR, false);
 }
 
 void
@@ -134,11 +146,6 @@ paxos_ddl_check_constraint_clauses(List *constraints)
 			paxos_ddl_not_supported(
 				"a foreign key among other clauses",
 				"Use ALTER TABLE ... ADD FOREIGN KEY, in a statement of its own.");
-		if (c->contype == CONSTR_EXCLUSION)
-			paxos_ddl_not_supported("an exclusion constraint", NULL);
-		if (c->contype == CONSTR_ATTR_DEFERRABLE || c->contype == CONSTR_ATTR_DEFERRED ||
-			c->deferrable || c->initdeferred)
-			paxos_ddl_not_supported("a deferrable constraint", NULL);
 		if (c->indexspace != NULL)
 			paxos_ddl_not_supported("a tablespace", "Tablespaces are local to a node.");
 	}
@@ -313,24 +320,61 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 	(void) paxos_ddl_submit(&op);
 }
 
+/* The name that a column of an index gets: that of the function, if it is a call of one. */
+static char *
+index_column_name(const IndexElem *e, List *taken)
+{
+	char *name = e->name != NULL ? e->name : FigureIndexColname(e->expr);
+	char *result;
+	ListCell *lc;
+
+	if (name == NULL)
+		name = pstrdup("expr");
+	result = name;
+
+	for (int i = 1;; i++)
+	{
+		bool again = false;
+		char number[12];
+		int len;
+
+		foreach (lc, taken)
+			again |= strcmp(lfirst(lc), result) == 0;
+		if (!again)
+			return result;
+		snprintf(number, sizeof(number), "%d", i);
+		len = pg_mbcliplen(name, (int) strlen(name), NAMEDATALEN - 1 - (int) strlen(number));
+		result = psprintf("%.*s%s", len, name, number);
+	}
+}
+
+char *
+paxos_ddl_index_columns(List *elements)
+{
+	StringInfoData columns;
+	List *names = NIL;
+	ListCell *lc;
+
+	initStringInfo(&columns);
+	foreach (lc, elements)
+	{
+		char *name = index_column_name(lfirst_node(IndexElem, lc), names);
+
+		names = lappend(names, name);
+		if (columns.len < NAMEDATALEN)
+			appendStringInfo(&columns, "%s%s", columns.len > 0 ? "_" : "", name);
+	}
+	return columns.data;
+}
+
 /* The name PostgreSQL would choose: table, columns, "idx". */
 static char *
 choose_index_name(Oid table, IndexStmt *stmt)
 {
-	StringInfoData columns;
-	ListCell *lc;
-
-	initStringInfo(&columns);
-	foreach (lc, list_concat_copy(stmt->indexParams, stmt->indexIncludingParams))
-	{
-		IndexElem *e = lfirst_node(IndexElem, lc);
-
-		if (columns.len >= NAMEDATALEN)
-			break;
-		appendStringInfo(&columns, "%s%s", columns.len > 0 ? "_" : "", e->name ? e->name : "expr");
-	}
-	return ChooseRelationName(get_rel_name(table), columns.data, "idx", get_rel_namespace(table),
-							  false);
+	return ChooseRelationName(
+		get_rel_name(table),
+		paxos_ddl_index_columns(list_concat_copy(stmt->indexParams, stmt->indexIncludingParams)),
+		"idx", get_rel_namespace(table), false);
 }
 
 void

@@ -56,6 +56,10 @@ extern void paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table);
  */
 extern bool paxos_alter_statement(PaxosUtility *u);
 
+/* The same of CREATE, ALTER, DROP and RENAME of a policy (paxos_policy.c). */
+extern bool paxos_policy_statement(PaxosUtility *u);
+extern Oid paxos_policy_table(Oid policy);
+
 /* All objects of these are consensus tables / indexes of consensus tables or, with
  * IF EXISTS, missing. */
 extern void paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt);
@@ -66,10 +70,10 @@ extern void paxos_ddl_create_trigger(PaxosUtility *u, CreateTrigStmt *stmt);
 extern void paxos_ddl_drop_trigger(PaxosUtility *u, DropStmt *stmt);
 
 /*
- * Has the table triggers of a user, or foreign keys to or from it?  Then it is changed
- * by write sets alone.  The error of a function that does not change it so: 0A000.
+ * Has the table triggers of a user, foreign keys to or from it, row-level security, an exclusion
+ * or a deferrable constraint?  Then it is changed by write sets alone.  The error of a function that does not change it so: 0A000.
  */
-extern bool paxos_has_triggers(Relation rel);
+extern bool paxos_needs_sets(Relation rel);
 extern void paxos_refuse_triggers(Relation rel) pg_attribute_noreturn();
 
 /*

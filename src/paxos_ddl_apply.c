@@ -350,8 +350,7 @@ apply_create_table(const PaxosDdlOp *op, int64 table_id)
 	{
 		Constraint *c = lfirst(lc);
 
-		if (!IsA(c, Constraint) || c->conname == NULL ||
-			(c->contype != CONSTR_PRIMARY && c->contype != CONSTR_UNIQUE))
+		if (!IsA(c, Constraint) || c->conname == NULL || !paxos_ddl_has_index(c))
 			continue;
 		existing = paxos_ddl_holder_of_name(c->conname, nsp);
 		if (OidIsValid(existing))
@@ -794,6 +793,9 @@ paxos_ddl_run_in(const char *schema, const char *statement)
 			break;
 		case T_CommentStmt:
 			linitial(castNode(List, ((CommentStmt *) stmt)->object)) = makeString(pstrdup(schema));
+			break;
+		case T_CreatePolicyStmt:
+			((CreatePolicyStmt *) stmt)->table->schemaname = pstrdup(schema);
 			break;
 		default:
 			ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION),

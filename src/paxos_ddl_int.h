@@ -29,6 +29,9 @@ typedef struct PaxosTrial
 extern void paxos_trial_begin(PaxosTrial *trial);
 extern void paxos_trial_end(PaxosTrial *trial);
 
+/* What stands in this schema is called by its bare name, in messages too. */
+extern void paxos_trial_show(const char *schema);
+
 /*
  * In PG_CATCH: the subtransaction must be gone before the error goes on, else
  * only it would be aborted and the session be left in a failed transaction.
@@ -100,8 +103,26 @@ typedef struct PaxosConstraint
 
 extern List *paxos_ddl_constraints(Oid relid);
 
+/* PRIMARY KEY, UNIQUE, EXCLUDE: has it an index of its name? */
+extern bool paxos_ddl_has_index(const Constraint *c);
+
+/* The columns' part in the name of an index, as PostgreSQL chooses it; of IndexElem. */
+extern char *paxos_ddl_index_columns(List *elements);
+
 /* The names that a table takes in its schema; not of sequences, which give way. */
 extern List *paxos_ddl_names_taken(Oid relid);
+
+/*
+ * Statements that make the policies of a table, or the one of this name (NULL: all), on a
+ * table whose name is written so (paxos_policy.c).
+ */
+extern List *paxos_policies_of(Oid table, const char *written, const char *name);
+
+/*
+ * For a trial: an empty copy of a table, with its constraints, indexes and policies, under
+ * its own name in a new schema (paxos_alter.c).
+ */
+extern Oid paxos_ddl_make_copy(Oid table, const char *schema);
 
 /* ---- at the slot (paxos_ddl_apply.c) ---- */
 

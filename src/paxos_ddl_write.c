@@ -144,8 +144,9 @@ find_mutable_function(Node *node, Oid *func)
 static void
 check_constraint(Form_pg_constraint con, HeapTuple tuple, TupleDesc desc)
 {
-	if (con->condeferrable && con->contype != CONSTRAINT_FOREIGN)
-		paxos_ddl_not_supported("a deferrable constraint", NULL);
+	if (con->condeferrable && con->contype == CONSTRAINT_PRIMARY)
+		paxos_ddl_not_supported("a deferrable primary key",
+								"Rows are known to other nodes by it, at every moment.");
 	if (con->contype == CONSTRAINT_CHECK)
 	{
 		bool isnull;
@@ -590,7 +591,7 @@ paxos_ddl_constraints(Oid relid)
 		PaxosConstraint *c;
 
 		if (con->contype != CONSTRAINT_PRIMARY && con->contype != CONSTRAINT_UNIQUE &&
-			con->contype != CONSTRAINT_CHECK)
+			con->contype != CONSTRAINT_CHECK && con->contype != CONSTRAINT_EXCLUSION)
 			continue;
 		check_constraint(con, tuple, RelationGetDescr(catalog));
 		c = palloc(sizeof(PaxosConstraint));
@@ -606,6 +607,13 @@ paxos_ddl_constraints(Oid relid)
 	table_close(catalog, AccessShareLock);
 	list_sort(list, compare_constraints);
 	return list;
+}
+
+bool
+paxos_ddl_has_index(const Constraint *c)
+{
+	return c->contype == CONSTR_PRIMARY || c->contype == CONSTR_UNIQUE ||
+		   c->contype == CONSTR_EXCLUSION;
 }
 
 char *

@@ -40,6 +40,7 @@
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "commands/tablecmds.h"
@@ -146,19 +147,38 @@ qualified(Oid relid)
 									  get_rel_name(relid));
 }
 
+/*
+ * An empty copy in a schema of its own, by the table's own name, for messages.  That one may
+ * refer to the table has been looked at.
+ */
 static Oid
-empty_copy(Oid relid, const char *schema, const char *name)
+empty_copy(Oid relid, int number)
 {
-	paxos_ddl_run_text(psprintf("CREATE TABLE %s (LIKE %s INCLUDING INDEXES) USING heap",
-								quote_qualified_identifier(schema, name), qualified(relid)));
-	return get_relname_relid(name, get_namespace_oid(schema, false));
+	char *schema = psprintf("paxos_trial_%d_%d", MyProcPid, number);
+	char *who = (char *) quote_identifier(GetUserNameFromId(GetUserId(), false));
+	Oid copy = paxos_ddl_make_copy(relid, schema);
+	Oid user;
+	int security;
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
+	paxos_ddl_run_text(psprintf("GRANT USAGE ON SCHEMA %s TO %s", schema, who));
+	paxos_ddl_run_text(psprintf("GRANT REFERENCES ON %s TO %s", qualified(copy), who));
+	SetUserIdAndSecContext(user, security);
+	CommandCounterIncrement();
+	return copy;
+}
+
+static RangeVar *
+name_of(Oid relid)
+{
+	return makeRangeVar(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid), -1);
 }
 
 static List *
 divert(List *parents, Constraint *c, const RangeVar *table, const char *schema)
 {
 	Parent *p;
-	char *name;
 	ListCell *lc;
 
 	if (c->contype != CONSTR_FOREIGN || is_self(c->pktable, table, schema))
@@ -166,7 +186,6 @@ divert(List *parents, Constraint *c, const RangeVar *table, const char *schema)
 	paxos_version_require(PAXOS_VERSION_SETS, "foreign keys of consensus-backed tables");
 	p = palloc0(sizeof(Parent));
 	p->relid = parent_of(c);
-	name = psprintf("paxos_trial_%d_%d", MyProcPid, list_length(parents));
 	foreach (lc, parents)
 	{
 		Parent *known = lfirst(lc);
@@ -174,17 +193,12 @@ divert(List *parents, Constraint *c, const RangeVar *table, const char *schema)
 		/* twice the same: one copy */
 		if (known->relid == p->relid)
 		{
-			c->pktable = makeRangeVar(pstrdup(schema), get_rel_name(known->copy), -1);
+			c->pktable = name_of(known->copy);
 			return parents;
 		}
 	}
-	paxos_ddl_run_text(
-		psprintf("CREATE TABLE %s (LIKE %s INCLUDING INDEXES) USING heap",
-				 quote_qualified_identifier(schema, name),
-				 quote_qualified_identifier(get_namespace_name(get_rel_namespace(p->relid)),
-											get_rel_name(p->relid))));
-	p->copy = get_relname_relid(name, get_namespace_oid(schema, false));
-	c->pktable = makeRangeVar(pstrdup(schema), name, -1);
+	p->copy = empty_copy(p->relid, list_length(parents));
+	c->pktable = name_of(p->copy);
 	return lappend(parents, p);
 }
 
@@ -374,16 +388,15 @@ add_key(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 	paxos_trial_begin(&trial);
 	PG_TRY();
 	{
-		char *name = psprintf("paxos_trial_%d", MyProcPid);
-		Oid child = empty_copy(table, op.schema, name);
+		Oid child = empty_copy(table, 0);
 		Oid other = child;
 		List *keys;
 		int nest_level;
 
-		copy->relation = makeRangeVar(op.schema, name, -1);
+		copy->relation = name_of(child);
 		if (parent != table)
-			other = empty_copy(parent, op.schema, psprintf("paxos_trial_%d_0", MyProcPid));
-		c->pktable = makeRangeVar(op.schema, get_rel_name(other), -1);
+			other = empty_copy(parent, 1);
+		c->pktable = name_of(other);
 		paxos_utility_next(&trial_u);
 		CommandCounterIncrement();
 		keys = keys_at(child, true);

@@ -43,6 +43,7 @@
 #include "catalog/pg_database.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_largeobject.h"
+#include "catalog/pg_policy.h"
 #include "catalog/pg_publication_rel.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
@@ -282,8 +283,8 @@ touch(Oid class_id, Oid object_id, int sub_id)
 }
 
 /*
- * The table that something going away is part of: as a relation, a trigger, a constraint
- * or a default (DROP FUNCTION CASCADE would take them along).
+ * The table that something going away is part of: as a relation, a trigger, a constraint, a
+ * policy or a default (DROP FUNCTION CASCADE would take them along).
  */
 static Oid
 table_of_part(Oid class_id, Oid object_id)
@@ -300,6 +301,8 @@ table_of_part(Oid class_id, Oid object_id)
 	{
 		case RelationRelationId:
 			return paxos_consensus_owner(object_id);
+		case PolicyRelationId:
+			return paxos_policy_table(object_id);
 		case TriggerRelationId:
 			catalog_index = TriggerOidIndexId;
 			number = Anum_pg_trigger_oid;
@@ -498,9 +501,6 @@ handle_drop(PaxosUtility *u, DropStmt *stmt)
 		}
 		case OBJECT_RULE:
 			refuse_dropped_parts(stmt, "DROP RULE");
-			return false;
-		case OBJECT_POLICY:
-			refuse_dropped_parts(stmt, "DROP POLICY");
 			return false;
 		default:
 			return false;
@@ -783,12 +783,6 @@ handle_statement(PaxosUtility *u)
 		case T_RuleStmt:
 			refuse_name(((RuleStmt *) parse)->relation, "CREATE RULE", NULL);
 			return false;
-		case T_CreatePolicyStmt:
-			refuse_name(((CreatePolicyStmt *) parse)->table, "CREATE POLICY", NULL);
-			return false;
-		case T_AlterPolicyStmt:
-			refuse_name(((AlterPolicyStmt *) parse)->table, "ALTER POLICY", NULL);
-			return false;
 		case T_CreateStatsStmt:
 		{
 			ListCell *lc;
@@ -975,9 +969,7 @@ process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tre
 		return;
 	}
 
-	if (paxos_object_statement(&u))
-		return;
-	if (paxos_alter_statement(&u))
+	if (paxos_object_statement(&u) || paxos_policy_statement(&u) || paxos_alter_statement(&u))
 		return;
 	if (is_local_statement(parse))
 	{

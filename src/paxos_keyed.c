@@ -450,7 +450,7 @@ recognise(Form *form, Query *query, PlannedStmt *plan, Relation rel)
 	Relation pk;
 	bool good;
 
-	if (!OidIsValid(rel->rd_pkindex) || paxos_has_triggers(rel) ||
+	if (!OidIsValid(rel->rd_pkindex) || paxos_needs_sets(rel) ||
 		PaxosHasVirtualColumns(RelationGetDescr(rel)) ||
 		!conflict_fits(form, query, plan, rel, indexes))
 		return false;

@@ -9,8 +9,9 @@
  * is no such place.  So a statement on a table with triggers is never of the keyed form
  * (paxos_keyed.c), the paxos_* functions refuse it (paxos_api.c), and an operation that
  * was on its way when the trigger came fails at its slot with 40001 (paxos_apply.c):
- * nothing goes by a trigger.  The same holds for foreign keys, which are
- * triggers to PostgreSQL, and about other rows than the operation's own.
+ * nothing goes by a trigger.  The same holds for foreign keys and deferrable constraints, which
+ * are triggers to PostgreSQL, and about other rows than the operation's own, and for exclusion
+ * constraints.
  *
  * Disabled or not makes no difference to this: what enables it is a matter of a
  * session too (session_replication_role), and must not decide what a slot does.
@@ -40,6 +41,7 @@
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
@@ -71,12 +73,38 @@
  * ------------------------------------------------------------------
  */
 
-/* Our own triggers are internal and belong to no constraint. */
+static bool
+has_exclusion(Relation rel)
+{
+	List *indexes = RelationGetIndexList(rel);
+	bool result = false;
+	ListCell *lc;
+
+	foreach (lc, indexes)
+	{
+		HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		result = result || ((Form_pg_index) GETSTRUCT(tuple))->indisexclusion;
+		ReleaseSysCache(tuple);
+	}
+	list_free(indexes);
+	return result;
+}
+
+/*
+ * Our own triggers are internal and belong to no constraint; those of a deferrable one do.
+ * Of a row that an exclusion constraint forbids and a unique key too, the learners might
+ * answer the one here and the other there, as their indexes were made.
+ */
 bool
-paxos_has_triggers(Relation rel)
+paxos_needs_sets(Relation rel)
 {
 	TriggerDesc *triggers = rel->trigdesc;
 
+	if (rel->rd_rel->relrowsecurity)
+		return true;
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		const Trigger *t = &triggers->triggers[i];
@@ -84,19 +112,21 @@ paxos_has_triggers(Relation rel)
 		if (!t->tgisinternal || OidIsValid(t->tgconstraint))
 			return true;
 	}
-	return false;
+	return has_exclusion(rel);
 }
 
 void
 paxos_refuse_triggers(Relation rel)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("table \"%s\" has triggers or foreign keys, which this function would not heed",
-					RelationGetRelationName(rel)),
-			 errdetail("What it does is carried out by every node at its slot; a trigger fires "
-					   "once, where a statement runs."),
-			 errhint("Use INSERT, UPDATE or DELETE.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+		 errmsg("table \"%s\" has triggers, foreign keys, row-level security, or constraints that "
+				"are deferrable or exclude, which this function would not heed",
+				RelationGetRelationName(rel)),
+		 errdetail("What it does is carried out by every node at its slot; a trigger fires "
+				   "once, where a statement runs."),
+		 errhint("Use INSERT, UPDATE or DELETE.")));
 }
 
 static Form_pg_trigger
@@ -233,6 +263,16 @@ write_function(Oid function, char **schema, char **owner)
 	return out;
 }
 
+/* The table's own, for messages; if a temporary table of this session has it, another. */
+static char *
+trial_name(const char *table)
+{
+	if (OidIsValid(
+			RangeVarGetRelid(makeRangeVar(pstrdup("pg_temp"), pstrdup(table), -1), NoLock, true)))
+		return psprintf("paxos_trial_%d", MyProcPid);
+	return pstrdup(table);
+}
+
 void
 paxos_ddl_create_trigger(PaxosUtility *u, CreateTrigStmt *stmt)
 {
@@ -274,7 +314,7 @@ paxos_ddl_create_trigger(PaxosUtility *u, CreateTrigStmt *stmt)
 	trial_u.pstmt = copyObject(u->pstmt);
 	trial_u.read_only_tree = false;
 	copy = (CreateTrigStmt *) trial_u.pstmt->utilityStmt;
-	copy->relation = makeRangeVar(pstrdup("pg_temp"), psprintf("paxos_trial_%d", MyProcPid), -1);
+	copy->relation = makeRangeVar(pstrdup("pg_temp"), trial_name(stmt->relation->relname), -1);
 
 	paxos_trial_begin(&trial);
 	PG_TRY();
@@ -284,7 +324,8 @@ paxos_ddl_create_trigger(PaxosUtility *u, CreateTrigStmt *stmt)
 		Oid function_oid;
 		char *same_name = copy->relation->relname;
 
-		paxos_ddl_run_text(psprintf("CREATE TEMP TABLE %s (LIKE %s) USING heap", same_name, table));
+		paxos_ddl_run_text(psprintf("CREATE TEMP TABLE %s (LIKE %s) USING heap",
+									quote_identifier(same_name), table));
 		paxos_utility_next(&trial_u);
 		CommandCounterIncrement();
 		clone = RangeVarGetRelid(copy->relation, NoLock, false);

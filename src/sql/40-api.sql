@@ -150,6 +150,19 @@ COMMENT ON FUNCTION paxos.table_statement(regclass) IS 'the CREATE TABLE of a co
 
 -- Also behind snapshots (paxos_snapshot_send.c), whose receiver knows these kinds of
 -- statements (paxos_ddl_run_in()).  Indexes that are a constraint's come with the table.
+CREATE FUNCTION paxos.policies_of(tbl regclass, written text) RETURNS TABLE (name text, statement text)
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+SELECT p.polname::text, format('CREATE POLICY %I ON %s AS %s FOR %s TO %s%s%s', p.polname, $2,
+    CASE WHEN p.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
+    CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
+    (SELECT string_agg(CASE WHEN r = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(r)) END, ', ' ORDER BY n)
+     FROM unnest(p.polroles) WITH ORDINALITY AS u(r, n)),
+    ' USING (' || pg_get_expr(p.polqual, p.polrelid) || ')', ' WITH CHECK (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')')
+FROM pg_policy p WHERE p.polrelid = $1 ORDER BY p.polname
+$$;
+REVOKE ALL ON FUNCTION paxos.policies_of(regclass, text) FROM PUBLIC;
+COMMENT ON FUNCTION paxos.policies_of(regclass, text) IS 'the statements that make the policies of a table, on a table whose name is written so';
+
 CREATE FUNCTION paxos.table_rest(tbl regclass) RETURNS SETOF text
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 SELECT statement FROM (
@@ -189,6 +202,12 @@ SELECT statement FROM (
     SELECT 9, c.oid::bigint, format('COMMENT ON CONSTRAINT %I ON %s IS %L', c.conname, $1, d.description)
     FROM pg_description d JOIN pg_constraint c ON c.oid = d.objoid
     WHERE d.classoid = 'pg_constraint'::regclass AND c.conrelid = $1
+  UNION ALL
+    SELECT 10, row_number() OVER (), p.statement FROM paxos.policies_of($1, $1::text) p
+  UNION ALL
+    SELECT 11, 0, format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', $1) FROM pg_class c WHERE c.oid = $1 AND c.relrowsecurity
+  UNION ALL
+    SELECT 12, 0, format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', $1) FROM pg_class c WHERE c.oid = $1 AND c.relforcerowsecurity
 ) x ORDER BY pass, place
 $$;
 REVOKE ALL ON FUNCTION paxos.table_rest(regclass) FROM PUBLIC;

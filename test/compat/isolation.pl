@@ -31,7 +31,10 @@ my @all = qw(read-only-anomaly read-only-anomaly-2 read-only-anomaly-3 read-writ
   merge-insert-update merge-delete merge-update merge-match-recheck merge-join
   partition-key-update-1 partition-key-update-2 partition-key-update-3 partition-key-update-4
   tuplelock-conflict tuplelock-update tuplelock-upgrade-no-deadlock update-locked-tuple propagate-lock-delete
-  truncate-conflict create-trigger alter-table-1 alter-table-2 deadlock-simple deadlock-hard plpgsql-toast);
+  multixact-no-deadlock multixact-no-forget
+  predicate-hash predicate-gin predicate-gist predicate-lock-hot-tuple
+  truncate-conflict create-trigger alter-table-1 alter-table-2 alter-table-3 alter-table-4
+  deadlock-simple deadlock-hard deadlock-soft deadlock-soft-2 plpgsql-toast timeouts);
 
 my $most = 24;
 GetOptions('most=i' => \$most) or die "usage: run --isolation [--most N] [spec...]\n";
