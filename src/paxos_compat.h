@@ -132,6 +132,13 @@ paxos_wait_event(uint32 *cache, const char *name)
 #define PaxosFunctionAclCheck(oid, role) pg_proc_aclcheck((oid), (role), ACL_EXECUTE)
 #endif
 
+/* (Users include utils/regproc.h.) */
+#if PG_VERSION_NUM >= 160000
+#define PaxosQualifiedNameList(name) stringToQualifiedNameList((name), NULL)
+#else
+#define PaxosQualifiedNameList(name) stringToQualifiedNameList(name)
+#endif
+
 /* What 17 has no use for any more. */
 #if PG_VERSION_NUM >= 170000
 #define ERRCODE_SNAPSHOT_TOO_OLD MAKE_SQLSTATE('7', '2', '0', '0', '0')

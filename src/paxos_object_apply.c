@@ -206,8 +206,8 @@ check_new_name(const ObjectAddress *object, Node *stmt, bool checking)
 	else if (object->classId == TypeRelationId)
 	{
 		if (name == NULL)
-			name = strVal(
-				llast(stringToQualifiedNameList(format_type_be_qualified(object->objectId))));
+			name =
+				strVal(llast(PaxosQualifiedNameList(format_type_be_qualified(object->objectId))));
 		check_type_name(nsp, name, get_typtype(object->objectId) == TYPTYPE_COMPOSITE, checking);
 	}
 	else if (object->classId == ProcedureRelationId)
