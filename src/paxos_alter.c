@@ -368,7 +368,7 @@ check_clause(const Statement *s, AlterTableCmd *cmd)
 		case AT_DropOf:
 			refuse(s->table, "inheritance", NULL);
 		default:
-			refuse(s->table, "this form of ALTER TABLE", "Create a new table and copy the rows.");
+			refuse(s->table, "this form of ALTER TABLE", NULL);
 	}
 	if (cmd->subtype == AT_SetStatistics && cmd->name == NULL)
 		refuse(s->table, "SET STATISTICS by column number", NULL);
@@ -1336,7 +1336,11 @@ rename_part(PaxosUtility *u, RenameStmt *stmt, Oid table, Oid relid)
 							 quote_identifier(stmt->subname), to);
 			break;
 		default:
-			refuse(table, "RENAME of this", NULL);
+			refuse(
+				table,
+				stmt->renameType == OBJECT_TRIGGER ? "RENAME of a trigger" : "this form of RENAME",
+				stmt->renameType == OBJECT_TRIGGER ? "Drop it, and create it under the other name."
+												   : NULL);
 	}
 	if (s.names != NIL)
 		paxos_ddl_ask_members(s.schema, s.op.owner, s.table_id, s.names);

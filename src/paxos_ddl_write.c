@@ -235,6 +235,13 @@ is_plain_default(Form_pg_depend d)
 	return plain;
 }
 
+static bool
+is_sequence(const ObjectAddress *object)
+{
+	return object->classId == RelationRelationId &&
+		   get_rel_relkind(object->objectId) == RELKIND_SEQUENCE;
+}
+
 void
 paxos_ddl_check_dependencies(PaxosDdlOp *op, Oid relid)
 {
@@ -299,9 +306,12 @@ paxos_ddl_check_dependencies(PaxosDdlOp *op, Oid relid)
 					 errmsg("%s cannot be used by a consensus-backed table",
 							getObjectDescription(&other, false)),
 					 errdetail("It is local to this node."),
-					 errhint("Use types, functions, operators and collations that are built in; "
-							 "types, and functions in defaults, can be made on all nodes with "
-							 "paxos.ddl = all.")));
+					 is_sequence(&other)
+						 ? errhint("Make the column serial or an identity, or give it the sequence "
+								   "with ALTER SEQUENCE ... OWNED BY.")
+						 : errhint("Use types, functions, operators and collations that are built "
+								   "in; types, and functions in defaults, can be made on all nodes "
+								   "with paxos.ddl = all.")));
 		}
 		systable_endscan(scan);
 	}
@@ -707,7 +717,7 @@ paxos_table_statement(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("%s is not a consensus-backed table",
 							   get_rel_name(relid) != NULL
-								   ? quote_identifier(get_rel_name(relid))
+								   ? psprintf("\"%s\"", get_rel_name(relid))
 								   : psprintf("the relation with OID %u", relid))));
 	sql = paxos_ddl_describe_table(relid, false);
 	PG_RETURN_TEXT_P(cstring_to_text(sql));

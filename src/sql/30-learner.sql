@@ -18,7 +18,7 @@ CREATE TABLE paxos.replicated (
     window_used   bigint NOT NULL
 ) WITH (vacuum_truncate = off);
 REVOKE ALL ON paxos.replicated FROM PUBLIC;
-COMMENT ON TABLE paxos.replicated IS 'how far this node has applied the log, and what follows from that; one row, written by the learner only';
+COMMENT ON TABLE paxos.replicated IS 'how far this node has applied the log, and what follows from that; one row, written by the learner and, in its turn, by a session that commits a write set';
 COMMENT ON COLUMN paxos.replicated.applied IS 'every slot up to this one has changed the tables of this node';
 COMMENT ON COLUMN paxos.replicated.digest IS 'running digest of effects and results; equal on all nodes at equal applied';
 COMMENT ON COLUMN paxos.replicated.log_time_us IS 'highest time stamp of a value applied, microseconds since 1970 by the clock of the leader that proposed it';

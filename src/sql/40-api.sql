@@ -221,4 +221,4 @@ SELECT paxos.table_statement($1) || ';' || coalesce(
 $$;
 REVOKE ALL ON FUNCTION @extschema@.paxos_table_definition(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.paxos_table_definition(regclass) IS
-    'the statements that make a consensus-backed table and its indexes: pg_dump writes the primary key behind the rows, and such a table must have it from the start';
+    'the statements that make a consensus-backed table with its indexes, and what else its definition is made of';
