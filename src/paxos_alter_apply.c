@@ -551,6 +551,8 @@ refuse_rows(Node *stmt, Oid table, ErrorData *error)
 {
 	int state = sqlstate_of(stmt);
 
+	if (paxos_error_of_catalogs(error))
+		ReThrowError(error);
 	if (adds_primary_key_alone(stmt) && (error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION ||
 										 error->sqlerrcode == ERRCODE_NOT_NULL_VIOLATION))
 		state = error->sqlerrcode;

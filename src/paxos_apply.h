@@ -89,6 +89,9 @@ extern bool paxos_err_was_decided(void);
  */
 extern bool paxos_error_of_values(int sqlstate);
 
+/* Or one that is never an answer: two met in a unique index of this node's catalogs. */
+extern bool paxos_error_of_catalogs(const ErrorData *edata);
+
 /*
  * Learner only: one keyed operation, executed as its table's owner.  The
  * relations it needs are kept open in an apply context until

@@ -112,8 +112,7 @@ paxos_trial_failed(PaxosTrial *trial, const char *name, Oid nsp)
 	RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(trial->context);
 	CurrentResourceOwner = trial->owner;
-	if (error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && error->schema_name != NULL &&
-		strcmp(error->schema_name, "pg_catalog") == 0)
+	if (paxos_error_of_catalogs(error))
 		return;
 	AcceptInvalidationMessages();
 	if (error->sqlerrcode == ERRCODE_DUPLICATE_OBJECT && OidIsValid(get_relname_relid(name, nsp)))

@@ -420,6 +420,8 @@ refuse_rows(IndexStmt *stmt, ErrorData *error)
 	bool plain = stmt->whereClause == NULL;
 	ListCell *lc;
 
+	if (paxos_error_of_catalogs(error))
+		ReThrowError(error);
 	foreach (lc, stmt->indexParams)
 	{
 		if (lfirst_node(IndexElem, lc)->expr != NULL)

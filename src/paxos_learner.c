@@ -337,6 +337,17 @@ paxos_error_of_values(int sqlstate)
 }
 
 /*
+ * Two met in a unique index of the catalogs: somebody here is making a thing of the name
+ * that DDL needs.  That is this node's own, and never what all nodes would answer.
+ */
+bool
+paxos_error_of_catalogs(const ErrorData *edata)
+{
+	return edata->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && edata->schema_name != NULL &&
+		   strcmp(edata->schema_name, "pg_catalog") == 0;
+}
+
+/*
  * Is this error what the command itself deserves, on every node alike
  * (protocol.md § 6)?  Exactly 54000: the stack depth (54001) is a local matter.
  */
@@ -353,9 +364,7 @@ error_is_result(const ErrorData *edata)
 	if (decided)
 		return true;
 
-	/* Somebody here was making a thing of the name that DDL chose here. */
-	if (edata->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && edata->schema_name != NULL &&
-		strcmp(edata->schema_name, "pg_catalog") == 0)
+	if (paxos_error_of_catalogs(edata))
 		return false;
 	if (edata->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
 		return true;
@@ -719,6 +728,8 @@ run_command(px_bytes bytes, px_slot slot, uint32 index, px_node origin, bool car
 		else
 			execute(&command, slot, index, origin, bytes, wanted || command.has_request_id,
 					&result);
+		/* it stands in the command's memory, which goes with the command */
+		paxos_turn_changing(NULL, 0);
 		note_changes(&command, slot);
 		result.decided_at = slot;
 		if (command.kind == PAXOS_COMMAND_VERIFY)
