@@ -83,7 +83,9 @@
 #include "access/toast_compression.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_trigger.h"
+#include "commands/async.h"
 #include "commands/defrem.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
@@ -93,6 +95,7 @@
 #include "nodes/makefuncs.h"
 #include "parser/parse_func.h"
 #include "replication/syncrep.h"
+#include "storage/lmgr.h"
 #include "storage/predicate.h"
 #include "storage/proc.h"
 #include "tcop/utility.h"
@@ -1295,6 +1298,33 @@ write_slot(const PaxosWriteSet *w, Relation replicated, Relation window, Relatio
 	PG_END_TRY();
 }
 
+/*
+ * NOTIFY takes a lock of the whole server behind our callback, when it is our turn and
+ * nobody may be waited for; and who holds it may wait, for ever, for a synchronous
+ * standby that is dead.  So it is waited for before, where the learner does not wait for us and
+ * a cancel is heard.
+ */
+static void
+lock_notify(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	volatile bool notifies = false;
+
+	PG_TRY();
+	{
+		AtPrepare_Notify(); /* nothing else tells whether there is any */
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		FlushErrorState();
+		notifies = true;
+	}
+	PG_END_TRY();
+	if (notifies)
+		LockSharedObject(DatabaseRelationId, InvalidOid, 0, AccessExclusiveLock);
+}
+
 static void
 propose(void)
 {
@@ -1311,6 +1341,7 @@ propose(void)
 	paxos_set_check();
 
 	/* In the turn nobody may be waited for. */
+	lock_notify();
 	replicated = table_open(paxos_internal_relid("replicated"), RowExclusiveLock);
 	if (paxos_serial())
 	{
