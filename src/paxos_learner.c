@@ -458,7 +458,7 @@ keys_of_ddl(const PaxosDdlOp *op, int *n)
  * them is judged as the set is.
  */
 static px_certificate
-judge_parts(const PaxosWriteSet *set, px_slot slot, px_node origin)
+judge_parts(const PaxosWriteSet *set, px_slot slot, px_node origin, bool *overtaken)
 {
 	px_certificate verdict = PX_CERTIFIED;
 	MemoryContext cxt =
@@ -473,7 +473,7 @@ judge_parts(const PaxosWriteSet *set, px_slot slot, px_node origin)
 		{
 			body.base = set->base;
 			body.snapshot = set->snapshot;
-			verdict = paxos_window_judge(&working, slot, &body);
+			verdict = paxos_window_judge(&working, slot, &body, overtaken);
 		}
 		MemoryContextReset(cxt);
 	}
@@ -491,13 +491,16 @@ judge_parts(const PaxosWriteSet *set, px_slot slot, px_node origin)
 static void
 execute_set(const PaxosWriteSet *set, px_slot slot, px_node origin, PaxosCommandResult *result)
 {
-	px_certificate verdict = paxos_window_judge(&working, slot, set);
+	bool overtaken;
+	bool complete = set->n_parts == 0 || paxos_part_complete(&working, origin, set);
+	px_certificate verdict = paxos_window_judge(&working, slot, set, &overtaken);
 	uint64 *changed;
 	int n;
 
-	if (verdict == PX_CERTIFIED && set->n_parts > 0)
-		verdict =
-			paxos_part_complete(&working, origin, set) ? judge_parts(set, slot, origin) : PX_LOST;
+	if (verdict == PX_CERTIFIED && !complete)
+		verdict = PX_LOST;
+	else if (verdict == PX_CERTIFIED && set->n_parts > 0)
+		verdict = judge_parts(set, slot, origin, &overtaken);
 	memset(result, 0, sizeof(*result));
 	if (verdict != PX_CERTIFIED)
 	{
@@ -506,6 +509,10 @@ execute_set(const PaxosWriteSet *set, px_slot slot, px_node origin, PaxosCommand
 			verdict == PX_LOST ? ERRCODE_T_R_SERIALIZATION_FAILURE : ERRCODE_SNAPSHOT_TOO_OLD;
 		result->message =
 			pstrdup("could not serialize access due to a concurrent change on another node");
+		if (verdict == PX_LOST && !overtaken)
+			result->detail = pstrdup(
+				complete ? "It is not known what was changed since the transaction's snapshot."
+						 : "Parts of its write set are gone.");
 		result->hint = pstrdup("The transaction might succeed if retried.");
 		if (verdict == PX_LOST && set->n_parts > 0 && !only_judging)
 			paxos_part_finish(&working, origin, set->parts_of);

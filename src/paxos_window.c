@@ -169,7 +169,7 @@ paxos_window_slot(PaxosReplicated *r, px_slot slot)
 }
 
 px_certificate
-paxos_window_judge(PaxosReplicated *r, px_slot slot, const PaxosWriteSet *set)
+paxos_window_judge(PaxosReplicated *r, px_slot slot, const PaxosWriteSet *set, bool *overtaken)
 {
 	px_depends depends[2];
 	px_certificate verdict;
@@ -183,6 +183,7 @@ paxos_window_judge(PaxosReplicated *r, px_slot slot, const PaxosWriteSet *set)
 	depends[1] = (px_depends){set->snapshot, false, {checked, n_read}};
 	verdict = px_window_judge(window, &r->window, slot, depends, n_read > 0 ? 2 : 1, &met);
 	pfree(checked);
+	*overtaken = met != 0;
 	return verdict;
 }
 

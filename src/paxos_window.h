@@ -15,9 +15,10 @@ extern void paxos_window_begin(const PaxosReplicated *r);
 /* A slot begins. */
 extern void paxos_window_slot(PaxosReplicated *r, px_slot slot);
 
-/* The verdict on a set at this slot. */
-extern px_certificate paxos_window_judge(PaxosReplicated *r, px_slot slot,
-										 const PaxosWriteSet *set);
+/* The verdict on a set at this slot.  *overtaken: something it depends on is known to have
+ * been changed. */
+extern px_certificate paxos_window_judge(PaxosReplicated *r, px_slot slot, const PaxosWriteSet *set,
+										 bool *overtaken);
 
 /* These were changed at this slot. */
 extern void paxos_window_note(const PaxosReplicated *r, px_slot slot, const uint64 *keys, int n);

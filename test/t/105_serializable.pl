@@ -7,6 +7,13 @@ use Test::More;
 my $c = PaxosCluster->new(nodes => 3, conf => "paxos.yield_timeout = '20s'\nmin_parallel_table_scan_size = 0\nparallel_setup_cost = 0\nparallel_tuple_cost = 0\n");
 $c->await_leader;
 my @n = $c->nodes;
+# Nobody has noted what was changed before the first of all write sets.
+$n[0]->sql("CREATE TABLE first (id int PRIMARY KEY, v int) USING paxos");
+$n[0]->sql("INSERT INTO first VALUES (1, 1)");
+my $r = $n[0]->try("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT v FROM first; INSERT INTO first VALUES (2, 2); COMMIT");
+is($r->{sqlstate}, '40001', 'the first of all is lost');
+like($r->{detail}, qr/not known what was changed/, 'and is told why');
+$n[0]->sql("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT v FROM first; INSERT INTO first VALUES (2, 2); COMMIT");
 $n[0]->sql($_) for "CREATE TABLE a (id int PRIMARY KEY, v int NOT NULL) USING paxos", "CREATE TABLE b (k text, n bigint, v int NOT NULL, PRIMARY KEY (n, k)) USING paxos",
   "CREATE TABLE done (id serial PRIMARY KEY, what text) USING paxos", "CREATE INDEX ON a (v)",
   "INSERT INTO a SELECT i, i FROM generate_series(1, 2000) i", "INSERT INTO b SELECT 'k' || i, i, i FROM generate_series(1, 2000) i";
