@@ -43,6 +43,7 @@ int paxos_max_unsent_kb = 16 * 1024;
 int paxos_request_retention_s = 24 * 60 * 60;
 int paxos_log_retention_slots = 1000 * 1000;
 int paxos_log_retention_kb = 512 * 1024;
+int paxos_log_hold_mb = 16 * 1024;
 int paxos_trace_level = PAXOS_TRACE_OFF;
 bool paxos_lease_reads = false;
 bool paxos_allow_unsafe_fsync = false;
@@ -145,6 +146,11 @@ define_settings(void)
 		"Most bytes of the log kept after all reachable members have applied them.",
 		"A member that was away longer is sent a copy of the tables instead.",
 		&paxos_log_retention_kb, 512 * 1024, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"paxos.log_hold_size",
+		"Most bytes of the log that a reachable member which does not apply it can hold back.",
+		"Beyond that it is sent a copy of the tables instead.  Zero: there is no limit.",
+		&paxos_log_hold_mb, 16 * 1024, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
 	DefineCustomEnumVariable(
 		"paxos.trace", "What the workers write to the server's log.",
 		"\"roles\" adds the reason of every change of role and every ignored message, "

@@ -24,6 +24,7 @@ extern int paxos_batch_size_kb;         /* most bytes of one value, 256kB; a lar
 extern int paxos_connect_timeout_ms;    /* between nodes, 2000 */
 extern int paxos_max_unsent_kb;         /* per peer, 16MB */
 extern int paxos_log_retention_slots;   /* kept of the log for members that are away */
+extern int paxos_log_hold_mb;           /* most that a slow member may hold; 0: all */
 extern int paxos_log_retention_kb;      /* the same in bytes, whichever is less */
 extern int paxos_request_retention_s;   /* how long results of request ids are kept,
 										 * in log time; proposed, never read locally

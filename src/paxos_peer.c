@@ -341,6 +341,9 @@ paxos_peer_cut(PaxosPeer *peer, const char *why, px_usec now)
 	strlcpy(peer->last_error, text, sizeof(peer->last_error));
 	peer->error_count++;
 
+	/* One that opens and fails at the first message, as on a full disk, has not begun well. */
+	if (peer->state == PAXOS_PEER_UP && now > peer->up_at + BACK_OFF_LONGEST_US)
+		peer->failures = 0;
 	give_up(peer, now + back_off(peer));
 	peer->failures++;
 }
@@ -1176,7 +1179,7 @@ complete_oldest(PaxosPeer *peer, PaxosPeerEvent *event, px_usec now)
 		if (peer->error_count > 0 && !peer->forwarding)
 			ereport(LOG, (errmsg("paxos: connection to node %u is up", peer->node)));
 		peer->state = PAXOS_PEER_UP;
-		peer->failures = 0;
+		peer->up_at = now;
 		peer->last_error[0] = '\0';
 		peer->told_up = true;
 		event->kind = PAXOS_PEER_EV_UP;

@@ -71,7 +71,8 @@ typedef struct PaxosPeer
 	px_usec deadline;               /* of RESOLVING, CONNECTING, PREPARING */
 	px_usec retry_at;               /* while WAITING */
 	px_usec resolve_at;             /* while RESOLVING: ask again then */
-	int failures;                   /* since the last time it was UP */
+	int failures;                   /* since the last time it was UP for a while */
+	px_usec up_at;                  /* when it was UP last */
 
 	bool told_up;   /* UP has been reported and DOWN has not */
 	bool tell_down; /* DOWN is owed */

@@ -18,8 +18,9 @@
  * where truncatable came with the leader's last Accept: durably applied on every
  * member whose stream is open.  Of that, the youngest paxos.log_retention_slots,
  * and no more than paxos.log_retention_size of them, stay for members that are
- * away.  A member that is there and slow holds all of it, however much: only
- * paxos_truncate_log(keep) overrides that.  Durably, because after a crash the
+ * away.  A member that is there and slow, or whose learner is stuck, holds
+ * paxos.log_hold_size of it: what is beyond goes, and it is sent a copy of the tables if its
+ * own log does not have what it lacks.  paxos_truncate_log(keep) overrides all that.  Durably, because after a crash the
  * learner goes on from what was flushed: a slot cut above that is lost here.
  *
  * Bytes are counted by reading the log once more behind the watermark, MARK_SLOTS
@@ -142,22 +143,29 @@ count_some(px_slot durable)
 	return counted + MARK_SLOTS <= durable;
 }
 
-/* Up to where the log may go by the two settings. */
+/* Up to where the log would go if so many bytes stayed. */
 static px_slot
-beyond_retention(px_slot durable)
+beyond_bytes(uint64 most)
 {
-	px_slot slots = (px_slot) paxos_log_retention_slots;
-	uint64 most = (uint64) paxos_log_retention_kb * 1024;
-	px_slot by_slots = durable > slots ? durable - slots : 0;
-	px_slot by_bytes = base;
+	px_slot to = base;
 	uint64 bytes = marked_bytes;
 
 	for (int i = 0; i < n_marks && bytes > most; i++)
 	{
 		bytes -= marks[i];
-		by_bytes += MARK_SLOTS;
+		to += MARK_SLOTS;
 	}
-	return Max(by_slots, by_bytes);
+	return to;
+}
+
+/* Up to where the log may go by the two settings. */
+static px_slot
+beyond_retention(px_slot durable)
+{
+	px_slot slots = (px_slot) paxos_log_retention_slots;
+	px_slot by_slots = durable > slots ? durable - slots : 0;
+
+	return Max(by_slots, beyond_bytes((uint64) paxos_log_retention_kb * 1024));
 }
 
 /* Cut up to 'to', or as far as one transaction goes. */
@@ -186,6 +194,7 @@ paxos_truncate_some(void)
 	px_slot durable;
 	px_slot ordered;
 	px_slot may_go;
+	px_slot most; /* whoever still needs more */
 	px_slot to;
 	bool more;
 
@@ -195,14 +204,17 @@ paxos_truncate_some(void)
 	LWLockAcquire(paxos_learner_lock, LW_SHARED);
 	durable = paxos_shared->durable;
 	ordered = Min(paxos_shared->cut_ordered, durable);
-	may_go = Min(durable, a.truncatable);
+	most = durable;
 	if (now < paxos_shared->serving_until)
-		may_go = Min(may_go, paxos_shared->serving_slot);
+		most = Min(most, paxos_shared->serving_slot);
 	LWLockRelease(paxos_learner_lock);
+	may_go = Min(most, a.truncatable);
 
 	drop_marks(a.truncated);
 	more = count_some(durable);
 	to = Max(Min(beyond_retention(durable), may_go), ordered);
+	if (paxos_log_hold_mb > 0)
+		to = Max(to, Min(beyond_bytes((uint64) paxos_log_hold_mb * 1024 * 1024), most));
 
 	/* Behind a snapshot entries stand at or below truncated. */
 	to = Max(to, a.truncated);

@@ -59,9 +59,21 @@ write_slots(1000, $leader);
 cmp_ok($leader->sql("SELECT paxos_truncate_log()"), '<=', $slow->sql("SELECT applied FROM paxos.status"),
 	'nothing is cut that a member that is there has not applied');
 cmp_ok($leader->sql("SELECT count(*) FROM paxos.log_entry"), '>', 1000, 'it stands in the log');
+
+# Up to a size, that is.
+$applied = $slow->sql("SELECT applied FROM paxos.status");
+$leader->conf("paxos.log_hold_size = 1MB");
+$leader->reload;
+$h = $c->start_load(statement => q{SELECT applied FROM paxos_kv_put('big' || $1::int, to_jsonb(repeat(md5($2::text), 2000)))},
+	clients => 1, nodes => [$leader], max => 100);
+$c->await_acknowledged($h, 100);
+$c->finish_load($h);
+$leader->poll_sql("SELECT truncated > $applied FROM paxos.status");
+cmp_ok($leader->sql($values), '>', 500 * 1024, 'that much stays');
 kill 'CONT', $stuck;
 await_kept($leader, 300);
 $c->await_equal;
+pass('what it lacked it had in its own log');
 
 # One that is away is kept for as far as the setting says.
 $slow->stop('immediate');
