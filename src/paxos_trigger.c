@@ -22,8 +22,8 @@
  * either has fired the trigger or had no row changed before it was there.  The trigger
  * function goes along if it is in PL/pgSQL: a node that has none of its name makes it. One that
  * is there stays as it is, for the learner calls none; what becomes of a function later is each
- * node's own.  Others (in C, say) must be there: the other members are asked
- * (paxos_ddl_check.c).
+ * node's own.  Others (in C, say, or SECURITY DEFINER and somebody else's) must be there: the
+ * other members are asked (paxos_ddl_check.c).
  *
  * Triggers are part of a snapshot, and so of what a new member gets.
  *
@@ -228,8 +228,20 @@ write_trigger(Oid trigger, const char *table, bool replace)
 }
 
 /*
+ * A function that runs with its owner's rights is made elsewhere only on the word of who may
+ * act as its owner: where that node's administrator has dropped it, or never let it in, it
+ * must not come back because somebody here uses it for a trigger.
+ */
+static bool
+may_carry(Form_pg_proc form)
+{
+	return !form->prosecdef || superuser() ||
+		   (has_privs_of_role(GetUserId(), form->proowner) && !superuser_arg(form->proowner));
+}
+
+/*
  * Statements that make a trigger function where there is none; NULL if its language is
- * not one that every server has.
+ * not one that every server has, or it is not for this user to make.
  */
 static char *
 write_function(Oid function, char **schema, char **owner)
@@ -246,7 +258,7 @@ write_function(Oid function, char **schema, char **owner)
 	form = (Form_pg_proc) GETSTRUCT(tuple);
 	*schema = get_namespace_name(form->pronamespace);
 	*owner = GetUserNameFromId(form->proowner, false);
-	if (form->prolang == get_language_oid("plpgsql", true))
+	if (form->prolang == get_language_oid("plpgsql", true) && may_carry(form))
 	{
 		/* others than its owner may call it unless somebody has said that they may not */
 		closed = PaxosFunctionAclCheck(function, ACL_ID_PUBLIC) != ACLCHECK_OK;

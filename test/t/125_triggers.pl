@@ -84,6 +84,14 @@ $n[0]->fails("CREATE TRIGGER t AFTER INSERT ON item FOR EACH ROW EXECUTE FUNCTIO
 $n[0]->sql("ALTER FUNCTION closed() OWNER TO CURRENT_USER; REVOKE ALL ON FUNCTION closed() FROM PUBLIC; CREATE TRIGGER t AFTER INSERT ON item FOR EACH ROW EXECUTE FUNCTION closed()");
 is($c->same_everywhere("SELECT proacl FROM pg_proc WHERE proname = 'closed'", 'who may call a function'), '{postgres=X/postgres}', 'goes along');
 $n[0]->sql("DROP TRIGGER t ON item");
+$_->sql("CREATE ROLE owner; CREATE ROLE friend; GRANT owner TO friend") for @n;
+$n[0]->sql("GRANT SELECT, TRIGGER ON item TO friend");
+$n[0]->sql("CREATE FUNCTION powers() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RETURN NULL; END'");
+my $powers = "CREATE TRIGGER powers AFTER INSERT ON item FOR EACH ROW EXECUTE FUNCTION powers()";
+$n[0]->fails("SET ROLE friend; $powers", '55000', qr/function public\.powers\(\) does not exist/, 'a function with the rights of a superuser does not travel for others');
+$n[0]->sql("ALTER FUNCTION powers() OWNER TO owner; SET ROLE friend; $powers");
+is($c->same_everywhere("SELECT proowner::regrole FROM pg_proc WHERE proname = 'powers'", 'one with the rights of a role'), 'owner', 'travels for its members');
+$n[0]->sql("DROP TRIGGER powers ON item");
 $n[0]->sql("CREATE FUNCTION mine(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true'");
 $n[0]->fails("CREATE TRIGGER t AFTER INSERT ON item FOR EACH ROW WHEN (mine(NEW.v)) EXECUTE FUNCTION audit()", '0A000', qr/function mine/, 'a condition of this node');
 $n[0]->fails("CREATE TRIGGER stamp AFTER INSERT ON item FOR EACH ROW EXECUTE FUNCTION audit()", '42710', qr/already exists/, 'a name that is taken');
