@@ -264,7 +264,7 @@ check_touched(void)
 					 errdetail(
 						 "An object of this node alone that depends on the table would make statements about it differ between nodes."),
 					 errhint(
-						 "Query the table itself; views, foreign keys, triggers, rules, policies and statistics on it are not supported.")));
+						 "Query the table itself; views, rules, policies and statistics on it, and foreign keys of ordinary tables to it, are not supported.")));
 		}
 		systable_endscan(scan);
 	}
@@ -581,6 +581,17 @@ lock_whole(LockStmt *stmt)
 	}
 }
 
+/* They count where a table is made, and that is on every node. */
+static void
+notice_default_privileges(const GrantStmt *stmt)
+{
+	if (stmt->objtype == OBJECT_TABLE || stmt->objtype == OBJECT_SEQUENCE)
+		ereport(NOTICE, (errmsg("default privileges are changed on this node only"),
+						 errdetail("Consensus-backed tables made from now on would have other "
+								   "privileges here than on other nodes."),
+						 errhint("Issue the same statement on every node.")));
+}
+
 static bool
 is_temporary(const RangeVar *rv)
 {
@@ -794,6 +805,9 @@ handle_statement(PaxosUtility *u)
 			}
 			return false;
 		}
+		case T_AlterDefaultPrivilegesStmt:
+			notice_default_privileges(((AlterDefaultPrivilegesStmt *) parse)->action);
+			return false;
 		case T_CopyStmt:
 			if (((CopyStmt *) parse)->is_from)
 				return copy_in((CopyStmt *) parse);
