@@ -196,3 +196,38 @@ SELECT altered > table_id AS altered FROM paxos.tables WHERE relid = '"B b"'::re
 DROP TABLE "B b";
 DROP SCHEMA elsewhere;
 DROP ROLE regress_paxos_alter;
+
+-- what is not the same everywhere
+CREATE TABLE conv (id int PRIMARY KEY, t text, d date, ts timestamp, tm time, f float8, a text[], b bytea, c char(5)) USING paxos;
+ALTER TABLE conv ALTER COLUMN t TYPE timestamptz USING t::timestamptz;
+ALTER TABLE conv ALTER COLUMN t TYPE date USING t::date;
+ALTER TABLE conv ALTER COLUMN t TYPE interval USING t::interval;
+ALTER TABLE conv ALTER COLUMN t TYPE money USING t::money;
+ALTER TABLE conv ALTER COLUMN t TYPE regclass USING t::regclass;
+ALTER TABLE conv ALTER COLUMN t TYPE timestamptz USING ts;
+ALTER TABLE conv ALTER COLUMN d TYPE text;
+ALTER TABLE conv ALTER COLUMN d TYPE timestamptz;
+ALTER TABLE conv ALTER COLUMN ts TYPE timestamptz;
+ALTER TABLE conv ALTER COLUMN tm TYPE timetz;
+ALTER TABLE conv ALTER COLUMN t TYPE date[] USING a::date[];
+ALTER TABLE conv ALTER COLUMN t TYPE text USING CURRENT_TIMESTAMP;
+ALTER TABLE conv ALTER COLUMN t TYPE text USING to_char(ts, 'TMMonth');
+-- and what is
+ALTER TABLE conv ALTER COLUMN ts TYPE timestamptz USING ts AT TIME ZONE 'UTC', ALTER COLUMN d TYPE timestamp, ALTER COLUMN a TYPE int[] USING a::int[],
+	ALTER COLUMN b TYPE text USING encode(b, 'hex'), ALTER COLUMN c TYPE varchar(3), ALTER COLUMN f TYPE numeric(8, 2), ALTER COLUMN t TYPE jsonb USING t::jsonb;
+INSERT INTO conv (id, f) VALUES (1, 1.5);
+ALTER TABLE conv ALTER COLUMN tm TYPE timestamptz USING 'epoch';
+SELECT tm = 'epoch' FROM conv;
+-- dropped and added again
+ALTER TABLE conv DROP COLUMN c, ADD COLUMN IF NOT EXISTS c int DEFAULT 7;
+ALTER TABLE conv ADD COLUMN IF NOT EXISTS x int DEFAULT 8, ADD COLUMN IF NOT EXISTS x text, ADD COLUMN IF NOT EXISTS c text;
+SELECT c, x FROM conv;
+-- the other end of a foreign key
+CREATE TABLE conv_child (id int PRIMARY KEY, p int REFERENCES conv, self int REFERENCES conv_child) USING paxos;
+ALTER TABLE conv_child ALTER COLUMN p TYPE text;
+ALTER TABLE conv ALTER COLUMN id TYPE text;
+ALTER TABLE conv_child ALTER COLUMN id TYPE text;
+ALTER TABLE conv_child ALTER COLUMN id TYPE bigint, ALTER COLUMN self TYPE bigint, ALTER COLUMN p TYPE smallint;
+ALTER TABLE conv_child ALTER COLUMN p TYPE text, DROP CONSTRAINT conv_child_p_fkey;
+DROP TABLE conv_child;
+DROP TABLE conv;

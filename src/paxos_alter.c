@@ -10,16 +10,16 @@
  * constraint, a default - is written from the catalogs, as the trial left it; what takes
  * something away, by name.  Expressions that no catalog keeps (USING) are analyzed here,
  * in this session, and written from their tree.  So the text that travels means the
- * same whatever the session has set; only where the conversion of the rows depends on
- * settings (text to timestamptz by TimeZone) do those travel along.
+ * same whatever the session has set; some settings travel along all the same, for what
+ * PostgreSQL calls immutable does depend on them (a float as text on extra_float_digits).
  *
  * The statement carries the number of the last change of the table's definition, and is
  * carried out on no other (paxos_ddl_apply.c): if somebody was quicker, we begin again, and
  * hear of it what PostgreSQL says.
  *
  * What would come out differently on each node is refused: a new column whose default is
- * volatile, on a table that has rows (decided at the slot), and casts whose result depends
- * on the day they are made.  A stable default (now()) is computed here, once, for the
+ * volatile, on a table that has rows (decided at the slot), and conversions that are not
+ * immutable.  A stable default (now()) is computed here, once, for the
  * rows that are there, as PostgreSQL does.
  *
  * No state.
@@ -54,9 +54,11 @@
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
+#include "parser/parse_coerce.h"
 #include "parser/parse_expr.h"
 #include "parser/parse_node.h"
 #include "parser/parse_relation.h"
+#include "parser/parse_type.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -172,29 +174,51 @@ send(Statement *s, CommandTag tag)
 
 /*
  * As the extension's owner would, so that no privilege of the user's is in the way,
- * and no event trigger sees it.  Its owner is the table's.
+ * and no event trigger sees it.
  */
+typedef struct Powers
+{
+	Oid user;
+	int security;
+	int nest_level;
+} Powers;
+
+static Powers
+take_powers(void)
+{
+	Powers before;
+
+	before.nest_level = NewGUCNestLevel();
+	GetUserIdAndSecContext(&before.user, &before.security);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, before.security | SECURITY_LOCAL_USERID_CHANGE);
+	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, ERROR, false);
+	(void) set_config_option("search_path", "pg_catalog", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, ERROR, false);
+	return before;
+}
+
+static void
+give_back(Powers before)
+{
+	SetUserIdAndSecContext(before.user, before.security);
+	AtEOXact_GUC(true, before.nest_level);
+}
+
+/* Its owner is the table's. */
 Oid
 paxos_ddl_make_copy(Oid table, const char *schema)
 {
-	int nest_level = NewGUCNestLevel();
 	Relation rel = table_open(table, AccessShareLock);
 	List *indexes = RelationGetIndexList(rel);
 	char *name = RelationGetRelationName(rel);
 	char *owner = (char *) quote_identifier(GetUserNameFromId(rel->rd_rel->relowner, false));
 	char *qualified = quote_qualified_identifier(schema, name);
 	char *definition;
+	Powers before = take_powers();
 	Oid copy;
-	Oid user;
-	int security;
 	ListCell *lc;
 
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
-	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, ERROR, false);
-	(void) set_config_option("search_path", "pg_catalog", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, ERROR, false);
 	definition = paxos_ddl_describe_table(table, false);
 	paxos_ddl_run_text(psprintf("CREATE SCHEMA %s AUTHORIZATION %s", schema, owner));
 	copy = paxos_ddl_create_in(schema, definition);
@@ -227,8 +251,7 @@ paxos_ddl_make_copy(Oid table, const char *schema)
 										quote_identifier(index)));
 	}
 	paxos_ddl_run_text(psprintf("ALTER TABLE %s OWNER TO %s", qualified, owner));
-	SetUserIdAndSecContext(user, security);
-	AtEOXact_GUC(true, nest_level);
+	give_back(before);
 	table_close(rel, NoLock);
 	CommandCounterIncrement();
 	return copy;
@@ -433,30 +456,41 @@ put_options(StringInfo out, List *options, bool values)
 	appendStringInfoChar(out, ')');
 }
 
-/* Is there a call in it that is neither immutable nor a cast? */
+/*
+ * Does what a type reads or writes as text depend on the clock, the time zone or another
+ * setting?  An array's does as its elements' does, and labels of an enum are the same
+ * everywhere, although the functions are declared stable.
+ */
 static bool
-calls_mutable(Node *node, void *context)
+text_is_mutable(Oid type, bool input)
 {
-	if (node == NULL)
-		return false;
-	if (IsA(node, FuncExpr))
-	{
-		FuncExpr *f = (FuncExpr *) node;
+	Oid element = get_element_type(type);
+	Oid func;
+	Oid param;
+	bool varlena;
 
-		if (func_volatile(f->funcid) != PROVOLATILE_IMMUTABLE &&
-			(f->funcformat == COERCE_EXPLICIT_CALL || f->funcid >= FirstUnpinnedObjectId ||
-			 func_volatile(f->funcid) == PROVOLATILE_VOLATILE))
-			return true;
-	}
-	else if (IsA(node, OpExpr))
-	{
-		set_opfuncid((OpExpr *) node);
-		if (func_volatile(((OpExpr *) node)->opfuncid) == PROVOLATILE_VOLATILE)
-			return true;
-	}
-	else if (IsA(node, SQLValueFunction) || IsA(node, NextValueExpr) || IsA(node, SubLink))
-		return true;
-	return expression_tree_walker(node, calls_mutable, context);
+	if (OidIsValid(element))
+		return text_is_mutable(element, input);
+	if (input)
+		getTypeInputInfo(type, &func, &param);
+	else
+		getTypeOutputInfo(type, &func, &varlena);
+	return func != F_ENUM_IN && func != F_ENUM_OUT && func_volatile(func) != PROVOLATILE_IMMUTABLE;
+}
+
+/* Without the conversions by way of text that are the same everywhere. */
+static Node *
+without_texts(Node *node, void *context)
+{
+	CoerceViaIO *c = (CoerceViaIO *) node;
+
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, CoerceViaIO) && !text_is_mutable(exprType((Node *) c->arg), false) &&
+		!text_is_mutable(c->resulttype, true))
+		return (Node *) makeRelabelType((Expr *) without_texts((Node *) c->arg, context),
+										c->resulttype, -1, c->resultcollid, COERCE_IMPLICIT_CAST);
+	return expression_tree_mutator(node, without_texts, context);
 }
 
 /* Everything in an expression that no catalog keeps must be built in. */
@@ -476,26 +510,71 @@ calls_own(Node *node, void *context)
 	return expression_tree_walker(node, calls_own, context);
 }
 
-/* USING of ALTER TYPE, as its tree says; before the copy is altered. */
-static char *
-write_using(const Statement *s, Oid copy, Node *raw, const char *query_string)
+/*
+ * Every node converts its rows by itself.  By a function that is not immutable they would
+ * come out otherwise here and there: 'now' as a timestamp, or a time of day with a zone
+ * that has summer time.
+ */
+static void
+check_conversion(ParseState *pstate, Node *expr, Oid type, int32 typmod)
 {
+	Node *value = coerce_to_target_type(pstate, copyObject(expr), exprType(expr), type, typmod,
+										COERCION_ASSIGNMENT, COERCE_IMPLICIT_CAST, -1);
+
+	/* what SQL functions stand for, as || of a text and something else */
+	value = eval_const_expressions(NULL, value);
+	if (value != NULL && contain_mutable_functions(without_texts(value, NULL)))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("the conversion to type %s is not immutable", format_type_be(type)),
+						errdetail("Every node computes it by itself, and all must come to the same "
+								  "values, whatever their clocks and settings."),
+						errhint("Add a column of the new type, fill it by UPDATE, and drop the old "
+								"one.")));
+}
+
+/*
+ * ALTER TYPE, before the copy is altered: the conversion is looked at, and USING written
+ * down, as its tree says.  NULL: without USING, or PostgreSQL has something to say.
+ */
+static char *
+write_using(const Statement *s, Oid copy, const AlterTableCmd *cmd, const char *query_string)
+{
+	ColumnDef *def = castNode(ColumnDef, cmd->def);
 	ParseState *pstate = make_parsestate(NULL);
-	Relation rel = table_open(copy, AccessShareLock);
+	Relation rel;
 	ParseNamespaceItem *item;
+	AttrNumber attnum = get_attnum(copy, cmd->name);
 	Node *expr;
+	Oid type;
+	int32 typmod;
 	char *text;
 	int nest_level;
 
+	if (attnum <= 0)
+		return NULL;
+	rel = table_open(copy, AccessShareLock);
 	pstate->p_sourcetext = query_string;
 	item = addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL, false, true);
 	addNSItemToQuery(pstate, item, false, true, true);
-	expr = transformExpr(pstate, copyObject(raw), EXPR_KIND_ALTER_COL_TRANSFORM);
-	if (calls_mutable(expr, NULL))
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("the USING expression is not immutable"),
-						errdetail("Every node computes it by itself, and all must come to the same "
-								  "values.")));
+	typenameTypeIdAndMod(pstate, def->typeName, &type, &typmod);
+	if (def->raw_default == NULL)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+
+		check_conversion(pstate,
+						 (Node *) makeVar(1, attnum, att->atttypid, att->atttypmod,
+										  att->attcollation, 0),
+						 type, typmod);
+		table_close(rel, NoLock);
+		return NULL;
+	}
+	expr = transformExpr(pstate, copyObject(def->raw_default), EXPR_KIND_ALTER_COL_TRANSFORM);
+
+	/* 'now' becomes a value here and now, not on each node when it comes to it */
+	if (exprType(expr) == UNKNOWNOID)
+		expr = coerce_type(pstate, expr, UNKNOWNOID, type, -1, COERCION_ASSIGNMENT,
+						   COERCE_IMPLICIT_CAST, -1);
+	check_conversion(pstate, expr, type, typmod);
 	if (calls_own(expr, NULL))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("the USING expression uses something that is local to this node"),
@@ -669,10 +748,48 @@ named(List *constraints, const char *name)
 	return false;
 }
 
+/*
+ * ADD COLUMN IF NOT EXISTS finds it: there before, and not dropped by another clause, all of
+ * which come first; or added by a clause before this one.
+ */
+static bool
+column_is_there(const Statement *s, List *cmds, const AlterTableCmd *cmd)
+{
+	const char *name = castNode(ColumnDef, cmd->def)->colname;
+	bool there = get_attnum(s->table, name) != InvalidAttrNumber;
+	ListCell *lc;
+
+	foreach (lc, cmds)
+	{
+		AlterTableCmd *other = lfirst_node(AlterTableCmd, lc);
+
+		if (other->subtype == AT_DropColumn && strcmp(other->name, name) == 0)
+			there = false;
+	}
+	foreach (lc, cmds)
+	{
+		AlterTableCmd *other = lfirst_node(AlterTableCmd, lc);
+
+		if (other == cmd)
+			break;
+		if (other->subtype == AT_AddColumn &&
+			strcmp(castNode(ColumnDef, other->def)->colname, name) == 0)
+			there = true;
+	}
+	return there;
+}
+
+/* DEFAULT, which is no number since PostgreSQL 17, can be said so in all versions. */
+static int
+statistics_target(const AlterTableCmd *cmd)
+{
+	return cmd->def != NULL ? intVal(cmd->def) : -1;
+}
+
 /* One clause, as the copy is now; nothing for what new_constraints() writes. */
 static void
-put_clause(Statement *s, StringInfo out, AlterTableCmd *cmd, Relation copy, const char *using,
-		   StringInfo more, List *before)
+put_clause(Statement *s, StringInfo out, List *cmds, AlterTableCmd *cmd, Relation copy,
+		   const char *using, StringInfo more, List *before)
 {
 	const char *name = cmd->name != NULL ? quote_identifier(cmd->name) : "";
 	const char *if_exists = cmd->missing_ok ? "IF EXISTS " : "";
@@ -683,7 +800,7 @@ put_clause(Statement *s, StringInfo out, AlterTableCmd *cmd, Relation copy, cons
 	{
 		case AT_AddColumn:
 			name = castNode(ColumnDef, cmd->def)->colname;
-			if (cmd->missing_ok && get_attnum(s->table, name) != InvalidAttrNumber)
+			if (cmd->missing_ok && column_is_there(s, cmds, cmd))
 				return;
 			put_column(s, out, copy, name, more);
 			break;
@@ -714,7 +831,8 @@ put_clause(Statement *s, StringInfo out, AlterTableCmd *cmd, Relation copy, cons
 			appendStringInfo(out, "ALTER COLUMN %s DROP EXPRESSION %s", name, if_exists);
 			break;
 		case AT_SetStatistics:
-			appendStringInfo(out, "ALTER COLUMN %s SET STATISTICS %d", name, intVal(cmd->def));
+			appendStringInfo(out, "ALTER COLUMN %s SET STATISTICS %d", name,
+							 statistics_target(cmd));
 			break;
 		case AT_SetOptions:
 		case AT_ResetOptions:
@@ -866,7 +984,8 @@ write_alter(Statement *s, AlterTableStmt *stmt, Oid copy, char **using, List *be
 	foreach (lc, stmt->cmds)
 	{
 		resetStringInfo(&one);
-		put_clause(s, &one, lfirst(lc), rel, using[foreach_current_index(lc)], &more, before);
+		put_clause(s, &one, stmt->cmds, lfirst(lc), rel, using[foreach_current_index(lc)], &more,
+				   before);
 		if (one.len > 0)
 			appendStringInfo(&clauses, "%s%s", clauses.len > 0 ? ", " : "", one.data);
 	}
@@ -896,6 +1015,18 @@ check_owner_may_create(const Statement *s)
 				 errmsg("permission denied for schema %s", s->schema),
 				 errdetail("The owner of the table, role \"%s\", may not create an index there.",
 						   s->op.owner)));
+}
+
+/* The copy has none: they are tried when all else has been written down. */
+static void
+try_foreign_keys(Oid table, Oid copy, List *cmds)
+{
+	Powers before = take_powers();
+	int nest_level = paxos_ddl_begin_writing_down();
+
+	paxos_fkey_try(table, copy, cmds);
+	AtEOXact_GUC(true, nest_level);
+	give_back(before);
 }
 
 /* Try it on a copy; 'write' says of the copy what is to be sent. */
@@ -937,10 +1068,9 @@ try_alter(Statement *s, AlterTableStmt *stmt)
 			else if (cmd->subtype == AT_AddColumn)
 				name_keys(s, changed->cmds, castNode(ColumnDef, cmd->def)->constraints,
 						  castNode(ColumnDef, cmd->def)->colname);
-			else if (cmd->subtype == AT_AlterColumnType &&
-					 castNode(ColumnDef, cmd->def)->raw_default != NULL)
-				using[foreach_current_index(lc)] = write_using(
-					s, copy, castNode(ColumnDef, cmd->def)->raw_default, s->u->query_string);
+			else if (cmd->subtype == AT_AlterColumnType)
+				using[foreach_current_index(lc)] =
+					write_using(s, copy, cmd, s->u->query_string);
 		}
 		changed->cmds = kept;
 		paxos_trial_show(schema);
@@ -949,6 +1079,7 @@ try_alter(Statement *s, AlterTableStmt *stmt)
 		CommandCounterIncrement();
 		write_alter(s, stmt, copy, using, before);
 		paxos_ddl_check_dependencies(&s->op, copy);
+		try_foreign_keys(s->table, copy, stmt->cmds);
 	}
 	PG_CATCH();
 	{
@@ -1197,9 +1328,9 @@ check_index_statistics(Oid index, const AlterTableCmd *cmd)
 						cmd->num > rel->rd_index->indnkeyatts ? "included" : "non-expression",
 						NameStr(TupleDescAttr(RelationGetDescr(rel), cmd->num - 1)->attname),
 						RelationGetRelationName(rel))));
-	if (intVal(cmd->def) < -1)
+	if (statistics_target(cmd) < -1)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("statistics target %d is too low", intVal(cmd->def))));
+						errmsg("statistics target %d is too low", statistics_target(cmd))));
 	index_close(rel, AccessShareLock);
 }
 
@@ -1238,7 +1369,7 @@ alter_index(PaxosUtility *u, AlterTableStmt *stmt, Oid table, Oid index)
 		{
 			check_index_statistics(index, cmd);
 			appendStringInfo(&s.sql, "ALTER COLUMN %d SET STATISTICS %d", cmd->num,
-							 intVal(cmd->def));
+							 statistics_target(cmd));
 		}
 		else
 			refuse(table, "this form of ALTER INDEX", NULL);

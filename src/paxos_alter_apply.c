@@ -636,14 +636,15 @@ run_one(const PaxosDdlOp *op, Node *stmt, Oid table)
 }
 
 /* What ends or remakes a foreign key needs the table at its other end. */
-static void
+static List *
 lock_partners(Node *stmt, Oid table)
 {
 	bool needed = false;
+	List *partners;
 	ListCell *lc;
 
 	if (!IsA(stmt, AlterTableStmt))
-		return;
+		return NIL;
 	foreach (lc, ((AlterTableStmt *) stmt)->cmds)
 	{
 		AlterTableType type = lfirst_node(AlterTableCmd, lc)->subtype;
@@ -651,9 +652,11 @@ lock_partners(Node *stmt, Oid table)
 		needed |= type == AT_DropConstraint || type == AT_DropColumn || type == AT_AlterColumnType;
 	}
 	if (!needed)
-		return;
-	foreach (lc, paxos_fkey_partners(table))
+		return NIL;
+	partners = paxos_fkey_partners(table);
+	foreach (lc, partners)
 		(void) paxos_lock_for_apply(lfirst_oid(lc), AccessExclusiveLock);
+	return partners;
 }
 
 static void
@@ -664,10 +667,11 @@ apply_settings(const PaxosDdlOp *op)
 								 PGC_S_SESSION, GUC_ACTION_SAVE, true, ERROR, false);
 }
 
-void
+List *
 paxos_alter_apply(const PaxosDdlOp *op)
 {
 	List *statements = raw_parser(op->sql, RAW_PARSE_DEFAULT);
+	List *partners = NIL;
 	ListCell *lc;
 
 	if (op->n_tables == 0)
@@ -689,7 +693,7 @@ paxos_alter_apply(const PaxosDdlOp *op)
 		if (op->kind == PAXOS_DDL_ALTER)
 		{
 			paxos_ddl_lock_parts(table);
-			lock_partners(stmt, table);
+			partners = list_concat_unique_oid(partners, lock_partners(stmt, table));
 		}
 		bind(stmt, table);
 		run_one(op, stmt, table);
@@ -701,4 +705,5 @@ paxos_alter_apply(const PaxosDdlOp *op)
 		CacheInvalidateRelcacheByRelid(table);
 		CommandCounterIncrement();
 	}
+	return partners;
 }

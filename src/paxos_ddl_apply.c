@@ -512,11 +512,30 @@ paxos_ddl_lock_parts(Oid relid)
 		(void) paxos_lock_for_apply(lfirst_oid(lc), AccessExclusiveLock);
 }
 
+/*
+ * The tables at the other ends of foreign keys that have ended.  What was tried on them as
+ * they were (RENAME CONSTRAINT, say) would fail at its slot, and hold up every node.
+ */
 static void
-apply_drop_table(const PaxosDdlOp *op)
+note_partners_altered(List *partners, int64 altered)
+{
+	ListCell *lc;
+
+	foreach (lc, partners)
+	{
+		int64 table_id = paxos_table_id(lfirst_oid(lc));
+
+		if (table_id != 0)
+			note_altered(table_id, lfirst_oid(lc), altered);
+	}
+}
+
+static void
+apply_drop_table(const PaxosDdlOp *op, int64 altered)
 {
 	DropStmt *stmt = (DropStmt *) paxos_ddl_parse_one(op->sql, T_DropStmt);
 	Oid *relids = palloc_array(Oid, op->n_tables + 1);
+	List *partners = NIL;
 	ListCell *lc;
 
 	/* All or none; a table named twice is dropped once. */
@@ -543,7 +562,10 @@ apply_drop_table(const PaxosDdlOp *op)
 
 		/* foreign keys that go with it */
 		foreach (lc, paxos_fkey_partners(relids[i]))
+		{
 			(void) paxos_lock_for_apply(lfirst_oid(lc), AccessExclusiveLock);
+			partners = list_append_unique_oid(partners, lfirst_oid(lc));
+		}
 	}
 	if (stmt->behavior == DROP_RESTRICT)
 		paxos_fkey_check_drop(relids, op->n_tables, true);
@@ -555,6 +577,7 @@ apply_drop_table(const PaxosDdlOp *op)
 		forget_table(op->table_ids[i], relids[i]);
 		drop_relation(relids[i]);
 	}
+	note_partners_altered(partners, altered);
 }
 
 static void
@@ -648,6 +671,7 @@ void
 paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
 {
 	int nest_level = paxos_ddl_begin_apply();
+	List *partners;
 
 	paxos_objects_check(op);
 	switch (op->kind)
@@ -656,7 +680,7 @@ paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
 			apply_create_table(op, PaxosTableId(at_slot, index));
 			break;
 		case PAXOS_DDL_DROP_TABLE:
-			apply_drop_table(op);
+			apply_drop_table(op, PaxosTableId(at_slot, index));
 			break;
 		case PAXOS_DDL_CREATE_INDEX:
 			check_altered(op, ShareLock);
@@ -669,12 +693,13 @@ paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
 			break;
 		case PAXOS_DDL_ALTER:
 			check_altered(op, AccessExclusiveLock);
-			paxos_alter_apply(op);
+			partners = paxos_alter_apply(op);
 			note_all_altered(op, PaxosTableId(at_slot, index));
+			note_partners_altered(partners, PaxosTableId(at_slot, index));
 			break;
 		case PAXOS_DDL_NOTE:
 			check_altered(op, AccessShareLock);
-			paxos_alter_apply(op);
+			(void) paxos_alter_apply(op);
 			break;
 		case PAXOS_DDL_CREATE_TRIGGER:
 			paxos_ddl_apply_create_trigger(op);
@@ -761,20 +786,43 @@ Oid
 paxos_ddl_create_in(const char *schema, const char *definition)
 {
 	CreateStmt *stmt = (CreateStmt *) paxos_ddl_parse_one(definition, T_CreateStmt);
+	Oid nsp = get_namespace_oid(schema, false);
+	List *renamed = NIL;
 	ListCell *lc;
 	Oid relid;
 
+	/*
+	 * The table's own sequences are made first, and by the rule one may have the name that a
+	 * key's index has got since.  So that comes by another name, and gets its own when the
+	 * sequence can give way.
+	 */
 	sequence_gives_way(stmt->relation->relname, schema);
 	foreach (lc, stmt->tableElts)
 	{
-		if (IsA(lfirst(lc), Constraint))
-			sequence_gives_way(lfirst_node(Constraint, lc)->conname, schema);
+		Constraint *c = lfirst(lc);
+
+		if (!IsA(c, Constraint) || c->conname == NULL)
+			continue;
+		sequence_gives_way(c->conname, schema);
+		if ((c->contype != CONSTR_PRIMARY && c->contype != CONSTR_UNIQUE) ||
+			strstr(c->conname, "_seq") == NULL)
+			continue;
+		renamed = lappend(renamed, list_make2(psprintf("paxos_ext_key_%d", list_length(renamed)),
+											  pstrdup(c->conname)));
+		c->conname = linitial(llast(renamed));
 	}
 	stmt->relation->schemaname = pstrdup(schema);
 	paxos_ddl_run_statement((Node *) stmt, definition);
-	relid = get_relname_relid(stmt->relation->relname, get_namespace_oid(schema, false));
+	relid = get_relname_relid(stmt->relation->relname, nsp);
 	if (!OidIsValid(relid))
 		elog(ERROR, "table \"%s\" was not created", stmt->relation->relname);
+	foreach (lc, renamed)
+	{
+		sequence_gives_way(lsecond(lfirst(lc)), schema);
+		RenameRelationInternal(get_relname_relid(linitial(lfirst(lc)), nsp), lsecond(lfirst(lc)),
+							   false, true);
+		CommandCounterIncrement();
+	}
 	drop_holes(schema, relid);
 	return relid;
 }

@@ -162,8 +162,11 @@ extern void paxos_ddl_apply_drop_trigger(const PaxosDdlOp *op);
 /* An error that the rows cause, and so the same rows on every node. */
 extern bool paxos_ddl_is_data_error(int sqlstate);
 
-/* Statements that change definitions, or say something about them (paxos_alter_apply.c). */
-extern void paxos_alter_apply(const PaxosDdlOp *op);
+/*
+ * Statements that change definitions, or say something about them (paxos_alter_apply.c).
+ * Returns the tables at the other ends of foreign keys that may have ended.
+ */
+extern List *paxos_alter_apply(const PaxosDdlOp *op);
 
 /* GRANT and REVOKE without what they are about (paxos_alter.c). */
 extern void paxos_ddl_put_privileges(StringInfo out, const GrantStmt *stmt);

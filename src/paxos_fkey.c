@@ -483,6 +483,69 @@ paxos_fkey_alter(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 	return true;
 }
 
+/* Does one of these clauses give another type to a column of the key?  Not if the key goes. */
+static bool
+is_retyped(HeapTuple key, Oid table, List *cmds)
+{
+	Form_pg_constraint con = (Form_pg_constraint) GETSTRUCT(key);
+	AttrNumber columns[2][INDEX_MAX_KEYS];
+	Oid ends[2] = {con->conrelid, con->confrelid};
+	bool retyped = false;
+	int n;
+
+	DeconstructFkConstraintRow(key, &n, columns[0], columns[1], NULL, NULL, NULL, NULL, NULL);
+	for (int i = 0; i < 2 * n; i++)
+	{
+		ListCell *lc;
+
+		if (ends[i / n] != table)
+			continue;
+		foreach (lc, cmds)
+		{
+			AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+			if (cmd->name == NULL ||
+				strcmp(cmd->name, cmd->subtype == AT_DropConstraint
+									  ? NameStr(con->conname)
+									  : get_attname(table, columns[i / n][i % n], false)) != 0)
+				continue;
+			if (cmd->subtype == AT_DropColumn ||
+				(cmd->subtype == AT_DropConstraint && table == con->conrelid))
+				return false;
+			retyped |= cmd->subtype == AT_AlterColumnType;
+		}
+	}
+	return retyped;
+}
+
+void
+paxos_fkey_try(Oid table, Oid copy, List *cmds)
+{
+	int n = 0;
+
+	for (int from = 0; from < 2; from++)
+	{
+		ListCell *lc;
+
+		foreach (lc, keys_at(table, from == 1))
+		{
+			HeapTuple key = lfirst(lc);
+			Form_pg_constraint con = (Form_pg_constraint) GETSTRUCT(key);
+			Oid child = copy;
+			Oid parent = copy;
+
+			if (!is_retyped(key, table, cmds) ||
+				(from == 0 && con->conrelid == table)) /* once is enough */
+				continue;
+			if (con->conrelid != table)
+				child = empty_copy(con->conrelid, n++);
+			if (con->confrelid != table)
+				parent = empty_copy(con->confrelid, n++);
+			paxos_ddl_run_text(write_key(child, con, parent));
+		}
+	}
+}
+
 /* ------------------------------------------------------------------
  * At its slot
  * ------------------------------------------------------------------

@@ -30,6 +30,12 @@ extern List *paxos_fkey_leave_out(List *constraints);
 extern bool paxos_fkey_alter(PaxosUtility *u, AlterTableStmt *stmt, Oid table);
 extern void paxos_fkey_apply_alter(const PaxosDdlOp *op);
 
+/*
+ * In a trial of ALTER TABLE, on a copy without foreign keys that has been altered: could
+ * the table's keep their columns?  PostgreSQL's error if not.
+ */
+extern void paxos_fkey_try(Oid table, Oid copy, List *cmds);
+
 /* At the slot: carry these statements (of RawStmt) out on the table just made. */
 extern void paxos_fkey_apply(const PaxosDdlOp *op, List *statements, Oid relid);
 

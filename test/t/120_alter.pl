@@ -116,11 +116,13 @@ $n3->fails("ALTER TABLE r ADD CHECK (v <> '3')", '23514', qr/violated/, 'a check
 $n3->fails("ALTER TABLE r ADD COLUMN w uuid DEFAULT gen_random_uuid()", '0A000', qr/volatile/, 'values that would differ');
 $n1->sql("DELETE FROM r WHERE id IN (1, 4)");
 $n2->sql("ALTER TABLE r ADD COLUMN at timestamp DEFAULT '2020-01-01'");
-$n2->sql("ALTER DATABASE postgres SET TimeZone = 'Asia/Tokyo'");
-$n2->sql("ALTER TABLE r ALTER COLUMN at TYPE timestamptz, ALTER COLUMN v TYPE int USING v::int");
-is($c->same_everywhere("SET TimeZone = 'UTC'; SELECT string_agg(r::text, ' ' ORDER BY id) FROM r", 'a conversion by settings of the session'),
-	'(2,2,"2019-12-31 15:00:00+00") (3,3,"2019-12-31 15:00:00+00")', 'means what it means there');
-$n2->sql("ALTER DATABASE postgres RESET TimeZone");
+$n2->fails("ALTER TABLE r ALTER COLUMN at TYPE timestamptz", '0A000', qr/type timestamp with time zone is not immutable/, 'a conversion by settings of the session');
+$n2->sql("ALTER DATABASE postgres SET DateStyle = 'German, DMY'; ALTER DATABASE postgres SET extra_float_digits = 0");
+$n2->sql("ALTER TABLE r ALTER COLUMN at TYPE timestamptz USING at AT TIME ZONE 'Asia/Tokyo', ALTER COLUMN v TYPE float8 USING v::float8 / 3");
+$n2->sql("ALTER TABLE r ALTER COLUMN v TYPE text, ADD COLUMN d date DEFAULT '02.01.2020'");
+is($c->same_everywhere("SET TimeZone = 'UTC'; SET DateStyle = ISO; SELECT string_agg(r::text, ' ' ORDER BY id) FROM r", 'what is called immutable and depends on settings'),
+	'(2,0.666666666666667,"2019-12-31 15:00:00+00",2020-01-02) (3,1,"2019-12-31 15:00:00+00",2020-01-02)', 'means what it means there');
+$n2->sql("ALTER DATABASE postgres RESET DateStyle; ALTER DATABASE postgres RESET extra_float_digits");
 
 # ---- said before it is sent --------------------------------------------------------------------
 $n1->sql("CREATE ROLE local_clerk");
@@ -146,11 +148,12 @@ is($n3->sql_after_barrier("SELECT has_sequence_privilege('clerk', pg_get_serial_
 
 # Sequences that have other names there: a snapshot that made them by the rule, and then
 # something of the name they got, could be loaded nowhere.
-for my $q ('qs', 'rs')
+for my $q ('qs', 'rs', 'ks')
 {
 	$n1->sql("CREATE TABLE before_$q (id serial PRIMARY KEY, v int) USING paxos");
 	$n1->sql("ALTER TABLE before_$q RENAME TO $q");
 }
+$n1->sql("ALTER INDEX before_ks_pkey RENAME TO ks_id_seq");
 $n1->sql("CREATE TABLE qs_id_seq (id int PRIMARY KEY) USING paxos");
 $n1->sql("CREATE INDEX rs_id_seq ON rs (v)");
 $n1->sql("ALTER TABLE rs ALTER COLUMN v SET DEFAULT 1");
@@ -173,6 +176,8 @@ is($c->same_everywhere("SELECT string_agg(later || ' ' || last, ', ' ORDER BY la
 $c->same_everywhere("SELECT count(*), sum(hashtext(t::text)) FROM t", 'all rows');
 $n4->sql("INSERT INTO qs (v) VALUES (1)");
 $n4->sql("INSERT INTO rs DEFAULT VALUES");
+$n4->sql("INSERT INTO ks (v) VALUES (1)");
+is($c->same_everywhere("SELECT pg_get_constraintdef(oid) || conname FROM pg_constraint WHERE conrelid = 'ks'::regclass", 'a key'), 'PRIMARY KEY (id)ks_id_seq', 'with the name of its own sequence');
 is($c->same_everywhere("SELECT (SELECT count(*) FROM qs) || to_regclass('qs_id_seq')::text || pg_get_indexdef('rs_id_seq'::regclass)", 'sequences gave way'),
 	'1qs_id_seqCREATE INDEX rs_id_seq ON public.rs USING btree (v)', 'to what has their names');
 is($n4->sql("SELECT count(*) FROM paxos.alarms"), 0, 'without an alarm');
