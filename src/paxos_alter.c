@@ -561,10 +561,10 @@ write_using(const Statement *s, Oid copy, const AlterTableCmd *cmd, const char *
 	{
 		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
 
-		check_conversion(pstate,
-						 (Node *) makeVar(1, attnum, att->atttypid, att->atttypmod,
-										  att->attcollation, 0),
-						 type, typmod);
+		check_conversion(
+			pstate,
+			(Node *) makeVar(1, attnum, att->atttypid, att->atttypmod, att->attcollation, 0), type,
+			typmod);
 		table_close(rel, NoLock);
 		return NULL;
 	}
@@ -1069,8 +1069,7 @@ try_alter(Statement *s, AlterTableStmt *stmt)
 				name_keys(s, changed->cmds, castNode(ColumnDef, cmd->def)->constraints,
 						  castNode(ColumnDef, cmd->def)->colname);
 			else if (cmd->subtype == AT_AlterColumnType)
-				using[foreach_current_index(lc)] =
-					write_using(s, copy, cmd, s->u->query_string);
+				using[foreach_current_index(lc)] = write_using(s, copy, cmd, s->u->query_string);
 		}
 		changed->cmds = kept;
 		paxos_trial_show(schema);

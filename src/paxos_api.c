@@ -1223,42 +1223,54 @@ paxos_api_image(const char *json, bool visible, Datum *value, bool *isnull)
 	}
 }
 
+px_slot
+paxos_api_submit(const PaxosCommand *command, PaxosCommandResult *result)
+{
+	px_slot decided_at;
+	Size len;
+	char *bytes = paxos_command_encode(command, &len);
+
+	bytes = paxos_submit(bytes, len, command->has_request_id ? &command->request_id : NULL, &len,
+						 &decided_at);
+	if (!paxos_result_decode(bytes, len, result))
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("the result of a command cannot be read")));
+	return result->decided_at != 0 ? result->decided_at : decided_at;
+}
+
+bool
+paxos_api_call(FunctionCallInfo fcinfo, int request_arg, PaxosCommand *command,
+			   PaxosCommandResult *result, px_slot *slot)
+{
+	if (!PG_ARGISNULL(request_arg))
+	{
+		command->has_request_id = true;
+		command->request_id = *PG_GETARG_UUID_P(request_arg);
+		command->request_retention_us = (uint64) paxos_request_retention_s * 1000000;
+	}
+	*slot = paxos_api_submit(command, result);
+	if (!result->failed || result->sqlstate != ERRCODE_T_R_SERIALIZATION_FAILURE)
+		return true;
+	CHECK_FOR_INTERRUPTS();
+	AcceptInvalidationMessages();
+	return false;
+}
+
 /* Send a keyed operation, wait, and make a paxos_result of what came back. */
 static Datum
 submit_keyed(FunctionCallInfo fcinfo, Oid relid, PaxosKeyedOp *op, int request_arg)
 {
 	PaxosCommand command = {0};
 	PaxosCommandResult result;
-	char *bytes;
-	Size len;
-	px_slot decided_at;
+	px_slot slot;
 	bool visible;
 	Datum values[6] = {0};
 	bool nulls[6] = {0};
 
 	command.kind = PAXOS_COMMAND_KEYED;
 	command.u.keyed = *op;
-	if (!PG_ARGISNULL(request_arg))
-	{
-		command.has_request_id = true;
-		command.request_id = *PG_GETARG_UUID_P(request_arg);
-		command.request_retention_us = (uint64) paxos_request_retention_s * 1000000;
-	}
-
-	bytes = paxos_command_encode(&command, &len);
-	bytes = paxos_submit(bytes, len, command.has_request_id ? &command.request_id : NULL, &len,
-						 &decided_at);
-	if (!paxos_result_decode(bytes, len, &result))
-		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-						errmsg("the result of a command cannot be read")));
-
-	/* The table was altered meanwhile: nothing was done, and the call is made anew. */
-	if (result.failed && result.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE)
-	{
-		CHECK_FOR_INTERRUPTS();
-		AcceptInvalidationMessages();
+	if (!paxos_api_call(fcinfo, request_arg, &command, &result, &slot))
 		return FunctionCallInvoke(fcinfo);
-	}
 
 	/*
 	 * A result remembered under a request id is that of the first call, which
@@ -1277,7 +1289,7 @@ submit_keyed(FunctionCallInfo fcinfo, Oid relid, PaxosKeyedOp *op, int request_a
 
 	values[0] = BoolGetDatum(result.applied);
 	values[1] = BoolGetDatum(result.existed);
-	values[2] = Int64GetDatum((int64) (result.decided_at ? result.decided_at : decided_at));
+	values[2] = Int64GetDatum((int64) slot);
 	paxos_api_image(result.previous, visible, &values[3], &nulls[3]);
 	paxos_api_image(result.current, visible, &values[4], &nulls[4]);
 	if (command.has_request_id)

@@ -17,6 +17,19 @@ extern void paxos_begin_write(const char *what);
 /* A value as text, as every node's learner writes it. */
 extern char *paxos_fixed_output(FmgrInfo *output, Datum value);
 
+/*
+ * Send a command and wait (paxos_submit() says what may be raised); returns the deciding
+ * slot.  What it answered is the caller's to look at.
+ */
+extern px_slot paxos_api_submit(const PaxosCommand *command, PaxosCommandResult *result);
+
+/*
+ * The same for a function, with the request id in its last argument.  False: a table was
+ * altered meanwhile, nothing was done, and the call is to be made anew.
+ */
+extern bool paxos_api_call(FunctionCallInfo fcinfo, int request_arg, PaxosCommand *command,
+						   PaxosCommandResult *result, px_slot *slot);
+
 /* May the caller see whole rows of this table? */
 extern bool paxos_may_see_rows(Oid relid);
 

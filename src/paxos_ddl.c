@@ -48,10 +48,10 @@
 #include "utils/resowner.h"
 #include "utils/ruleutils.h"
 
+#include "paxos_api.h"
 #include "paxos_apply.h"
 #include "paxos_ddl_int.h"
 #include "paxos_fkey.h"
-#include "paxos_queue.h"
 
 bool paxos_trying = false;
 
@@ -205,9 +205,6 @@ paxos_ddl_submit(PaxosDdlOp *op)
 {
 	PaxosCommand command = {0};
 	PaxosCommandResult result;
-	char *bytes;
-	Size len;
-	px_slot decided_at;
 
 	command.kind = PAXOS_COMMAND_DDL;
 	command.u.ddl = *op;
@@ -224,11 +221,7 @@ paxos_ddl_submit(PaxosDdlOp *op)
 	command.request_id.data[8] = (command.request_id.data[8] & 0x3f) | 0x80; /* variant */
 	command.has_request_id = true;
 	command.request_retention_us = (uint64) paxos_request_retention_s * 1000000;
-	bytes = paxos_command_encode(&command, &len);
-	bytes = paxos_submit(bytes, len, &command.request_id, &len, &decided_at);
-	if (!paxos_result_decode(bytes, len, &result))
-		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-						errmsg("the result of a command cannot be read")));
+	(void) paxos_api_submit(&command, &result);
 	AcceptInvalidationMessages();
 	if (result.failed && result.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE)
 		return false;

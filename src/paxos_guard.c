@@ -898,12 +898,8 @@ needs_database_alone(Node *parse)
 void
 paxos_utility_next(PaxosUtility *u)
 {
-	if (previous_utility)
-		previous_utility(u->pstmt, u->query_string, u->read_only_tree, u->context, u->params,
-						 u->query_env, u->dest, u->qc);
-	else
-		standard_ProcessUtility(u->pstmt, u->query_string, u->read_only_tree, u->context, u->params,
-								u->query_env, u->dest, u->qc);
+	previous_utility(u->pstmt, u->query_string, u->read_only_tree, u->context, u->params,
+					 u->query_env, u->dest, u->qc);
 }
 
 static void
@@ -1131,10 +1127,7 @@ executor_start(QueryDesc *query, int flags)
 			locks = paxos_rowlock_announce(stmt);
 	}
 
-	if (previous_executor_start)
-		previous_executor_start(query, flags);
-	else
-		standard_ExecutorStart(query, flags);
+	previous_executor_start(query, flags);
 
 	if (locks)
 		paxos_rowlock_watch(query);
@@ -1180,9 +1173,9 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId my_subid, SubTransact
 void
 paxos_ddl_install_hooks(void)
 {
-	previous_utility = ProcessUtility_hook;
+	previous_utility = ProcessUtility_hook ? ProcessUtility_hook : standard_ProcessUtility;
 	ProcessUtility_hook = process_utility;
-	previous_executor_start = ExecutorStart_hook;
+	previous_executor_start = ExecutorStart_hook ? ExecutorStart_hook : standard_ExecutorStart;
 	ExecutorStart_hook = executor_start;
 	previous_analyze = post_parse_analyze_hook;
 	post_parse_analyze_hook = analyze;

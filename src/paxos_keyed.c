@@ -602,8 +602,7 @@ next_planner(Query *query, const char *text, int options, ParamListInfo params)
 	planner_depth++;
 	PG_TRY();
 	{
-		plan = previous_planner ? previous_planner(query, text, options, params)
-								: standard_planner(query, text, options, params);
+		plan = previous_planner(query, text, options, params);
 	}
 	PG_FINALLY();
 	{
@@ -676,10 +675,7 @@ count_run(PAXOS_RUN_ARGUMENTS)
 	executor_depth++;
 	PG_TRY();
 	{
-		if (previous_run)
-			previous_run(PAXOS_RUN_PASSED);
-		else
-			standard_ExecutorRun(PAXOS_RUN_PASSED);
+		previous_run(PAXOS_RUN_PASSED);
 	}
 	PG_CATCH();
 	{
@@ -698,10 +694,7 @@ count_finish(QueryDesc *query)
 	executor_depth++;
 	PG_TRY();
 	{
-		if (previous_finish)
-			previous_finish(query);
-		else
-			standard_ExecutorFinish(query);
+		previous_finish(query);
 	}
 	PG_FINALLY();
 	{
@@ -731,12 +724,7 @@ count_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 	utility_depth++;
 	PG_TRY();
 	{
-		if (previous_utility)
-			previous_utility(pstmt, query_string, read_only_tree, context, params, query_env, dest,
-							 qc);
-		else
-			standard_ProcessUtility(pstmt, query_string, read_only_tree, context, params, query_env,
-									dest, qc);
+		previous_utility(pstmt, query_string, read_only_tree, context, params, query_env, dest, qc);
 	}
 	PG_CATCH();
 	{
@@ -811,10 +799,7 @@ choose_plan(QueryDesc *query, int flags)
 		((MyXactFlags & XACT_FLAGS_PIPELINING) != 0 || !stands_alone(plan, 0)))
 		query->plannedstmt =
 			llast_node(PlannedStmt, ((CustomScan *) plan->planTree)->custom_private);
-	if (previous_start)
-		previous_start(query, flags);
-	else
-		standard_ExecutorStart(query, flags);
+	previous_start(query, flags);
 }
 
 /* ------------------------------------------------------------------
@@ -1126,14 +1111,7 @@ give_up_locks(List *relations)
 static void
 submit(const PaxosCommand *command, Oid relid, PaxosCommandResult *result)
 {
-	px_slot decided_at;
-	Size len;
-	char *bytes = paxos_command_encode(command, &len);
-
-	bytes = paxos_submit(bytes, len, NULL, &len, &decided_at);
-	if (!paxos_result_decode(bytes, len, result))
-		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-						errmsg("the result of a command cannot be read")));
+	(void) paxos_api_submit(command, result);
 	if (result->failed)
 	{
 		if (!paxos_may_see_rows(relid))
@@ -1380,14 +1358,14 @@ void
 paxos_keyed_install_hooks(void)
 {
 	RegisterCustomScanMethods(&scan_methods);
-	previous_planner = planner_hook;
+	previous_planner = planner_hook ? planner_hook : standard_planner;
 	planner_hook = plan_statement;
-	previous_start = ExecutorStart_hook;
+	previous_start = ExecutorStart_hook ? ExecutorStart_hook : standard_ExecutorStart;
 	ExecutorStart_hook = choose_plan;
-	previous_run = ExecutorRun_hook;
+	previous_run = ExecutorRun_hook ? ExecutorRun_hook : standard_ExecutorRun;
 	ExecutorRun_hook = count_run;
-	previous_finish = ExecutorFinish_hook;
+	previous_finish = ExecutorFinish_hook ? ExecutorFinish_hook : standard_ExecutorFinish;
 	ExecutorFinish_hook = count_finish;
-	previous_utility = ProcessUtility_hook;
+	previous_utility = ProcessUtility_hook ? ProcessUtility_hook : standard_ProcessUtility;
 	ProcessUtility_hook = count_utility;
 }

@@ -540,21 +540,19 @@ start(QueryDesc *query, int flags)
 		forget(query);
 	if ((flags & EXEC_FLAG_EXPLAIN_ONLY) == 0 && !stand_aside() && must_wait(query->plannedstmt))
 		freshen(query);
-	WITHIN(query,
-		   previous_start ? previous_start(query, flags) : standard_ExecutorStart(query, flags));
+	WITHIN(query, previous_start(query, flags));
 }
 
 static void
 run(PAXOS_RUN_ARGUMENTS)
 {
-	WITHIN(query,
-		   previous_run ? previous_run(PAXOS_RUN_PASSED) : standard_ExecutorRun(PAXOS_RUN_PASSED));
+	WITHIN(query, previous_run(PAXOS_RUN_PASSED));
 }
 
 static void
 finish(QueryDesc *query)
 {
-	WITHIN(query, previous_finish ? previous_finish(query) : standard_ExecutorFinish(query));
+	WITHIN(query, previous_finish(query));
 }
 
 static void
@@ -562,10 +560,7 @@ end(QueryDesc *query)
 {
 	if (waited_queries != NIL)
 		forget(query);
-	if (previous_end)
-		previous_end(query);
-	else
-		standard_ExecutorEnd(query);
+	previous_end(query);
 }
 
 /* ------------------------------------------------------------------
@@ -612,8 +607,7 @@ static PlannedStmt *
 plan(Query *query, const char *text, int options, ParamListInfo params)
 {
 	bool calls = calls_reader((Node *) query, NULL); /* the planner scribbles on it */
-	PlannedStmt *stmt = previous_planner ? previous_planner(query, text, options, params)
-										 : standard_planner(query, text, options, params);
+	PlannedStmt *stmt = previous_planner(query, text, options, params);
 
 	if (calls)
 	{
@@ -696,11 +690,7 @@ utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 			pushed = true;
 		}
 	}
-	if (previous_utility)
-		previous_utility(pstmt, query_string, read_only_tree, context, params, query_env, dest, qc);
-	else
-		standard_ProcessUtility(pstmt, query_string, read_only_tree, context, params, query_env,
-								dest, qc);
+	previous_utility(pstmt, query_string, read_only_tree, context, params, query_env, dest, qc);
 	if (pushed)
 		PopActiveSnapshot();
 	if (IsA(parse, TransactionStmt) ? ((TransactionStmt *) parse)->kind == TRANS_STMT_BEGIN ||
@@ -724,17 +714,17 @@ at_transaction_end(XactEvent event, void *arg)
 void
 paxos_read_install_hooks(void)
 {
-	previous_start = ExecutorStart_hook;
+	previous_start = ExecutorStart_hook ? ExecutorStart_hook : standard_ExecutorStart;
 	ExecutorStart_hook = start;
-	previous_run = ExecutorRun_hook;
+	previous_run = ExecutorRun_hook ? ExecutorRun_hook : standard_ExecutorRun;
 	ExecutorRun_hook = run;
-	previous_finish = ExecutorFinish_hook;
+	previous_finish = ExecutorFinish_hook ? ExecutorFinish_hook : standard_ExecutorFinish;
 	ExecutorFinish_hook = finish;
-	previous_end = ExecutorEnd_hook;
+	previous_end = ExecutorEnd_hook ? ExecutorEnd_hook : standard_ExecutorEnd;
 	ExecutorEnd_hook = end;
-	previous_utility = ProcessUtility_hook;
+	previous_utility = ProcessUtility_hook ? ProcessUtility_hook : standard_ProcessUtility;
 	ProcessUtility_hook = utility;
-	previous_planner = planner_hook;
+	previous_planner = planner_hook ? planner_hook : standard_planner;
 	planner_hook = plan;
 	RegisterXactCallback(at_transaction_end, NULL);
 }

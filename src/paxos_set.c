@@ -1514,10 +1514,7 @@ run(PAXOS_RUN_ARGUMENTS)
 		PaxosRunWithoutWorkers(query);
 	PG_TRY();
 	{
-		if (previous_run)
-			previous_run(PAXOS_RUN_PASSED);
-		else
-			standard_ExecutorRun(PAXOS_RUN_PASSED);
+		previous_run(PAXOS_RUN_PASSED);
 	}
 	PG_CATCH();
 	{
@@ -1534,10 +1531,7 @@ finish(QueryDesc *query)
 
 	PG_TRY();
 	{
-		if (previous_finish)
-			previous_finish(query);
-		else
-			standard_ExecutorFinish(query);
+		previous_finish(query);
 	}
 	PG_CATCH();
 	{
@@ -1558,12 +1552,7 @@ utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 		paxos_set_check();
 	PG_TRY();
 	{
-		if (previous_utility)
-			previous_utility(pstmt, query_string, read_only_tree, context, params, query_env, dest,
-							 qc);
-		else
-			standard_ProcessUtility(pstmt, query_string, read_only_tree, context, params, query_env,
-									dest, qc);
+		previous_utility(pstmt, query_string, read_only_tree, context, params, query_env, dest, qc);
 	}
 	PG_CATCH();
 	{
@@ -1578,11 +1567,11 @@ paxos_set_install_hooks(void)
 {
 	RegisterXactCallback(at_transaction_end, NULL);
 	RegisterSubXactCallback(at_subtransaction_end, NULL);
-	previous_run = ExecutorRun_hook;
+	previous_run = ExecutorRun_hook ? ExecutorRun_hook : standard_ExecutorRun;
 	ExecutorRun_hook = run;
-	previous_finish = ExecutorFinish_hook;
+	previous_finish = ExecutorFinish_hook ? ExecutorFinish_hook : standard_ExecutorFinish;
 	ExecutorFinish_hook = finish;
-	previous_utility = ProcessUtility_hook;
+	previous_utility = ProcessUtility_hook ? ProcessUtility_hook : standard_ProcessUtility;
 	ProcessUtility_hook = utility;
 	previous_emit = emit_log_hook;
 	emit_log_hook = emit;

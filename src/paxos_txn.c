@@ -354,9 +354,7 @@ paxos_txn(PG_FUNCTION_ARGS)
 	PaxosCommand command = {0};
 	PaxosTxn *txn = &command.u.txn;
 	PaxosCommandResult result;
-	px_slot decided_at;
-	char *bytes;
-	Size len;
+	px_slot slot;
 
 	paxos_begin_write("paxos_txn()");
 	paxos_version_require(PAXOS_VERSION_TXN, "calls of paxos_txn()");
@@ -364,27 +362,8 @@ paxos_txn(PG_FUNCTION_ARGS)
 	txn->guards = read_list(fcinfo, 0, "compare");
 	txn->then_ops = read_list(fcinfo, 1, "then_ops");
 	txn->else_ops = read_list(fcinfo, 2, "else_ops");
-	if (!PG_ARGISNULL(3))
-	{
-		command.has_request_id = true;
-		command.request_id = *PG_GETARG_UUID_P(3);
-		command.request_retention_us = (uint64) paxos_request_retention_s * 1000000;
-	}
-
-	bytes = paxos_command_encode(&command, &len);
-	bytes = paxos_submit(bytes, len, command.has_request_id ? &command.request_id : NULL, &len,
-						 &decided_at);
-	if (!paxos_result_decode(bytes, len, &result))
-		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-						errmsg("the result of a command cannot be read")));
-
-	/* A table was altered meanwhile: nothing was done, and the call is made anew. */
-	if (result.failed && result.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE)
-	{
-		CHECK_FOR_INTERRUPTS();
-		AcceptInvalidationMessages();
-		return paxos_txn(fcinfo);
-	}
+	if (!paxos_api_call(fcinfo, 3, &command, &result, &slot))
+		return FunctionCallInvoke(fcinfo);
 	if (result.failed)
 	{
 		/* an answer to another call: of which tables it speaks is not known */
@@ -393,5 +372,5 @@ paxos_txn(PG_FUNCTION_ARGS)
 			result.detail = NULL;
 		paxos_result_raise(&result);
 	}
-	PG_RETURN_JSONB_P(answer(&result, result.decided_at ? result.decided_at : decided_at));
+	PG_RETURN_JSONB_P(answer(&result, slot));
 }

@@ -52,6 +52,7 @@
 #include "utils/wait_event.h"
 
 #include "paxos_acceptor.h"
+#include "paxos_api.h"
 #include "paxos_apply.h"
 #include "paxos_conn.h"
 #include "paxos_node.h"
@@ -349,8 +350,6 @@ paxos_verify(PG_FUNCTION_ARGS)
 	Oid relid;
 	PaxosCommand command;
 	PaxosCommandResult result;
-	char *bytes;
-	Size len;
 	px_slot slot;
 	List *members;
 	Report *reports;
@@ -381,11 +380,7 @@ paxos_verify(PG_FUNCTION_ARGS)
 	memset(&command, 0, sizeof(command));
 	command.kind = PAXOS_COMMAND_VERIFY;
 	command.u.verify.table_id = paxos_table_id(relid);
-	bytes = paxos_command_encode(&command, &len);
-	bytes = paxos_submit(bytes, len, NULL, &len, &slot);
-	if (!paxos_result_decode(bytes, len, &result))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED), errmsg("the result could not be decoded")));
+	slot = paxos_api_submit(&command, &result);
 	if (result.failed && ERRCODE_TO_CATEGORY(result.sqlstate) != ERRCODE_INTERNAL_ERROR)
 		paxos_result_raise(&result);
 
