@@ -149,7 +149,9 @@ CREATE ROLE regress_paxos_alter;
 ALTER TABLE "B b" OWNER TO regress_paxos_alter;
 SET ROLE regress_paxos_alter;
 ALTER TABLE "B b" ADD COLUMN o int;
+\set VERBOSITY sqlstate
 ALTER TABLE "B b" OWNER TO postgres;
+\set VERBOSITY default
 ALTER TABLE "B b" ADD UNIQUE (o);
 RESET ROLE;
 ALTER TABLE "B b" ADD UNIQUE (o);
