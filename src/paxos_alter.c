@@ -31,6 +31,7 @@
 #include "access/relation.h"
 #include "access/reloptions.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
@@ -131,7 +132,7 @@ begin(Statement *s, PaxosUtility *u, Oid table, const char *what)
 	s->name = pstrdup(RelationGetRelationName(rel));
 	s->owner = rel->rd_rel->relowner;
 	relation_close(rel, NoLock);
-	s->table_id = paxos_ddl_table_id_of(table);
+	s->table_id = paxos_known_table_id(table);
 	s->altered = paxos_table_altered(s->table_id);
 	paxos_ddl_refuse_kv(table, what);
 	initStringInfo(&s->sql);
@@ -370,7 +371,8 @@ check_clause(const Statement *s, AlterTableCmd *cmd)
 			break;
 		}
 		case AT_SetAccessMethod:
-			refuse(s->table, "SET ACCESS METHOD", "Create a new table and copy the rows.");
+			refuse(s->table, "SET ACCESS METHOD together with other clauses",
+				   "Use a statement of its own.");
 		case AT_EnableTrig:
 		case AT_EnableAlwaysTrig:
 		case AT_EnableReplicaTrig:
@@ -1246,6 +1248,30 @@ owner_named(AlterSeqStmt *stmt, char **column)
 	return InvalidOid;
 }
 
+/* Back to an ordinary table of each node; or nothing at all. */
+static bool
+set_access_method(Statement *s, const char *method)
+{
+	paxos_ddl_check_owner(s->table);
+	if (strcmp(method, "paxos") == 0)
+	{
+		UnlockRelationOid(s->table, AccessShareLock);
+		if (s->u->qc)
+			SetQueryCompletion(s->u->qc, CMDTAG_ALTER_TABLE, 0);
+		return true;
+	}
+	if (strcmp(method, DEFAULT_TABLE_ACCESS_METHOD) != 0)
+		refuse(s->table, "SET ACCESS METHOD to another than heap", NULL);
+	if (paxos_fkey_any(s->table))
+		ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+						errmsg("table \"%s\" has foreign keys to or from consensus-backed tables",
+							   s->name),
+						errhint("Drop them first.")));
+	s->op.kind = PAXOS_DDL_LEAVE;
+	appendStringInfo(&s->sql, "ALTER TABLE %s SET ACCESS METHOD heap", qualified(s));
+	return send(s, CMDTAG_ALTER_TABLE);
+}
+
 static bool
 alter_table(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 {
@@ -1255,6 +1281,8 @@ alter_table(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 
 	if (!begin(&s, u, table, "ALTER TABLE on a consensus-backed table"))
 		return false;
+	if (first->subtype == AT_SetAccessMethod && list_length(stmt->cmds) == 1)
+		return set_access_method(&s, first->name ? first->name : default_table_access_method);
 	if (first->subtype == AT_ColumnDefault && list_length(stmt->cmds) == 1)
 	{
 		Oid sequence = sequence_drawn_from(first->def);
@@ -1708,7 +1736,7 @@ grant(PaxosUtility *u, GrantStmt *stmt, List *relids)
 							"in one statement"),
 					 errhint("Name them one by one.")));
 		grantor = owner;
-		op.table_ids[foreach_current_index(lc)] = paxos_ddl_table_id_of(table);
+		op.table_ids[foreach_current_index(lc)] = paxos_known_table_id(table);
 		op.altered[foreach_current_index(lc)] =
 			paxos_table_altered(op.table_ids[foreach_current_index(lc)]);
 		if (op.schema == NULL)

@@ -79,27 +79,9 @@ index_of(Oid table, const char *name)
 }
 
 static Oid
-find_sequence(Oid table, AttrNumber attnum)
-{
-	ListCell *lc;
-
-	foreach (lc, getOwnedSequences(table))
-	{
-		Oid owner;
-		int32 of;
-
-		if ((sequenceIsOwned(lfirst_oid(lc), DEPENDENCY_AUTO, &owner, &of) ||
-			 sequenceIsOwned(lfirst_oid(lc), DEPENDENCY_INTERNAL, &owner, &of)) &&
-			of == attnum)
-			return lfirst_oid(lc);
-	}
-	return InvalidOid;
-}
-
-static Oid
 sequence_of(Oid table, const char *column)
 {
-	Oid sequence = find_sequence(table, get_attnum(table, column));
+	Oid sequence = paxos_ddl_sequence_of(table, get_attnum(table, column));
 
 	if (!OidIsValid(sequence))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -211,7 +193,7 @@ static Node *
 bind_sequence(AlterTableCmd *cmd, Oid table, const char *name)
 {
 	AttrNumber attnum = get_attnum(table, cmd->name);
-	Oid sequence = find_sequence(table, attnum);
+	Oid sequence = paxos_ddl_sequence_of(table, attnum);
 	AlterTableStmt *stmt;
 
 	if (!OidIsValid(sequence))

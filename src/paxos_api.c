@@ -345,11 +345,7 @@ open_api_table(Oid relid, Relation *rel)
 				 errmsg("\"%s\" is not a consensus-backed table", RelationGetRelationName(r)),
 				 errhint("Create it with CREATE TABLE ... USING paxos.")));
 
-	table_id = paxos_table_id(relid);
-	if (table_id == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" is not known to the cluster", RelationGetRelationName(r))));
+	table_id = paxos_known_table_id(relid);
 
 	context = AllocSetContextCreate(CacheMemoryContext, "paxos table", ALLOCSET_SMALL_SIZES);
 	t = MemoryContextAllocZero(context, sizeof(ApiTable));

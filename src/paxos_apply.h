@@ -25,6 +25,9 @@
 extern Oid paxos_table_relid(int64 table_id);
 extern int64 paxos_table_id(Oid relid);
 
+/* The same of a table that must be known, and is locked: 55000. */
+extern int64 paxos_known_table_id(Oid relid);
+
 /*
  * The last statement that changed the definition of a table, as a number like that
  * of a table; 0: none has.  A statement is carried out at its slot only on the
@@ -67,7 +70,8 @@ extern void paxos_end_transaction_in_the_way(TransactionId xid);
  * Execute a DDL command at its slot, as its owner, in the learner (paxos_ddl.c).
  * Errors are thrown; paxos_learner.c decides whether they are a result.
  */
-extern void paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index);
+extern void paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index,
+							const PaxosReplicated *r, px_node origin);
 
 /*
  * Inside an ereport() of SQLSTATE class 42 in paxos_ddl_apply: the replicated

@@ -54,6 +54,7 @@
 #include "utils/rel.h"
 
 #include "paxos_apply_int.h"
+#include "paxos_ddl_int.h"
 #include "paxos_part.h"
 #include "paxos_turn.h"
 
@@ -435,6 +436,13 @@ log_truncate(const Oid *relids, int n, bool restarted)
 }
 
 void
+paxos_ddl_empty(Oid relid)
+{
+	lock_with_parts(relid);
+	empty(relid);
+}
+
+void
 paxos_apply_truncate(const PaxosWriteSet *set, const uint64 *changed, int n_changed)
 {
 	Oid *emptied = palloc(sizeof(Oid) * set->n_tables);
@@ -454,8 +462,7 @@ paxos_apply_truncate(const PaxosWriteSet *set, const uint64 *changed, int n_chan
 		if (!OidIsValid(relid))
 			elog(ERROR, "a certified write set names table " INT64_FORMAT ", which is not here",
 				 set->tables[i].table_id);
-		lock_with_parts(relid);
-		empty(relid);
+		paxos_ddl_empty(relid);
 		emptied[n_emptied++] = relid;
 
 		/* each node's begins again where it began */

@@ -327,6 +327,11 @@ paxos_command_encode(const PaxosCommand *command, Size *len)
 				put_uint(&buf, (uint64) op->object_ids[i], 8);
 				put_uint(&buf, (uint64) op->objects_altered[i], 8);
 			}
+			if ((op->flags & PAXOS_DDL_ROWS) != 0)
+			{
+				put_uint(&buf, op->parts_of, 8);
+				put_uint(&buf, op->n_parts, 4);
+			}
 			break;
 		}
 		case PAXOS_COMMAND_VERIFY:
@@ -421,9 +426,10 @@ get_ddl(Reader *r, PaxosDdlOp *op)
 
 	if (r->version >= PAXOS_VERSION_DEFINITIONS)
 		op->flags = (uint8) get_uint(r, 1);
-	if (kind < PAXOS_DDL_CREATE_TABLE || kind > PAXOS_DDL_DROP_OBJECT ||
+	if (kind < PAXOS_DDL_CREATE_TABLE || kind > PAXOS_DDL_LEAVE ||
 		(kind > PAXOS_DDL_DROP_INDEX && r->version < PAXOS_VERSION_DEFINITIONS) ||
-		(op->flags & ~PAXOS_DDL_ALL_FLAGS) != 0)
+		(op->flags & ~PAXOS_DDL_ALL_FLAGS) != 0 ||
+		((op->flags & PAXOS_DDL_ROWS) != 0 && kind != PAXOS_DDL_CREATE_TABLE))
 	{
 		r->bad = true;
 		return;
@@ -460,7 +466,8 @@ get_ddl(Reader *r, PaxosDdlOp *op)
 	for (int i = 0; i < op->n_settings * 2 && !r->bad; i++)
 		op->settings[i] = get_string_required(r);
 	op->n_objects = get_count(r, 2, 16);
-	if (op->kind >= PAXOS_DDL_ALTER_OBJECT && op->n_objects == 0)
+	if (op->kind >= PAXOS_DDL_ALTER_OBJECT && op->kind <= PAXOS_DDL_DROP_OBJECT &&
+		op->n_objects == 0)
 		r->bad = true;
 	op->object_ids = palloc(sizeof(int64) * Max(op->n_objects, 1));
 	op->objects_altered = palloc(sizeof(int64) * Max(op->n_objects, 1));
@@ -468,6 +475,13 @@ get_ddl(Reader *r, PaxosDdlOp *op)
 	{
 		op->object_ids[i] = (int64) get_uint(r, 8);
 		op->objects_altered[i] = (int64) get_uint(r, 8);
+	}
+	if ((op->flags & PAXOS_DDL_ROWS) != 0)
+	{
+		op->parts_of = get_uint(r, 8);
+		op->n_parts = (uint32) get_uint(r, 4);
+		if (op->parts_of == 0 || op->n_parts == 0)
+			r->bad = true;
 	}
 }
 

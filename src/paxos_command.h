@@ -147,7 +147,8 @@ typedef enum PaxosDdlKind
 	PAXOS_DDL_CREATE_OBJECT, /* what is no table (paxos_object.c) */
 	PAXOS_DDL_ALTER_OBJECT,  /* the first of its objects */
 	PAXOS_DDL_NOTE_OBJECT,
-	PAXOS_DDL_DROP_OBJECT /* all of them */
+	PAXOS_DDL_DROP_OBJECT,   /* all of them */
+	PAXOS_DDL_LEAVE          /* SET ACCESS METHOD heap */
 } PaxosDdlKind;
 
 /* PaxosDdlOp.flags */
@@ -155,7 +156,8 @@ typedef enum PaxosDdlKind
 #define PAXOS_DDL_EMPTY 0x02    /* refused at the slot if a table has rows */
 #define PAXOS_DDL_REPLACE 0x04  /* OR REPLACE */
 #define PAXOS_DDL_IF_NOT_EXISTS 0x08
-#define PAXOS_DDL_ALL_FLAGS 0x0f
+#define PAXOS_DDL_ROWS 0x10 /* CREATE TABLE: its rows have come, in parts */
+#define PAXOS_DDL_ALL_FLAGS 0x1f
 
 typedef struct PaxosDdlOp
 {
@@ -172,6 +174,8 @@ typedef struct PaxosDdlOp
 	int n_objects;   /* that it is about or needs (paxos_object.c) */
 	int64 *object_ids;
 	int64 *objects_altered; /* what they were */
+	uint64 parts_of; /* PAXOS_DDL_ROWS: the number of the parts with its rows */
+	uint32 n_parts;
 } PaxosDdlOp;
 
 /* Changes nothing: count and digest the rows of a table (paxos_verify.c). */

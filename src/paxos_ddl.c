@@ -52,6 +52,7 @@
 #include "paxos_apply.h"
 #include "paxos_ddl_int.h"
 #include "paxos_fkey.h"
+#include "paxos_version.h"
 
 bool paxos_trying = false;
 
@@ -175,9 +176,7 @@ check_create_clauses(CreateStmt *stmt)
 	{
 		Node *element = lfirst(lc);
 
-		if (IsA(element, TableLikeClause))
-			paxos_ddl_not_supported("LIKE", "Write the columns down.");
-		else if (IsA(element, ColumnDef))
+		if (IsA(element, ColumnDef))
 			paxos_ddl_check_constraint_clauses(
 				paxos_fkey_leave_out(((ColumnDef *) element)->constraints));
 		else if (IsA(element, Constraint))
@@ -238,6 +237,25 @@ paxos_ddl_notice_large(const char *table, int64 bytes)
 							table, bytes / (1024 * 1024))));
 }
 
+/* What a column's clauses and LIKE have brought, and CREATE TABLE cannot say. */
+static void
+append_rest(PaxosDdlOp *op, Oid relid)
+{
+	List *rest = paxos_ddl_write_rest(relid);
+	StringInfoData sql;
+	ListCell *lc;
+
+	paxos_ddl_check_parts(relid);
+	if (rest == NIL)
+		return;
+	paxos_version_require(PAXOS_VERSION_DEFINITIONS, "tables with indexes or comments from LIKE");
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, op->sql);
+	foreach (lc, rest)
+		appendStringInfo(&sql, ";\n%s", (char *) lfirst(lc));
+	op->sql = sql.data;
+}
+
 void
 paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 {
@@ -288,6 +306,7 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 		paxos_fkey_write(&op, relid, parents);
 		AtEOXact_GUC(true, nest_level);
 		paxos_ddl_check_dependencies(&op, relid);
+		append_rest(&op, relid);
 		names = paxos_ddl_names_taken(relid);
 	}
 	PG_CATCH();
@@ -376,22 +395,10 @@ paxos_ddl_check_owner(Oid table)
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(table));
 }
 
-/* The number the cluster knows a table by, which the caller has locked. */
-int64
-paxos_ddl_table_id_of(Oid table)
-{
-	int64 id = paxos_table_id(table);
-
-	if (id == 0)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("table \"%s\" is not known to the cluster", get_rel_name(table))));
-	return id;
-}
-
 void
 paxos_ddl_refuse_kv(Oid table, const char *what)
 {
-	if (paxos_ddl_table_id_of(table) == PAXOS_KV_TABLE_ID)
+	if (paxos_known_table_id(table) == PAXOS_KV_TABLE_ID)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("%s is not supported on paxos.kv", what),
 						errhint("The key-value table belongs to the extension.")));
@@ -453,7 +460,7 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 	paxos_ddl_check_owner(table);
 	paxos_ddl_refuse_kv(table, "CREATE INDEX");
 
-	table_id = paxos_ddl_table_id_of(table);
+	table_id = paxos_known_table_id(table);
 	if (stmt->idxname != NULL && OidIsValid(get_relname_relid(stmt->idxname, nsp)))
 	{
 		if (!stmt->if_not_exists)
@@ -622,7 +629,7 @@ paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt)
 		appendStringInfo(&sql, "%s%s", op.n_tables > 0 ? ", " : "",
 						 quote_qualified_identifier(schema, get_rel_name(relid)));
 		relids[op.n_tables] = relid;
-		op.table_ids[op.n_tables++] = paxos_ddl_table_id_of(relid);
+		op.table_ids[op.n_tables++] = paxos_known_table_id(relid);
 		UnlockRelationOid(relid, AccessShareLock);
 	}
 	if (stmt->behavior == DROP_RESTRICT)
@@ -699,7 +706,7 @@ paxos_ddl_drop_index(PaxosUtility *u, DropStmt *stmt)
 
 	paxos_fkey_check_drop_index(table, index, false);
 
-	table_id = paxos_ddl_table_id_of(table);
+	table_id = paxos_known_table_id(table);
 	op.kind = PAXOS_DDL_DROP_INDEX;
 	op.schema = get_namespace_name(get_rel_namespace(index));
 	op.owner = GetUserNameFromId(GetUserId(), false);

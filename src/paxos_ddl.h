@@ -51,6 +51,13 @@ extern void paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt);
 extern void paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table);
 
 /*
+ * An ordinary table of this node becomes a consensus table, with its rows; one is made of
+ * what a query gives (paxos_become.c).  Each ends transactions on its way.
+ */
+extern void paxos_become_alter(PaxosUtility *u, AlterTableStmt *stmt);
+extern void paxos_become_as(PaxosUtility *u, CreateTableAsStmt *stmt);
+
+/*
  * ALTER, RENAME, COMMENT, GRANT and REVOKE on consensus tables and what belongs to
  * them (paxos_alter.c).  False: it is about something else, and for others to do.
  */
@@ -120,5 +127,8 @@ extern void paxos_ddl_run_in(const char *schema, const char *statement);
 extern void paxos_ddl_replace_table(int64 table_id, Oid relid);
 extern void paxos_ddl_adopt_table(int64 table_id, Oid relid, int64 altered);
 extern void paxos_ddl_spread_sequence(Oid sequence, int64 least);
+
+/* Statements with the privileges that others than its owner have on table $1. */
+extern const char *const paxos_grants_query;
 
 #endif /* PAXOS_DDL_H */

@@ -28,8 +28,10 @@
 #include "catalog/index.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_sequence.h"
+#include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "commands/sequence.h"
 #include "commands/tablecmds.h"
@@ -50,13 +52,17 @@
 #include "paxos_apply.h"
 #include "paxos_ddl_int.h"
 #include "paxos_fkey.h"
+#include "paxos_method.h"
 #include "paxos_object_int.h"
+#include "paxos_part.h"
 
 /* A transaction that makes a relation of a name we need is let be for so long. */
 #define NAME_PATIENCE_MS 200
 
 /* Never returns. */
 static void refuse_rows(IndexStmt *stmt, ErrorData *error) pg_attribute_noreturn();
+
+static void drop_holes(const char *schema, Oid relid);
 
 Oid
 paxos_consensus_owner(Oid relid)
@@ -119,6 +125,45 @@ paxos_ddl_run_statement(Node *stmt, const char *sql)
 		PopActiveSnapshot();
 }
 
+bool
+paxos_ddl_is_known(Oid relid)
+{
+	Oid table = paxos_consensus_owner(relid);
+
+	return OidIsValid(table) && paxos_table_id(table) != 0;
+}
+
+Oid
+paxos_ddl_owner_of(Oid relid)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+Oid
+paxos_ddl_sequence_of(Oid table, AttrNumber attnum)
+{
+	ListCell *lc;
+
+	foreach (lc, getOwnedSequences(table))
+	{
+		Oid owner;
+		int32 of;
+
+		if ((sequenceIsOwned(lfirst_oid(lc), DEPENDENCY_AUTO, &owner, &of) ||
+			 sequenceIsOwned(lfirst_oid(lc), DEPENDENCY_INTERNAL, &owner, &of)) &&
+			of == attnum)
+			return lfirst_oid(lc);
+	}
+	return InvalidOid;
+}
+
 /*
  * The name is taken.  By something every node has, and so everywhere, or by
  * something of this node alone?
@@ -126,7 +171,7 @@ paxos_ddl_run_statement(Node *stmt, const char *sql)
 void
 paxos_ddl_name_taken(const char *name, Oid existing)
 {
-	if (OidIsValid(paxos_consensus_owner(existing)))
+	if (paxos_ddl_is_known(existing))
 		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_TABLE),
 						errmsg("relation \"%s\" already exists", name), paxos_err_decided()));
 	ereport(ERROR, (errcode(ERRCODE_DUPLICATE_TABLE),
@@ -203,9 +248,16 @@ Oid
 paxos_ddl_holder_of_name(const char *name, Oid nsp)
 {
 	Oid existing;
+	Oid table;
 
 	clear_name(name, nsp);
 	existing = get_relname_relid(name, nsp);
+	table = OidIsValid(existing) ? paxos_consensus_owner(existing) : InvalidOid;
+	if (OidIsValid(table) && paxos_table_id(table) == 0)
+	{
+		paxos_becoming_give_way(table, existing, name);
+		existing = get_relname_relid(name, nsp);
+	}
 	if (OidIsValid(existing) && get_rel_relkind(existing) == RELKIND_SEQUENCE &&
 		OidIsValid(paxos_consensus_owner(existing)))
 	{
@@ -323,55 +375,219 @@ spread_sequence(Oid sequence, int64 least)
 	CommandCounterIncrement();
 }
 
+/*
+ * The names that CREATE TABLE takes: its own, and those of its indexes.  Another statement
+ * may have taken one since this one was tried.  What other consensus tables have is
+ * looked for first: that is what all nodes see.
+ */
 static void
-apply_create_table(const PaxosDdlOp *op, int64 table_id)
+check_names(const List *statements, Oid nsp, Oid mine)
 {
-	List *statements = raw_parser(op->sql, RAW_PARSE_DEFAULT);
 	CreateStmt *stmt = castNode(CreateStmt, linitial_node(RawStmt, statements)->stmt);
-	Oid nsp = paxos_ddl_schema_here(op->schema);
-	Oid owner = paxos_ddl_role_here(op->owner);
-	Oid existing;
-	Oid user;
-	int security;
-	Oid relid;
+	List *names = list_make1(stmt->relation->relname);
 	ListCell *lc;
 
-	existing = paxos_ddl_holder_of_name(stmt->relation->relname, nsp);
-	if (OidIsValid(existing))
-	{
-		if (stmt->if_not_exists && paxos_table_id(existing) != 0)
-			return;
-		paxos_ddl_name_taken(stmt->relation->relname, existing);
-	}
-
-	/* The indexes of its keys have names too, which another statement may have
-	 * taken since this one was tried. */
 	foreach (lc, stmt->tableElts)
 	{
 		Constraint *c = lfirst(lc);
 
-		if (!IsA(c, Constraint) || c->conname == NULL || !paxos_ddl_has_index(c))
-			continue;
-		existing = paxos_ddl_holder_of_name(c->conname, nsp);
-		if (OidIsValid(existing))
-			paxos_ddl_name_taken(c->conname, existing);
+		if (IsA(c, Constraint) && c->conname != NULL && paxos_ddl_has_index(c))
+			names = lappend(names, c->conname);
 	}
+	foreach (lc, statements)
+	{
+		IndexStmt *index = (IndexStmt *) lfirst_node(RawStmt, lc)->stmt;
+
+		if (IsA(index, IndexStmt))
+			names = lappend(names, index->idxname);
+	}
+	for (int pass = 0; pass < 2; pass++)
+	{
+		foreach (lc, names)
+		{
+			Oid existing = get_relname_relid(lfirst(lc), nsp);
+
+			if (OidIsValid(existing) && paxos_consensus_owner(existing) == mine && OidIsValid(mine))
+				continue;
+			existing = paxos_ddl_holder_of_name(lfirst(lc), nsp);
+			if (OidIsValid(existing) && (pass == 1 || paxos_ddl_is_known(existing)))
+				paxos_ddl_name_taken(lfirst(lc), existing);
+		}
+	}
+}
+
+/* As written by write_restarts(): where the values of a column go on. */
+static bool
+restarts_sequence(Node *node, Oid relid)
+{
+	AlterTableStmt *stmt = (AlterTableStmt *) node;
+	AlterTableCmd *cmd;
+	DefElem *e;
+	Oid sequence;
+	int64 least;
+
+	if (!IsA(node, AlterTableStmt))
+		return false;
+	cmd = linitial_node(AlterTableCmd, stmt->cmds);
+	if (cmd->subtype != AT_SetIdentity)
+		return false;
+	e = linitial_node(DefElem, castNode(List, cmd->def));
+	if (strcmp(e->defname, "restart") != 0)
+		elog(ERROR, "unexpected option \"%s\" of a column's sequence", e->defname);
+	least = defGetInt64(e);
+	sequence = paxos_ddl_sequence_of(relid, get_attnum(relid, cmd->name));
+	if (!OidIsValid(sequence))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("column \"%s\" of table \"%s\" has no sequence on this node",
+							   cmd->name, get_rel_name(relid))));
+	spread_sequence(sequence, least);
+	return true;
+}
+
+static void
+run_as(Node *stmt, const char *sql, Oid role)
+{
+	Oid user;
+	int security;
 
 	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(owner,
+	SetUserIdAndSecContext(role,
 						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-	paxos_ddl_run_statement((Node *) stmt, op->sql);
+	paxos_ddl_run_statement(stmt, sql);
 	SetUserIdAndSecContext(user, security);
+}
 
-	relid = get_relname_relid(stmt->relation->relname, nsp);
-	if (!OidIsValid(relid))
-		elog(ERROR, "table \"%s\" was not created", stmt->relation->relname);
+/*
+ * CREATE TABLE, then a foreign key for each of op->table_ids, then what else belongs to
+ * the table.  Its rows may have come before; on the node from which they come it is there,
+ * as this node's own, and keeps what it has.
+ */
+static void
+apply_create_table(const PaxosDdlOp *op, int64 table_id, const PaxosReplicated *r, px_node origin)
+{
+	List *statements = raw_parser(op->sql, RAW_PARSE_DEFAULT);
+	CreateStmt *stmt = castNode(CreateStmt, linitial_node(RawStmt, statements)->stmt);
+	bool filled = (op->flags & PAXOS_DDL_ROWS) != 0;
+	Oid mine = InvalidOid;
+	Oid nsp;
+	Oid owner;
+	Oid existing;
+	Oid relid;
+	ListCell *lc;
+
+	if (filled && !paxos_part_complete(r, origin, op->parts_of, op->n_parts))
+		ereport(ERROR,
+				(errcode(ERRCODE_OPERATOR_INTERVENTION),
+				 errmsg("the rows of table \"%s\" have been given up", stmt->relation->relname),
+				 errdetail("The paxos proposer of the node they came from was restarted "
+						   "meanwhile, or they took too long."),
+				 paxos_err_decided()));
+	if (filled && origin == paxos_shared->node_id)
+		mine = paxos_becoming_of(op->parts_of);
+	nsp = paxos_ddl_schema_here(op->schema);
+	owner = paxos_ddl_role_here(op->owner);
+	if (stmt->if_not_exists && !OidIsValid(mine))
+	{
+		existing = paxos_ddl_holder_of_name(stmt->relation->relname, nsp);
+		if (OidIsValid(existing) && paxos_table_id(existing) != 0)
+			return;
+	}
+	check_names(statements, nsp, mine);
+
+	if (OidIsValid(mine))
+	{
+		relid = mine;
+		paxos_ddl_empty(relid);
+		paxos_ddl_lock_parts(relid);
+		paxos_becoming_done(relid);
+	}
+	else
+	{
+		run_as((Node *) stmt, op->sql, owner);
+		relid = get_relname_relid(stmt->relation->relname, nsp);
+		if (!OidIsValid(relid))
+			elog(ERROR, "table \"%s\" was not created", stmt->relation->relname);
+		drop_holes(get_namespace_name(nsp), relid);
+		paxos_backstop_create(relid);
+	}
 	foreach (lc, getOwnedSequences(relid))
 		spread_sequence(lfirst_oid(lc), PG_INT64_MIN);
-	paxos_backstop_create(relid);
 	record_table(table_id, relid, 0);
 	CommandCounterIncrement();
-	paxos_fkey_apply(op, list_delete_first(statements), relid);
+	if (filled)
+	{
+		paxos_fill_table(relid, r, origin, op->parts_of, op->n_parts);
+		paxos_part_finish(r, origin, op->parts_of);
+	}
+	paxos_fkey_apply(op, list_copy_tail(list_truncate(list_copy(statements), op->n_tables + 1), 1),
+					 relid);
+	for_each_from(lc, statements, op->n_tables + 1)
+	{
+		Node *rest = lfirst_node(RawStmt, lc)->stmt;
+
+		if (!restarts_sequence(rest, relid) && !OidIsValid(mine))
+			run_as(rest, op->sql, owner);
+	}
+	CacheInvalidateRelcacheByRelid(relid);
+}
+
+/*
+ * It counts one by one again, above what all nodes have drawn: the values of the others are
+ * among the rows.
+ */
+static void
+gather_sequence(Oid sequence, Oid relid)
+{
+	AlterSeqStmt *stmt = makeNode(AlterSeqStmt);
+	HeapTuple tuple;
+	char *next = NULL;
+	Oid table;
+	Oid type;
+	int32 column;
+	int64 max;
+
+	stmt->sequence =
+		makeRangeVar(get_namespace_name(get_rel_namespace(sequence)), get_rel_name(sequence), -1);
+	stmt->for_identity = sequenceIsOwned(sequence, DEPENDENCY_INTERNAL, &table, &column);
+	if (!stmt->for_identity && !sequenceIsOwned(sequence, DEPENDENCY_AUTO, &table, &column))
+		return;
+	type = get_atttype(relid, (AttrNumber) column);
+	if (type == INT2OID || type == INT4OID || type == INT8OID)
+		next = paxos_ddl_next_value(relid, (AttrNumber) column, sequence);
+	tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(sequence));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for sequence %u", sequence);
+	max = ((Form_pg_sequence) GETSTRUCT(tuple))->seqmax;
+	ReleaseSysCache(tuple);
+	stmt->options = list_make1(makeDefElem("increment", (Node *) makeInteger(1), -1));
+	if (next != NULL && strtoi64(next, NULL, 10) <= max)
+		stmt->options =
+			lappend(stmt->options, makeDefElem("restart", (Node *) makeFloat(next), -1));
+	AlterSequence(make_parsestate(NULL), stmt);
+	CommandCounterIncrement();
+}
+
+/*
+ * Every node keeps its copy, as an ordinary table of its own, with the rows that it has at
+ * this slot.
+ */
+static void
+apply_leave(const PaxosDdlOp *op)
+{
+	Oid relid = paxos_table_relid(op->table_ids[0]);
+	ListCell *lc;
+
+	paxos_ddl_lock_parts(relid);
+	if (paxos_fkey_any(relid))
+		ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+						errmsg("table \"%s\" has foreign keys to or from consensus-backed tables",
+							   get_rel_name(relid)),
+						paxos_err_decided()));
+	foreach (lc, getOwnedSequences(relid))
+		gather_sequence(lfirst_oid(lc), relid);
+	forget_table(op->table_ids[0], relid);
+	CommandCounterIncrement();
+	paxos_method_heap(relid);
 }
 
 /*
@@ -668,7 +884,8 @@ paxos_ddl_begin_apply(void)
 }
 
 void
-paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
+paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index, const PaxosReplicated *r,
+				px_node origin)
 {
 	int nest_level = paxos_ddl_begin_apply();
 	List *partners;
@@ -677,7 +894,7 @@ paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
 	switch (op->kind)
 	{
 		case PAXOS_DDL_CREATE_TABLE:
-			apply_create_table(op, PaxosTableId(at_slot, index));
+			apply_create_table(op, PaxosTableId(at_slot, index), r, origin);
 			break;
 		case PAXOS_DDL_DROP_TABLE:
 			apply_drop_table(op, PaxosTableId(at_slot, index));
@@ -720,6 +937,10 @@ paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index)
 		case PAXOS_DDL_DROP_OBJECT:
 			check_altered(op, AccessExclusiveLock);
 			paxos_object_apply(op, PaxosTableId(at_slot, index), false);
+			break;
+		case PAXOS_DDL_LEAVE:
+			check_altered(op, AccessExclusiveLock);
+			apply_leave(op);
 			break;
 	}
 

@@ -49,7 +49,7 @@
 #include "paxos_apply.h"
 #include "paxos_compat.h"
 #include "paxos_conn.h"
-#include "paxos_ddl.h"
+#include "paxos_ddl_int.h"
 #include "paxos_node.h"
 
 PG_FUNCTION_INFO_V1(paxos_sql_check_statement);
@@ -80,8 +80,7 @@ relation_in_the_way(const char *name, Oid nsp)
 	{
 		Oid relid = get_relname_relid(name, nsp);
 
-		if (!OidIsValid(relid) || OidIsValid(paxos_consensus_owner(relid)) ||
-			get_rel_relkind(relid) == '\0')
+		if (!OidIsValid(relid) || paxos_ddl_is_known(relid) || get_rel_relkind(relid) == '\0')
 			return false;
 		AcceptInvalidationMessages();
 	}

@@ -16,6 +16,7 @@
 
 #include "paxos_ddl.h"
 #include "paxos_command.h"
+#include "paxos_replicated.h"
 
 /* ---- trying (paxos_ddl.c) ---- */
 
@@ -59,7 +60,6 @@ extern void paxos_ddl_notice_large(const char *table, int64 bytes);
 extern void paxos_ddl_run_text(const char *sql);
 
 extern void paxos_ddl_check_owner(Oid table);
-extern int64 paxos_ddl_table_id_of(Oid table);
 extern void paxos_ddl_refuse_kv(Oid table, const char *what);
 extern void paxos_ddl_check_constraint_clauses(List *constraints);
 
@@ -75,6 +75,9 @@ extern void paxos_ddl_check_collation(const char *column, Oid collation);
 
 /* 0A000 for what a table must not refer to; the objects it refers to are noted in 'op'. */
 extern void paxos_ddl_check_dependencies(PaxosDdlOp *op, Oid relid);
+
+/* That a table has nothing for which a consensus table has no place (paxos_become.c). */
+extern void paxos_ddl_check_parts(Oid relid);
 
 /*
  * The whole statement that makes a table like this one; checks on the way.  spread:
@@ -108,6 +111,18 @@ extern bool paxos_ddl_has_index(const Constraint *c);
 
 /* The columns' part in the name of an index, as PostgreSQL chooses it; of IndexElem. */
 extern char *paxos_ddl_index_columns(List *elements);
+
+/* The statements that follow: indexes, and what CREATE TABLE cannot say. */
+extern List *paxos_ddl_write_rest(Oid relid);
+
+/*
+ * The value behind the highest that an integer column has, or its sequence has given here;
+ * NULL: there is none.
+ */
+extern char *paxos_ddl_next_value(Oid relid, AttrNumber attnum, Oid sequence);
+
+/* The texts (of char *) that a query gives for relation $1. */
+extern List *paxos_ddl_texts_of(const char *query, Oid relid);
 
 /* The names that a table takes in its schema; not of sequences, which give way. */
 extern List *paxos_ddl_names_taken(Oid relid);
@@ -161,6 +176,21 @@ extern void paxos_ddl_apply_drop_trigger(const PaxosDdlOp *op);
 
 /* An error that the rows cause, and so the same rows on every node. */
 extern bool paxos_ddl_is_data_error(int sqlstate);
+
+extern Oid paxos_ddl_owner_of(Oid relid);
+
+/* The sequence of a serial or identity column on this node; InvalidOid: none. */
+extern Oid paxos_ddl_sequence_of(Oid table, AttrNumber attnum);
+
+/* Is it, or does it belong to, a table that the cluster knows? */
+extern bool paxos_ddl_is_known(Oid relid);
+
+/* New empty files for a table and what goes with it, locked. */
+extern void paxos_ddl_empty(Oid relid);
+
+/* paxos_fill.c */
+extern void paxos_fill_table(Oid relid, const PaxosReplicated *r, px_node origin, uint64 set,
+							 uint32 n_parts);
 
 /*
  * Statements that change definitions, or say something about them (paxos_alter_apply.c).

@@ -32,6 +32,7 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_attrdef.h"
 #include "catalog/pg_attribute.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_namespace.h"
@@ -39,6 +40,8 @@
 #include "catalog/pg_sequence.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "storage/lmgr.h"
@@ -674,6 +677,65 @@ paxos_ddl_write_table(Oid relid, bool if_not_exists, bool spread, bool holes)
 		appendStringInfoChar(&out, ')');
 	table_close(rel, NoLock);
 	return out.data;
+}
+
+/*
+ * The texts that a query gives for a relation.  What is asked is what this library has
+ * written, so nobody's privileges and no search_path of a session come into it.
+ */
+List *
+paxos_ddl_texts_of(const char *query, Oid relid)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Oid types[1] = {REGCLASSOID};
+	Datum args[1] = {ObjectIdGetDatum(relid)};
+	int nest_level = paxos_ddl_begin_writing_down();
+	List *list = NIL;
+	Oid user;
+	int security;
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
+						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute_with_args(query, 1, types, args, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read what belongs to a table");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		char *text = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		MemoryContext old = MemoryContextSwitchTo(caller);
+
+		if (text != NULL)
+			list = lappend(list, pstrdup(text));
+		MemoryContextSwitchTo(old);
+	}
+	SPI_finish();
+	SetUserIdAndSecContext(user, security);
+	AtEOXact_GUC(true, nest_level);
+	return list;
+}
+
+char *
+paxos_ddl_next_value(Oid relid, AttrNumber attnum, Oid sequence)
+{
+	List *next = paxos_ddl_texts_of(
+		psprintf("SELECT CASE WHEN x < %s THEN x + 1 END FROM"
+				 " (SELECT greatest(max(%s)::bigint, pg_sequence_last_value(%u)) AS x FROM ONLY %s"
+				 "  WHERE $1 IS NOT NULL) m",
+				 "9223372036854775807", quote_identifier(get_attname(relid, attnum, false)),
+				 sequence,
+				 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+											get_rel_name(relid))),
+		relid);
+
+	return next != NIL ? (char *) linitial(next) : NULL;
+}
+
+List *
+paxos_ddl_write_rest(Oid relid)
+{
+	return paxos_ddl_texts_of("SELECT * FROM paxos.table_rest($1)", relid);
 }
 
 /* The names that a table takes in its schema; not of sequences, which give way. */

@@ -312,7 +312,7 @@ paxos_fkey_write(PaxosDdlOp *op, Oid relid, List *parents)
 				parent = ((Parent *) lfirst(lp))->relid;
 		}
 		appendStringInfo(&out, "; %s", write_key(relid, con, parent));
-		op->table_ids[op->n_tables++] = parent == relid ? 0 : paxos_ddl_table_id_of(parent);
+		op->table_ids[op->n_tables++] = parent == relid ? 0 : paxos_known_table_id(parent);
 	}
 	op->sql = out.data;
 
@@ -372,8 +372,8 @@ add_key(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 	paxos_version_require(PAXOS_VERSION_SETS, "foreign keys of consensus-backed tables");
 	check_table(table);
 	parent = parent_of(c);
-	ids[0] = paxos_ddl_table_id_of(table);
-	ids[1] = paxos_ddl_table_id_of(parent);
+	ids[0] = paxos_known_table_id(table);
+	ids[1] = paxos_known_table_id(parent);
 	op.kind = PAXOS_DDL_FOREIGN_KEY;
 	op.schema = get_namespace_name(nsp);
 	op.owner = GetUserNameFromId(GetUserId(), false);
@@ -451,8 +451,8 @@ drop_key(PaxosUtility *u, const AlterTableCmd *cmd, Oid table)
 		return false;
 	paxos_ddl_begin_statement(u, "ALTER TABLE of a consensus-backed table");
 	check_table(table);
-	ids[0] = paxos_ddl_table_id_of(table);
-	ids[1] = paxos_ddl_table_id_of(parent);
+	ids[0] = paxos_known_table_id(table);
+	ids[1] = paxos_known_table_id(parent);
 	op.kind = PAXOS_DDL_FOREIGN_KEY;
 	op.schema = get_namespace_name(get_rel_namespace(table));
 	op.owner = GetUserNameFromId(GetUserId(), false);
@@ -651,6 +651,12 @@ paxos_fkey_apply_alter(const PaxosDdlOp *op)
 	CommandCounterIncrement();
 	CacheInvalidateRelcacheByRelid(tables[0]);
 	CacheInvalidateRelcacheByRelid(tables[1]);
+}
+
+bool
+paxos_fkey_any(Oid relid)
+{
+	return keys_at(relid, true) != NIL || keys_at(relid, false) != NIL;
 }
 
 List *

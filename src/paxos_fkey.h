@@ -39,6 +39,9 @@ extern void paxos_fkey_try(Oid table, Oid copy, List *cmds);
 /* At the slot: carry these statements (of RawStmt) out on the table just made. */
 extern void paxos_fkey_apply(const PaxosDdlOp *op, List *statements, Oid relid);
 
+/* Has the table foreign keys, or others to it? */
+extern bool paxos_fkey_any(Oid relid);
+
 /* The other tables that this one refers to or is referred to by. */
 extern List *paxos_fkey_partners(Oid relid);
 

@@ -520,15 +520,27 @@ check_alter_table(AlterTableStmt *stmt)
 	{
 		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
 
-		if (cmd->subtype == AT_SetAccessMethod && cmd->name && strcmp(cmd->name, AM_NAME) == 0)
-			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-							errmsg("an existing table cannot become consensus-backed"),
-							errhint("Use CREATE TABLE ... USING paxos and insert the rows.")));
 		if (cmd->subtype == AT_AttachPartition)
 			refuse_name(((PartitionCmd *) cmd->def)->name, "ATTACH PARTITION", NULL);
 		if (cmd->subtype == AT_AddInherit)
 			refuse_name((RangeVar *) cmd->def, "inheritance", NULL);
 	}
+}
+
+/* ALTER TABLE ... SET ACCESS METHOD paxos of an ordinary table. */
+static bool
+becomes_consensus(AlterTableStmt *stmt)
+{
+	ListCell *lc;
+
+	foreach (lc, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		if (cmd->subtype == AT_SetAccessMethod && effective_am_is_paxos(cmd->name))
+			return true;
+	}
+	return false;
 }
 
 /* COPY FROM: its rows are captured like others. */
@@ -737,16 +749,17 @@ handle_statement(PaxosUtility *u)
 				into = ((CreateTableAsStmt *) own_statement(u))->into;
 				into->accessMethod = pstrdup(DEFAULT_TABLE_ACCESS_METHOD);
 			}
-			if (effective_am_is_paxos(into->accessMethod))
+			if (!effective_am_is_paxos(into->accessMethod))
+				return false;
+			if (stmt->objtype == OBJECT_MATVIEW)
 				ereport(
 					ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("%s is not supported for a consensus-backed table",
-							stmt->objtype == OBJECT_MATVIEW ? "CREATE MATERIALIZED VIEW"
-															: "CREATE TABLE AS"),
-					 errhint(
-						 "Use CREATE TABLE ... USING paxos, or add USING heap to make an ordinary one.")));
-			return false;
+					 errmsg(
+						 "CREATE MATERIALIZED VIEW is not supported for a consensus-backed table"),
+					 errhint("Add USING heap to make an ordinary one.")));
+			paxos_become_as(u, (CreateTableAsStmt *) u->pstmt->utilityStmt);
+			return true;
 		}
 		case T_IndexStmt:
 		{
@@ -761,7 +774,10 @@ handle_statement(PaxosUtility *u)
 			return handle_drop(u, (DropStmt *) parse);
 		case T_AlterTableStmt:
 			check_alter_table((AlterTableStmt *) parse);
-			return false;
+			if (!becomes_consensus((AlterTableStmt *) parse))
+				return false;
+			paxos_become_alter(u, (AlterTableStmt *) parse);
+			return true;
 		case T_RenameStmt:
 			refuse_name(((RenameStmt *) parse)->relation, "RENAME", NULL);
 			return false;

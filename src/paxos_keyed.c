@@ -1192,10 +1192,7 @@ execute(KeyedState *state)
 	paxos_begin_write(name);
 
 	rel = table_open(form->relid, AccessShareLock);
-	if (paxos_table_id(form->relid) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" is not known to the cluster", RelationGetRelationName(rel))));
+	(void) paxos_known_table_id(form->relid);
 	possible = make_command(&command, form, rel, ps);
 	state->desc = CreateTupleDescCopy(RelationGetDescr(rel));
 	state->desc->tdtypeid = RECORDOID;

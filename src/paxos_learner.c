@@ -76,6 +76,7 @@
 #include "paxos_key.h"
 #include "paxos_log.h"
 #include "paxos_memory.h"
+#include "paxos_method.h"
 #include "paxos_node.h"
 #include "paxos_part.h"
 #include "paxos_queue.h"
@@ -492,7 +493,8 @@ static void
 execute_set(const PaxosWriteSet *set, px_slot slot, px_node origin, PaxosCommandResult *result)
 {
 	bool overtaken;
-	bool complete = set->n_parts == 0 || paxos_part_complete(&working, origin, set);
+	bool complete = set->n_parts == 0 ||
+					paxos_part_complete(&working, origin, set->parts_of, set->n_parts);
 	px_certificate verdict = paxos_window_judge(&working, slot, set, &overtaken);
 	uint64 *changed;
 	int n;
@@ -548,6 +550,11 @@ static void
 execute_part(const PaxosSetPart *part, px_node origin, px_bytes bytes, PaxosCommandResult *result)
 {
 	memset(result, 0, sizeof(*result));
+	if (part->number == 0 && origin == paxos_shared->node_id)
+	{
+		close_apply(); /* a table may be dropped */
+		paxos_becoming_given_up(part->set);
+	}
 	result->applied =
 		paxos_part_store(&working, origin, part, (const char *) bytes.data, bytes.len);
 	if (result->applied)
@@ -612,7 +619,7 @@ execute(const PaxosCommand *command, px_slot slot, uint32 index, px_node origin,
 
 				paxos_turn_changing(keys, n);
 			}
-			paxos_ddl_apply(&command->u.ddl, slot, index);
+			paxos_ddl_apply(&command->u.ddl, slot, index, &working, origin);
 			result->applied = true;
 			new_definitions = true;
 			break;
@@ -1930,6 +1937,31 @@ sweep_parts(void)
 	return more;
 }
 
+/* Tables whose session has gone.  True: look again soon. */
+static bool
+look_after_tables(void)
+{
+	volatile bool any = true;
+
+	if (turn_given)
+		return false;
+	PG_TRY();
+	{
+		any = paxos_becoming_look();
+	}
+	PG_CATCH();
+	{
+		ErrorData *edata = take_error();
+
+		ereport(LOG, (errmsg("paxos learner: could not look after tables on their way: %s",
+							 edata->message)));
+		FreeErrorData(edata);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(TopMemoryContext);
+	return any;
+}
+
 static void
 leave(int code, Datum arg)
 {
@@ -1983,6 +2015,7 @@ paxos_learner_main(Datum arg)
 {
 	uint32 wait_event = 0;
 	bool stats_pending = false;
+	bool look_again = false;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -2065,6 +2098,8 @@ paxos_learner_main(Datum arg)
 				stats_pending = true;
 			}
 		}
+		if (membership == PAXOS_MEMBER && !busy && gather == 0 && loaded)
+			look_again = look_after_tables();
 		if (membership == PAXOS_MEMBER && !busy)
 			save_memory();
 		if (stats_pending)
@@ -2078,7 +2113,7 @@ paxos_learner_main(Datum arg)
 
 		ms = gather > 0 ? (long) (gather / 1000 + 1) : time_to_wait_ms(&a);
 		pg_atomic_write_u32(&paxos_shared->learner_gathers, gather > 0 ? 1 : 0);
-		if (stats_pending)
+		if (stats_pending || look_again)
 			ms = Min(ms, STATS_LOOK_MS);
 		rc = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
 					   paxos_wait_event(&wait_event, "PaxosLearnerMain"));

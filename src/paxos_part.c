@@ -271,11 +271,11 @@ paxos_part_store(const PaxosReplicated *r, px_node origin, const PaxosSetPart *p
 }
 
 bool
-paxos_part_complete(const PaxosReplicated *r, px_node origin, const PaxosWriteSet *set)
+paxos_part_complete(const PaxosReplicated *r, px_node origin, uint64 set, uint32 n_parts)
 {
-	const Entry *e = find_alive(r, origin, set->parts_of);
+	const Entry *e = find_alive(r, origin, set);
 
-	return e != NULL && e->n == set->n_parts;
+	return e != NULL && e->n == n_parts;
 }
 
 bool

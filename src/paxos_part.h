@@ -13,6 +13,9 @@
 /* No set has more of them. */
 #define PAXOS_MAX_PARTS 8192
 
+/* A set of more than this goes in parts of about so much. */
+#define PAXOS_PART_BYTES (PX_MAX_COMMAND_BYTES / 2)
+
 /* ---- learner ---- */
 
 /* A transaction begins: what the table says is in memory. */
@@ -29,7 +32,8 @@ extern bool paxos_part_store(const PaxosReplicated *r, px_node origin, const Pax
 							 const char *bytes, Size len);
 
 /* Are all parts there? */
-extern bool paxos_part_complete(const PaxosReplicated *r, px_node origin, const PaxosWriteSet *set);
+extern bool paxos_part_complete(const PaxosReplicated *r, px_node origin, uint64 set,
+								uint32 n_parts);
 
 /*
  * The part with this number, decoded in the current context; false if it has none of

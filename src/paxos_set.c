@@ -139,7 +139,7 @@ PG_FUNCTION_INFO_V1(paxos_capture);
 
 /* A set of more than this, or of more keys than are held in memory, goes in parts of about
  * so much. */
-#define PART_BYTES (PX_MAX_COMMAND_BYTES / 2)
+#define PART_BYTES PAXOS_PART_BYTES
 
 /* The least that is left for a command's own bytes. */
 #define COMMAND_HEAD_BYTES 1024
@@ -377,10 +377,7 @@ add_table(Oid relid)
 
 	if (t != NULL)
 		return t;
-	table_id = paxos_table_id(relid);
-	if (table_id == 0)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("table \"%s\" is not known to the cluster", get_rel_name(relid))));
+	table_id = paxos_known_table_id(relid);
 	if (set->n_tables == PG_UINT16_MAX)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("too many consensus-backed tables in one transaction")));

@@ -94,6 +94,7 @@ paxos_shmem_startup(void)
 		s->learner_procno = -1;
 		pg_atomic_init_u32(&s->proposer_gathers, 0);
 		pg_atomic_init_u32(&s->learner_gathers, 0);
+		pg_atomic_init_u32(&s->becoming, 1);
 		s->next_owner = 1;
 		if (!pg_strong_random(&s->instance, sizeof(s->instance)))
 			ereport(FATAL,

@@ -289,6 +289,9 @@ typedef struct PaxosShared
 	px_slot digests_to;
 	uint64 digests[PAXOS_DIGESTS];
 
+	/* 0: nothing is in paxos.becoming for certain (paxos_method.c). */
+	pg_atomic_uint32 becoming;
+
 	/* Workers hold back from the database while a DROP DATABASE runs. */
 	bool hold_off; /* identity_lock */
 

@@ -71,6 +71,7 @@
 #include "paxos_apply.h"
 #include "paxos_conn.h"
 #include "paxos_ddl.h"
+#include "paxos_method.h"
 #include "paxos_node.h"
 #include "paxos_snapshot.h"
 
@@ -764,6 +765,7 @@ take_place(Part *part, List *sequences)
 {
 	char *loading = psprintf(LOADING_SCHEMA, part->loading);
 
+	paxos_becoming_clear_names(part->relid, get_namespace_oid(part->schema, false));
 	run(psprintf("ALTER TABLE %s SET SCHEMA %s", quote_qualified_identifier(loading, part->name),
 				 quote_identifier(part->schema)));
 	restore_sequences(part, sequences);

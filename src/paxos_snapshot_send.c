@@ -344,7 +344,7 @@ static const char *const indexes_query = "SELECT * FROM paxos.table_rest($1)";
  * Statements with the privileges that others than the owner have on the table and
  * its columns.  Privileges are no part of the log: as they are now.
  */
-static const char *const grants_query =
+const char *const paxos_grants_query =
 	"SELECT format('GRANT %s%s ON TABLE %I.%I TO %s%s', a.privilege_type,"
 	" '(' || quote_ident(a.attname) || ')', n.nspname, c.relname,"
 	" CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,"
@@ -421,7 +421,7 @@ paxos_sql_snapshot_parts(PG_FUNCTION_ARGS)
 		else
 			nulls[7] = nulls[8] = nulls[10] = true;
 		if (part->table_id != 0)
-			values[9] = texts_of_query(grants_query, part->relid, caller);
+			values[9] = texts_of_query(paxos_grants_query, part->relid, caller);
 		else
 			nulls[9] = true;
 		values[11] = Int64GetDatum(part->altered);

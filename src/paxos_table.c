@@ -187,6 +187,20 @@ paxos_table_id(Oid relid)
 }
 
 int64
+paxos_known_table_id(Oid relid)
+{
+	int64 id = paxos_table_id(relid);
+
+	if (id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" is not known to the cluster", get_rel_name(relid)),
+				 errhint("If a statement is making a consensus-backed table of it, try again when "
+						 "that has ended.")));
+	return id;
+}
+
+int64
 paxos_table_altered(int64 table_id)
 {
 	ScanKeyData key;

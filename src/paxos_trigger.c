@@ -310,7 +310,7 @@ paxos_ddl_create_trigger(PaxosUtility *u, CreateTrigStmt *stmt)
 	allowed = pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_TRIGGER);
 	if (allowed != ACLCHECK_OK)
 		aclcheck_error(allowed, OBJECT_TABLE, RelationGetRelationName(rel));
-	table_id = paxos_ddl_table_id_of(RelationGetRelid(rel));
+	table_id = paxos_known_table_id(RelationGetRelid(rel));
 	op.kind = PAXOS_DDL_CREATE_TRIGGER;
 	op.schema = get_namespace_name(RelationGetNamespace(rel));
 	op.owner = GetUserNameFromId(rel->rd_rel->relowner, false);
@@ -392,7 +392,7 @@ paxos_ddl_drop_trigger(PaxosUtility *u, DropStmt *stmt)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("trigger \"%s\" for table \"%s\" does not exist", name,
 							   RelationGetRelationName(rel))));
-	table_id = paxos_ddl_table_id_of(RelationGetRelid(rel));
+	table_id = paxos_known_table_id(RelationGetRelid(rel));
 	op.kind = PAXOS_DDL_DROP_TRIGGER;
 	op.schema = get_namespace_name(RelationGetNamespace(rel));
 	op.owner = GetUserNameFromId(GetUserId(), false);

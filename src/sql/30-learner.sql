@@ -74,6 +74,18 @@ COMMENT ON COLUMN paxos.tables.table_id IS 'slot in which the table was created 
 COMMENT ON COLUMN paxos.tables.relid IS 'the relation of this node';
 COMMENT ON COLUMN paxos.tables.altered IS 'the last statement that changed its definition, numbered in the same way; 0: none';
 
+-- This one is no replicated state, but this node's own (paxos_method.c).
+CREATE TABLE paxos.becoming (
+    relid regclass NOT NULL,
+    "set" bigint NOT NULL,
+    made  boolean NOT NULL
+) WITH (vacuum_truncate = off);
+REVOKE ALL ON paxos.becoming FROM PUBLIC;
+COMMENT ON TABLE paxos.becoming IS 'tables of this node that are on their way to become consensus-backed';
+COMMENT ON COLUMN paxos.becoming.relid IS 'the table';
+COMMENT ON COLUMN paxos.becoming."set" IS 'number of the parts in paxos.set_part that carry its rows';
+COMMENT ON COLUMN paxos.becoming.made IS 'made by the same statement (CREATE TABLE AS), and gone with it';
+
 CREATE TABLE paxos.request (
     request_id  uuid PRIMARY KEY,
     slot        bigint NOT NULL,
