@@ -56,6 +56,8 @@ SELECT amname FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE relname = 'by_
 CREATE TEMP TABLE tmp (id int PRIMARY KEY);
 CREATE TABLE copied AS SELECT 1 AS id;
 SELECT 1 AS id INTO copied;
+TABLE copied;
+DROP TABLE copied;
 CREATE MATERIALIZED VIEW mv AS SELECT 1 AS id;
 CREATE TABLE part (id int PRIMARY KEY) PARTITION BY RANGE (id);
 CREATE TABLE part1 PARTITION OF part FOR VALUES FROM (1) TO (10);
@@ -118,7 +120,8 @@ CREATE UNLOGGED TABLE bad (id int PRIMARY KEY) USING paxos;
 CREATE TABLE bad (id int PRIMARY KEY DEFERRABLE) USING paxos;
 CREATE TABLE bad (id text PRIMARY KEY REFERENCES paxos.kv) USING paxos;
 CREATE TABLE bad (id int PRIMARY KEY, FOREIGN KEY (id) REFERENCES paxos.tables) USING paxos;
-CREATE TABLE bad (LIKE twins INCLUDING ALL) USING paxos;
+CREATE TABLE alike (LIKE twins INCLUDING ALL) USING paxos;
+DROP TABLE alike;
 CREATE TABLE bad (x int) INHERITS (twins) USING paxos;
 CREATE TABLE bad (id int PRIMARY KEY) USING paxos TABLESPACE pg_default;
 CREATE TABLE bad (id int PRIMARY KEY, at timestamptz CHECK (at < now())) USING paxos;
