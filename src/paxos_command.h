@@ -147,8 +147,8 @@ typedef enum PaxosDdlKind
 	PAXOS_DDL_CREATE_OBJECT, /* what is no table (paxos_object.c) */
 	PAXOS_DDL_ALTER_OBJECT,  /* the first of its objects */
 	PAXOS_DDL_NOTE_OBJECT,
-	PAXOS_DDL_DROP_OBJECT,   /* all of them */
-	PAXOS_DDL_LEAVE          /* SET ACCESS METHOD heap */
+	PAXOS_DDL_DROP_OBJECT, /* all of them */
+	PAXOS_DDL_LEAVE        /* SET ACCESS METHOD heap */
 } PaxosDdlKind;
 
 /* PaxosDdlOp.flags */
@@ -174,7 +174,7 @@ typedef struct PaxosDdlOp
 	int n_objects;   /* that it is about or needs (paxos_object.c) */
 	int64 *object_ids;
 	int64 *objects_altered; /* what they were */
-	uint64 parts_of; /* PAXOS_DDL_ROWS: the number of the parts with its rows */
+	uint64 parts_of;        /* PAXOS_DDL_ROWS: the number of the parts with its rows */
 	uint32 n_parts;
 } PaxosDdlOp;
 
