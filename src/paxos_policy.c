@@ -295,7 +295,7 @@ send_policy(PaxosUtility *u, const About *a, Oid table)
 	relation_close(rel, NoLock);
 	paxos_ddl_check_owner(table);
 	paxos_ddl_refuse_kv(table, "a policy");
-	table_id = paxos_ddl_table_id_of(table);
+	table_id = paxos_known_table_id(table);
 	altered = paxos_table_altered(table_id);
 	qualified = quote_qualified_identifier(op.schema, name);
 	op.kind = PAXOS_DDL_ALTER;
