@@ -152,6 +152,9 @@ typedef struct SetTable
 	bool changes;    /* rows of it may have been changed */
 	PaxosKeys *keys; /* NULL: no row of it has been changed or locked */
 	bool plain_keys;
+	MemoryContext cxt; /* of what describe() finds out */
+	SubTransactionId described_in;
+	bool stale; /* the lock under which it was described may have gone */
 	uint8 rows; /* PAXOS_TABLE_CHANGED, _LOCKED: one has been captured */
 	Oid pk;
 	int n_key;
@@ -417,7 +420,10 @@ require_capture(Oid relid)
 	table_close(rel, NoLock);
 }
 
-/* Once for each table of a transaction: what its rows are found by. */
+/*
+ * What the table's rows are found and judged by.  It stays so as long as the lock is held
+ * under which it was looked up; see described() and paxos_set_changes().
+ */
 static void
 describe(SetTable *t)
 {
@@ -425,8 +431,15 @@ describe(SetTable *t)
 	MemoryContext old;
 	Relation pk;
 
+	if (t->cxt == NULL)
+		t->cxt = AllocSetContextCreate(set->cxt, "paxos keys", ALLOCSET_SMALL_SIZES);
+	else
+		MemoryContextReset(t->cxt);
+	t->keys = NULL;
+	t->described_in = GetCurrentSubTransactionId();
+	t->stale = false;
 	list_free(RelationGetIndexList(rel)); /* sets rd_pkindex */
-	old = MemoryContextSwitchTo(set->cxt);
+	old = MemoryContextSwitchTo(t->cxt);
 	t->keys = paxos_keys_of(rel, t->table_id);
 	t->plain_keys = paxos_keys_are_plain(t->keys);
 	t->pk = rel->rd_pkindex;
@@ -454,9 +467,27 @@ described(Oid relid)
 {
 	SetTable *t = add_table(relid);
 
-	if (t->keys == NULL)
+	if (t->keys == NULL || t->stale)
 		describe(t);
 	return t;
+}
+
+/*
+ * A savepoint that is rolled back gives its locks on tables back, and a change of the
+ * definition decided since is nothing the transaction would be told of: it has not seen, nor
+ * locked, anything.  Judged by the keys of before it could take a value of a new unique
+ * index that somebody else has taken, and every learner would stop at it.
+ */
+static void
+forget_definitions(SubTransactionId subid)
+{
+	for (int i = 0; i < set->n_tables; i++)
+	{
+		if (set->tables[i].keys == NULL || set->tables[i].described_in < subid)
+			continue;
+		set->tables[i].stale = true;
+		set->tables[i].changes = false;
+	}
 }
 
 void
@@ -467,7 +498,11 @@ paxos_set_changes(Oid relid)
 	begin(true);
 	t = described(relid);
 	if (!t->changes)
+	{
+		/* its rows may have been locked before: that kept no CREATE INDEX away */
+		describe(t);
 		require_capture(relid);
+	}
 	t->changes = true;
 
 	/* Other nodes store what they get by this: what fits in an index here, but not
@@ -1045,11 +1080,15 @@ add_row(Sending *s, const Change *c)
 {
 	const SetTable *t = &set->tables[c->table];
 	OpenTable *o = &s->open[c->table];
-	MemoryContext old = MemoryContextSwitchTo(s->cxt);
+	MemoryContext old;
 	PaxosSetRow row;
 	Size bytes = 0;
 
 	CHECK_FOR_INTERRUPTS();
+	/* only those of which a row is left: of others the lock may have gone with a savepoint */
+	if (o->rel == NULL)
+		open_table(o, t);
+	old = MemoryContextSwitchTo(s->cxt);
 	if (lost_its_place(o, c))
 	{
 		MemoryContextSwitchTo(old);
@@ -1156,8 +1195,6 @@ list_tables(Sending *s, bool many)
 		s->number[i] = s->w.n_tables;
 		s->w.tables[s->w.n_tables].table_id = t->table_id;
 		s->w.tables[s->w.n_tables++].hold = hold[i];
-		if (t->keys != NULL)
-			open_table(&s->open[i], t);
 	}
 }
 
@@ -1464,7 +1501,10 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId my_subid, SubTransact
 					  void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB && set != NULL)
+	{
 		cut_off(my_subid);
+		forget_definitions(my_subid);
+	}
 }
 
 /* ------------------------------------------------------------------
