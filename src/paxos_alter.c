@@ -41,15 +41,18 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_constraint.h"
+#include "catalog/pg_depend.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_policy.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_shdepend.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "commands/sequence.h"
 #include "commands/tablecmds.h"
+#include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -173,6 +176,31 @@ send(Statement *s, CommandTag tag)
  * ------------------------------------------------------------------
  */
 
+/* Names of foreign keys and constraint triggers, which a copy has not. */
+static List *
+names_of_others(Oid table)
+{
+	Relation catalog = table_open(ConstraintRelationId, AccessShareLock);
+	List *names = NIL;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key, Anum_pg_constraint_conrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(table));
+	scan = systable_beginscan(catalog, ConstraintRelidTypidNameIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_constraint con = (Form_pg_constraint) GETSTRUCT(tuple);
+
+		if (con->contype == CONSTRAINT_FOREIGN || con->contype == CONSTRAINT_TRIGGER)
+			names = lappend(names, pstrdup(NameStr(con->conname)));
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return names;
+}
+
 /*
  * As the extension's owner would, so that no privilege of the user's is in the way,
  * and no event trigger sees it.
@@ -220,7 +248,8 @@ paxos_ddl_make_copy(Oid table, const char *schema)
 	Oid copy;
 	ListCell *lc;
 
-	definition = paxos_ddl_describe_table(table, false);
+	/* With what stands in the place of dropped columns: they count, where there are too many. */
+	definition = paxos_ddl_describe_table(table, true);
 	paxos_ddl_run_text(psprintf("CREATE SCHEMA %s AUTHORIZATION %s", schema, owner));
 	copy = paxos_ddl_create_in(schema, definition);
 	list_sort(indexes, list_oid_cmp);
@@ -238,11 +267,15 @@ paxos_ddl_make_copy(Oid table, const char *schema)
 											  quote_identifier(name), quote_identifier(c->name),
 											  c->definition));
 	}
+
+	/* Their names are taken: said at the slot only, that would hold up every learner. */
+	foreach (lc, names_of_others(table))
+		paxos_ddl_run_text(psprintf("ALTER TABLE %s ADD CONSTRAINT %s CHECK (true)", qualified,
+									quote_identifier(lfirst(lc))));
 	foreach (lc, paxos_policies_of(table, qualified, NULL))
 		paxos_ddl_run_text(lfirst(lc));
 
-	/* What its index needs may not be taken away: said at the slot only, it would hold up every
-	 * learner. */
+	/* What its index needs may not be taken away. */
 	if (rel->rd_rel->relreplident == REPLICA_IDENTITY_INDEX)
 	{
 		char *index = get_rel_name(RelationGetReplicaIndex(rel));
@@ -283,9 +316,42 @@ check_constraints(const Statement *s, List *constraints)
 	paxos_ddl_check_constraint_clauses(constraints);
 }
 
-/* The copy has no foreign keys: what is done to them is not tried. */
-static bool
-is_foreign_key(Oid table, const char *name)
+/* Its trigger on the copy is missing: said at the slot, this would be no answer of every build. */
+static void
+check_triggers_use(const Statement *s, const AlterTableCmd *cmd)
+{
+	AttrNumber attnum = get_attnum(s->table, cmd->name);
+	Relation depend = table_open(DependRelationId, AccessShareLock);
+	ScanKeyData key[3];
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(RelationRelationId));
+	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(s->table));
+	ScanKeyInit(&key[2], Anum_pg_depend_refobjsubid, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(attnum));
+	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 3, key);
+	while (attnum != InvalidAttrNumber && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend d = (Form_pg_depend) GETSTRUCT(tuple);
+		ObjectAddress trigger;
+
+		if (d->classid != TriggerRelationId)
+			continue;
+		ObjectAddressSet(trigger, TriggerRelationId, d->objid);
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("cannot alter type of a column used in a trigger definition"),
+						errdetail("%s depends on column \"%s\"",
+								  getObjectDescription(&trigger, false), cmd->name)));
+	}
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+}
+
+bool
+paxos_is_foreign_key(Oid table, const char *name)
 {
 	Oid constraint = get_relation_constraint_oid(table, name, true);
 	HeapTuple tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(constraint));
@@ -883,8 +949,7 @@ put_clause(Statement *s, StringInfo out, List *cmds, AlterTableCmd *cmd, Relatio
 			s->reads_rows = true;
 			break;
 		case AT_DropConstraint:
-			if (cmd->missing_ok && !named(before, cmd->name) &&
-				!is_foreign_key(s->table, cmd->name))
+			if (cmd->missing_ok && !named(before, cmd->name))
 				return;
 			appendStringInfo(out, "DROP CONSTRAINT %s%s%s", if_exists, name, cascade);
 			break;
@@ -1050,7 +1115,6 @@ try_alter(Statement *s, AlterTableStmt *stmt)
 	PG_TRY();
 	{
 		Oid copy = paxos_ddl_make_copy(s->table, schema);
-		List *kept = list_copy(changed->cmds);
 		List *before;
 		ListCell *lc;
 		int nest_level = paxos_ddl_begin_writing_down();
@@ -1061,8 +1125,6 @@ try_alter(Statement *s, AlterTableStmt *stmt)
 		{
 			AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
 
-			if (cmd->subtype == AT_DropConstraint && is_foreign_key(s->table, cmd->name))
-				kept = list_delete_ptr(kept, cmd);
 			if (cmd->subtype == AT_AddConstraint)
 				name_keys(s, changed->cmds, list_make1(cmd->def), NULL);
 			else if (cmd->subtype == AT_AddIdentity)
@@ -1073,10 +1135,8 @@ try_alter(Statement *s, AlterTableStmt *stmt)
 			else if (cmd->subtype == AT_AlterColumnType)
 				using[foreach_current_index(lc)] = write_using(s, copy, cmd, s->u->query_string);
 		}
-		changed->cmds = kept;
 		paxos_trial_show(schema);
-		if (changed->cmds != NIL)
-			paxos_utility_next(&trial_u);
+		paxos_utility_next(&trial_u);
 		CommandCounterIncrement();
 		write_alter(s, stmt, copy, using, before);
 		paxos_ddl_check_dependencies(&s->op, copy);
@@ -1315,7 +1375,10 @@ alter_table(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 	paxos_ddl_check_owner(table);
 	foreach (lc, stmt->cmds)
 	{
-		if (lfirst_node(AlterTableCmd, lc)->subtype == AT_AlterColumnType && s.op.settings == NULL)
+		if (lfirst_node(AlterTableCmd, lc)->subtype != AT_AlterColumnType)
+			continue;
+		check_triggers_use(&s, lfirst_node(AlterTableCmd, lc));
+		if (s.op.settings == NULL)
 			send_settings(&s);
 	}
 	try_alter(&s, stmt);
@@ -1478,7 +1541,7 @@ rename_part(PaxosUtility *u, RenameStmt *stmt, Oid table, Oid relid)
 							 quote_identifier(stmt->subname), to);
 			break;
 		case OBJECT_TABCONSTRAINT:
-			if (!is_foreign_key(table, stmt->subname))
+			if (!paxos_is_foreign_key(table, stmt->subname))
 				try_rename(&s, stmt);
 			else if (ConstraintNameIsUsed(CONSTRAINT_RELATION, table, stmt->newname))
 				ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
@@ -1493,12 +1556,22 @@ rename_part(PaxosUtility *u, RenameStmt *stmt, Oid table, Oid relid)
 			appendStringInfo(&s.sql, "ALTER TABLE %s RENAME CONSTRAINT %s TO %s", qualified(&s),
 							 quote_identifier(stmt->subname), to);
 			break;
+		case OBJECT_TRIGGER:
+			paxos_ddl_check_owner(table);
+			if (!OidIsValid(paxos_user_trigger(table, stmt->subname)))
+				ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+								errmsg("trigger \"%s\" for table \"%s\" does not exist",
+									   stmt->subname, s.name)));
+			if (OidIsValid(get_trigger_oid(table, stmt->newname, true)))
+				ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+								errmsg("trigger \"%s\" for relation \"%s\" already exists",
+									   stmt->newname, s.name)));
+			appendStringInfo(&s.sql, "ALTER TRIGGER %s ON %s RENAME TO %s",
+							 quote_identifier(stmt->subname), qualified(&s), to);
+			tag = CMDTAG_ALTER_TRIGGER;
+			break;
 		default:
-			refuse(
-				table,
-				stmt->renameType == OBJECT_TRIGGER ? "RENAME of a trigger" : "this form of RENAME",
-				stmt->renameType == OBJECT_TRIGGER ? "Drop it, and create it under the other name."
-												   : NULL);
+			refuse(table, "this form of RENAME", NULL);
 	}
 	if (s.names != NIL)
 		paxos_ddl_ask_members(s.schema, s.op.owner, s.table_id, s.names);
@@ -1568,9 +1641,7 @@ comment(PaxosUtility *u, CommentStmt *stmt, Oid table, Oid relid)
 	if (!begin(&s, u, table, "COMMENT on a consensus-backed table"))
 		return false;
 	if (!PaxosOwnsRelation(relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER,
-					   stmt->objtype == OBJECT_INDEX ? OBJECT_INDEX : OBJECT_TABLE,
-					   get_rel_name(relid));
+		aclcheck_error(ACLCHECK_NOT_OWNER, stmt->objtype, get_rel_name(relid));
 	s.op.kind = PAXOS_DDL_NOTE;
 	appendStringInfoString(&s.sql, "COMMENT ON ");
 	switch (stmt->objtype)

@@ -478,7 +478,7 @@ sqlstate_of_constraint(const Constraint *c)
 
 /* The one SQLSTATE that the rows can cause, or a general one if there are several. */
 static int
-sqlstate_of(Node *node)
+sqlstate_of(Node *node, Oid table)
 {
 	int state = 0;
 	ListCell *lc;
@@ -499,7 +499,8 @@ sqlstate_of(Node *node)
 				one = sqlstate_of_constraint((Constraint *) cmd->def);
 				break;
 			case AT_ValidateConstraint:
-				one = ERRCODE_CHECK_VIOLATION;
+				one = paxos_is_foreign_key(table, cmd->name) ? ERRCODE_FOREIGN_KEY_VIOLATION
+															 : ERRCODE_CHECK_VIOLATION;
 				break;
 			case AT_AddColumn:
 				one = without_default((ColumnDef *) cmd->def) ? ERRCODE_NOT_NULL_VIOLATION
@@ -531,7 +532,7 @@ adds_primary_key_alone(Node *node)
 static void
 refuse_rows(Node *stmt, Oid table, ErrorData *error)
 {
-	int state = sqlstate_of(stmt);
+	int state = sqlstate_of(stmt, table);
 
 	if (paxos_error_of_catalogs(error))
 		ReThrowError(error);

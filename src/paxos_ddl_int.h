@@ -171,6 +171,7 @@ extern Oid paxos_ddl_holder_of_name(const char *name, Oid nsp);
 extern void paxos_ddl_name_taken(const char *name, Oid existing) pg_attribute_noreturn();
 
 /* paxos_trigger.c */
+extern Oid paxos_user_trigger(Oid table, const char *name);
 extern void paxos_ddl_apply_create_trigger(const PaxosDdlOp *op);
 extern void paxos_ddl_apply_drop_trigger(const PaxosDdlOp *op);
 
@@ -202,6 +203,9 @@ extern List *paxos_alter_apply(const PaxosDdlOp *op);
 extern void paxos_ddl_put_privileges(StringInfo out, const GrantStmt *stmt);
 extern void paxos_ddl_put_grantees(StringInfo out, const GrantStmt *stmt, List **roles);
 extern void paxos_ddl_try_grant(PaxosUtility *u);
+
+/* Is the constraint of this name, if there is one, a foreign key (paxos_alter.c)? */
+extern bool paxos_is_foreign_key(Oid table, const char *name);
 
 /* Do these clauses of ALTER TABLE drop the constraint? */
 extern bool paxos_drops_constraint(List *cmds, const char *constraint);

@@ -541,6 +541,10 @@ paxos_fkey_try(Oid table, Oid copy, List *cmds)
 				child = empty_copy(con->conrelid, n++);
 			if (con->confrelid != table)
 				parent = empty_copy(con->confrelid, n++);
+
+			/* the copy has something else of its name */
+			paxos_ddl_run_text(psprintf("ALTER TABLE %s DROP CONSTRAINT %s", qualified(child),
+										quote_identifier(NameStr(con->conname))));
 			paxos_ddl_run_text(write_key(child, con, parent));
 		}
 	}

@@ -255,6 +255,10 @@ check_touched(void)
 			Form_pg_depend d = (Form_pg_depend) GETSTRUCT(tuple);
 			Oid table = consensus_behind(d->refclassid, d->refobjid);
 
+			/* A table may be published; a list of its columns, or a condition over them, would
+			 * be in the way of what becomes of them. */
+			if (object->classId == PublicationRelRelationId && d->refobjsubid == 0)
+				continue;
 			if (OidIsValid(table))
 				ereport(
 					ERROR,
@@ -376,7 +380,7 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 			refuse(table, "a change of definition or owner", NULL);
 	}
 	/* A large object depends on nothing, and one statement may make millions. */
-	if (class_id != PublicationRelRelationId && class_id != LargeObjectRelationId)
+	if (class_id != LargeObjectRelationId)
 		touch(class_id, object_id, class_id == AttrDefaultRelationId ? sub_id : 0);
 }
 

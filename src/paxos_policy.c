@@ -36,6 +36,8 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodes.h"
+#include "rewrite/rewriteManip.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -50,6 +52,38 @@
 #include "paxos_compat.h"
 #include "paxos_ddl_int.h"
 #include "paxos_version.h"
+
+/* A sub-select, be it of the table itself, would be written with the name of the copy. */
+static void
+check_expression(HeapTuple tuple, Relation catalog, AttrNumber column)
+{
+	bool isnull;
+	Datum expr = heap_getattr(tuple, column, RelationGetDescr(catalog), &isnull);
+
+	if (!isnull && checkExprHasSubLink(stringToNode(TextDatumGetCString(expr))))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("a policy of a consensus-backed table cannot have a sub-select"),
+						errhint("Use the table's own columns, and functions that are built in.")));
+}
+
+static void
+check_expressions(Oid policy)
+{
+	Relation catalog = table_open(PolicyRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key, Anum_pg_policy_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(policy));
+	scan = systable_beginscan(catalog, PolicyOidIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		check_expression(tuple, catalog, Anum_pg_policy_polqual);
+		check_expression(tuple, catalog, Anum_pg_policy_polwithcheck);
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+}
 
 /* Beside the table itself it may refer to what every server has. */
 static void
@@ -237,7 +271,10 @@ try_policy(PaxosUtility *u, Oid table, const char *table_name, const char *quali
 						 quote_identifier(((RenameStmt *) trial_u.pstmt->utilityStmt)->newname));
 		else
 		{
-			check_parts(get_relation_policy_oid(copy, a.name, false), copy);
+			Oid policy = get_relation_policy_oid(copy, a.name, false);
+
+			check_parts(policy, copy);
+			check_expressions(policy);
 			sql = psprintf(
 				"%s%s",
 				IsA(trial_u.pstmt->utilityStmt, AlterPolicyStmt)

@@ -150,8 +150,8 @@ trigger_form(Oid trigger)
 }
 
 /* A user's trigger of this name; names of internal ones hold numbers of this node. */
-static Oid
-user_trigger(Oid table, const char *name)
+Oid
+paxos_user_trigger(Oid table, const char *name)
 {
 	Oid trigger = get_trigger_oid(table, name, true);
 
@@ -387,7 +387,7 @@ paxos_ddl_drop_trigger(PaxosUtility *u, DropStmt *stmt)
 		"DROP TRIGGER");
 	if (!PaxosOwnsRelation(RelationGetRelid(rel), GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, RelationGetRelationName(rel));
-	trigger = user_trigger(RelationGetRelid(rel), name);
+	trigger = paxos_user_trigger(RelationGetRelid(rel), name);
 	if (!OidIsValid(trigger) && !stmt->missing_ok)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("trigger \"%s\" for table \"%s\" does not exist", name,
@@ -499,7 +499,7 @@ paxos_ddl_apply_drop_trigger(const PaxosDdlOp *op)
 	const char *name = strVal(llast(names));
 	Oid table =
 		lock_table_of(op, AccessExclusiveLock, strVal(list_nth(names, list_length(names) - 2)));
-	Oid trigger = user_trigger(table, name);
+	Oid trigger = paxos_user_trigger(table, name);
 	ObjectAddress object;
 
 	if (!OidIsValid(trigger))

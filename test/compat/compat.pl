@@ -1,7 +1,7 @@
 # PostgreSQL's own regression scripts against one node of three (test/compat/run).
 #
-# Twice each.  As written: every new table is a consensus table (default_table_access_method),
-# compared with what PostgreSQL expects; those without a primary key are refused, and so is
+# Twice each, and both times with paxos.ddl = all.  As written: every new table is a consensus
+# table (default_table_access_method), compared with what PostgreSQL expects; those without a primary key are refused, and so is
 # all that needs them.  Keyed: tables that can be are given a primary key (a column at the
 # end) and are consensus tables, all others stay local; compared with the same script on a
 # PostgreSQL without the extension, statement by statement.  After each script all consensus
@@ -50,31 +50,19 @@ sub settings
 	  for "lc_messages TO 'C'", "lc_monetary TO 'C'", "lc_numeric TO 'C'", "lc_time TO 'C'", "bytea_output TO 'hex'", "timezone_abbreviations TO 'Default'";
 }
 
-# Roles, schemas and trigger functions are each server's own; whoever creates one creates it
-# everywhere.
-sub create_locals
+# Roles are each server's own; whoever creates one creates it everywhere.
+sub create_roles
 {
 	my ($script, @nodes) = @_;
 	my %roles;
 	while ($script =~ /^\s*CREATE\s+(?:ROLE|USER|GROUP)\s+(?!MAPPING)("?\w+"?)/gim) { $roles{$1} = 1 }
-	my $locals = join '', map { "CREATE ROLE $_ SUPERUSER;\n" } sort keys %roles;
-	for my $st (@{ Script::parse($script) })
-	{
-		my $t = $st->{text} =~ s/\A(?:\s|--[^\n]*\n)*//r;
-		$t =~ s/:'regresslib'/'$regress\/regress.so'/g;
-		$locals .= "CREATE SCHEMA $1;\n" if $t =~ /^CREATE\s+SCHEMA\s+(\w+)/i;
-		$locals .= ($t =~ s/^CREATE\s+FUNCTION/CREATE OR REPLACE FUNCTION/ir) . "\n" if $t =~ /^CREATE\s+(?:OR\s+REPLACE\s+)?FUNCTION\b.*\bRETURNS\s+(?:event_)?trigger\b/is;
-	}
-	for my $n (@nodes)
-	{
-		$n->try("\\unset ON_ERROR_STOP\nSET check_function_bodies = off;\n$locals", database => $database);
-	}
+	$_->try("\\unset ON_ERROR_STOP\n" . join('', map { "CREATE ROLE $_ SUPERUSER;\n" } sort keys %roles), database => $database) for @nodes;
 }
 
 # One script through psql, as pg_regress runs it; how it ended.
 sub run_psql
 {
-	my ($n, $file, $out, $method, $seconds) = @_;
+	my ($n, $file, $out, $options, $seconds) = @_;
 	my $pid = fork() // die "fork: $!\n";
 	if ($pid == 0)
 	{
@@ -82,7 +70,7 @@ sub run_psql
 		chdir $regress;
 		my %env = (PGAPPNAME => 'compat', PG_ABS_SRCDIR => $regress, PG_ABS_BUILDDIR => $regress,
 			PG_LIBDIR => $regress, PG_DLSUFFIX => '.so', PGTZ => 'PST8PDT', PGDATESTYLE => 'Postgres, MDY',
-			PGOPTIONS => "-c intervalstyle=postgres_verbose -c default_table_access_method=$method",
+			PGOPTIONS => "-c intervalstyle=postgres_verbose $options",
 			LC_MESSAGES => 'C', PGHOST => '127.0.0.1', PGPORT => $n->{port}, PGUSER => 'postgres', PGDATABASE => $database);
 		@ENV{ keys %env } = values %env;
 		delete $ENV{LC_ALL};
@@ -208,6 +196,7 @@ sub fresh
 sub run_all
 {
 	my ($mode) = @_;
+	my $options = '-c paxos.ddl=all' . ($mode eq 'keyed' ? '' : ' -c default_table_access_method=paxos');
 	my $c = fresh();
 	my $reference;
 	if ($mode eq 'keyed')
@@ -228,15 +217,15 @@ sub run_all
 		my $as_is = $prepares && $mode eq 'keyed';
 		$text = Script::keyed($text) if $mode eq 'keyed' && !$as_is;
 		spew($file, $text);
-		create_locals($text, ($c->nodes)[ 1, 2 ]);
+		create_roles($text, ($c->nodes)[ 1, 2 ]);
 		my @marks = map { $_->log_size } $c->nodes;
-		my $ended = run_psql($n, $file, "$results/$mode/$name.out", $mode eq 'keyed' ? 'heap' : 'paxos', 300);
+		my $ended = run_psql($n, $file, "$results/$mode/$name.out", $options, 300);
 		my $theirs = '';
 		if ($reference)
 		{
 			# a consensus table's sequence counts in steps of 32, for nodes to take turns
 			spew("$file.ref", Script::step($text, 32));
-			run_psql($reference, "$file.ref", "$results/$mode/$name.ref", 'heap', 300);
+			run_psql($reference, "$file.ref", "$results/$mode/$name.ref", '', 300);
 			$theirs = Script::unstep(slurp("$results/$mode/$name.ref"), 32);
 		}
 		my $r;
@@ -267,7 +256,7 @@ sub run_all
 			print "      a new cluster\n";
 			$c->stop_all;
 			$c = fresh();
-			run_psql(($c->nodes)[0], "$results/$mode/test_setup.sql", "$results/$mode/again.out", $mode eq 'keyed' ? 'heap' : 'paxos', 300);
+			run_psql(($c->nodes)[0], "$results/$mode/test_setup.sql", "$results/$mode/again.out", $options, 300);
 		}
 	}
 	$c->stop_all;

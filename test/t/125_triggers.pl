@@ -100,6 +100,11 @@ $n[0]->fails("DROP TRIGGER nothing ON item", '42704', qr/does not exist/, 'a tri
 is($n[0]->sql("DROP TRIGGER IF EXISTS nothing ON item"), '', 'IF EXISTS');
 my $internal = $n[0]->sql("SELECT tgname FROM pg_trigger WHERE tgrelid = 'item'::regclass AND tgname LIKE 'paxos_capture%'");
 $n[0]->fails("DROP TRIGGER \"$internal\" ON item", '42704', qr/does not exist/, 'the capture trigger is no trigger of a user');
+$n[0]->fails("ALTER TRIGGER \"$internal\" ON item RENAME TO x", '42704', qr/does not exist/, 'nor has it another name');
+$n[0]->fails("ALTER TRIGGER total ON item RENAME TO stamp", '42710', qr/trigger "stamp" for relation "item" already exists/, 'a new name that is taken');
+$n[0]->sql("ALTER TRIGGER total ON item RENAME TO sums");
+like($c->same_everywhere("SELECT string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE NOT tgisinternal", 'renamed'), qr/\bsums\b/, 'has its new name');
+$n[0]->sql("ALTER TRIGGER sums ON item RENAME TO total");
 $n[0]->sql("CREATE TRIGGER locally AFTER INSERT ON item FOR EACH ROW EXECUTE FUNCTION locally()");
 $n[1]->sql_after_barrier("SELECT 1");
 $n[1]->fails("INSERT INTO item VALUES (30, 2)", '0A000', qr/others in one transaction/, 'a trigger that writes a local table');

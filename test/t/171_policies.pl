@@ -59,6 +59,7 @@ $n[0]->fails("BEGIN; CREATE POLICY b ON letter; COMMIT", '25001', qr/transaction
 $n[0]->sql("CREATE TABLE here (id int); CREATE FUNCTION f() RETURNS boolean LANGUAGE sql AS 'SELECT true'; CREATE ROLE only_here");
 $n[0]->fails("CREATE POLICY b ON letter USING (f())", '0A000', qr/function f\(\) cannot be used by a policy/, "a function of this node's");
 $n[0]->fails("CREATE POLICY b ON letter USING (id IN (SELECT id FROM here))", '0A000', qr/table here cannot be used by a policy/, 'another table');
+$n[0]->fails("CREATE POLICY b ON letter USING (id = (SELECT max(l.id) FROM letter l))", '0A000', qr/cannot have a sub-select/, 'nor the table itself');
 $n[0]->fails("CREATE POLICY b ON letter TO only_here", '55000', qr/role "only_here" does not exist/, "a role of this node's");
 $n[0]->fails("DROP OWNED BY clerk", '0A000', qr/REVOKE|policy|privileges/, 'what would change one here alone');
 $n[0]->sql("REVOKE ALL ON letter FROM clerk");
