@@ -255,10 +255,6 @@ check_touched(void)
 			Form_pg_depend d = (Form_pg_depend) GETSTRUCT(tuple);
 			Oid table = consensus_behind(d->refclassid, d->refobjid);
 
-			/* A table may be published; a list of its columns, or a condition over them, would
-			 * be in the way of what becomes of them. */
-			if (object->classId == PublicationRelRelationId && d->refobjsubid == 0)
-				continue;
 			if (OidIsValid(table))
 				ereport(
 					ERROR,
@@ -380,7 +376,7 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 			refuse(table, "a change of definition or owner", NULL);
 	}
 	/* A large object depends on nothing, and one statement may make millions. */
-	if (class_id != LargeObjectRelationId)
+	if (class_id != PublicationRelRelationId && class_id != LargeObjectRelationId)
 		touch(class_id, object_id, class_id == AttrDefaultRelationId ? sub_id : 0);
 }
 
@@ -545,6 +541,28 @@ becomes_consensus(AlterTableStmt *stmt)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * A table may be published by this node; a list of its columns, or a condition over them,
+ * would be in the way of what becomes of the columns, here alone.
+ */
+static void
+check_published(List *objects)
+{
+	ListCell *lc;
+
+	foreach (lc, objects)
+	{
+		PublicationTable *t = lfirst_node(PublicationObjSpec, lc)->pubtable;
+
+		if (t == NULL)
+			continue;
+		if (t->columns != NIL)
+			refuse_name(t->relation, "a publication with a column list", "Publish all of it.");
+		if (t->whereClause != NULL)
+			refuse_name(t->relation, "a publication with a row filter", "Publish all of it.");
+	}
 }
 
 /* COPY FROM: its rows are captured like others. */
@@ -827,6 +845,12 @@ handle_statement(PaxosUtility *u)
 		}
 		case T_AlterDefaultPrivilegesStmt:
 			notice_default_privileges(((AlterDefaultPrivilegesStmt *) parse)->action);
+			return false;
+		case T_CreatePublicationStmt:
+			check_published(((CreatePublicationStmt *) parse)->pubobjects);
+			return false;
+		case T_AlterPublicationStmt:
+			check_published(((AlterPublicationStmt *) parse)->pubobjects);
 			return false;
 		case T_CopyStmt:
 			if (((CopyStmt *) parse)->is_from)

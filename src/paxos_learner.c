@@ -493,8 +493,8 @@ static void
 execute_set(const PaxosWriteSet *set, px_slot slot, px_node origin, PaxosCommandResult *result)
 {
 	bool overtaken;
-	bool complete = set->n_parts == 0 ||
-					paxos_part_complete(&working, origin, set->parts_of, set->n_parts);
+	bool complete =
+		set->n_parts == 0 || paxos_part_complete(&working, origin, set->parts_of, set->n_parts);
 	px_certificate verdict = paxos_window_judge(&working, slot, set, &overtaken);
 	uint64 *changed;
 	int n;
