@@ -137,7 +137,8 @@ typedef struct Life
 	uint64 identity_generation; /* as last looked at */
 	px_config config;
 	bool may_vote;
-	bool removed; /* as last published: no member any more */
+	px_usec unled_at; /* it may vote, and had never promised anything */
+	bool removed;     /* as last published: no member any more */
 
 	px_local local; /* as last told to the core */
 	bool local_told;
@@ -800,6 +801,13 @@ check_local(Life *life)
 	local.leader = acceptor.open ? acceptor.promised : 0;
 	local.heard_at = acceptor.heard_at;
 	local.lost_at = acceptor.lost_at;
+	if (acceptor.promised == 0 && life->may_vote)
+	{
+		/* A cluster just formed: no leader is waited for, where there has been none. */
+		if (life->unled_at == 0)
+			life->unled_at = paxos_now_us();
+		local.lost_at = life->unled_at;
+	}
 	local.leased_until = acceptor.lease_ballot != 0 ? acceptor.lease_until : 0;
 	local.handover = acceptor.handover;
 	local.read.incarnation = acceptor.read.incarnation;

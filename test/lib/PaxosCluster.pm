@@ -507,8 +507,7 @@ sub new
 	mkdir $self->{dir};
 	$self->{ground} = $o{ground};
 	$self->{ground}->directory($self) if $self->{ground};
-	$self->run("initdb", 'initdb', '-N', '-A', 'trust', '-U', 'postgres', '-D', $self->datadir,
-		'--no-instructions', '--encoding=UTF8', '--locale=C', @{ $o{initdb} // [] });
+	$self->make_datadir(@{ $o{initdb} // [] });
 	my $listen = join ',', keys %{ { map { $_ => 1 } '127.0.0.1', $self->host } };
 	$self->conf(<<"END");
 listen_addresses = '$listen'
@@ -530,6 +529,27 @@ END
 	$self->conf($o{conf}) if $o{conf};
 	$o{prepare}->($self) if $o{prepare};
 	return $self;
+}
+
+# What initdb makes is made once for each set of options, and copied; but no two servers may
+# have the same system identifier, which stands at the head of pg_control.
+sub make_datadir
+{
+	my ($self, @options) = @_;
+	my @initdb = ('initdb', '-N', '-A', 'trust', '-U', 'postgres', '--no-instructions', '--encoding=UTF8', '--locale=C', @options);
+	return $self->run('initdb', @initdb, '-D', $self->datadir) if $self->{ground};
+	my $made = join '', "$work/initdb", @options;
+	if (!-d $made)
+	{
+		$self->run('initdb', @initdb, '-D', "$self->{dir}/made");
+		rename "$self->{dir}/made", $made or -d $made or die "$made: $!\n";    # or another test was quicker
+	}
+	system('cp', '-a', $made, $self->datadir) == 0 or die "cannot copy $made\n";
+	open my $f, '+<', $self->datadir . '/global/pg_control' or die $!;
+	print $f pack 'VV', map { int(rand(2**31)) } 1, 2;
+	close $f;
+	$self->run('a system identifier', 'pg_resetwal', '-f', '-D', $self->datadir);
+	return 1;
 }
 
 # A server beside the members, on a data directory that 'fill' makes, with a port
