@@ -865,20 +865,21 @@ paxos_ddl_begin_apply(void)
 {
 	int nest_level = NewGUCNestLevel();
 
-	(void) set_config_option("search_path", "pg_catalog", PGC_SUSET, PGC_S_OVERRIDE,
-							 GUC_ACTION_SAVE, true, ERROR, false);
-	(void) set_config_option("default_tablespace", "", PGC_SUSET, PGC_S_OVERRIDE, GUC_ACTION_SAVE,
+	/* As a session would, for it is one in a trial: PGC_S_OVERRIDE stays behind. */
+	(void) set_config_option("search_path", "pg_catalog", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, ERROR, false);
+	(void) set_config_option("default_tablespace", "", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE,
 							 true, ERROR, false);
 
 	/*
 	 * Whatever else somebody of this node holds in the catalogs: an error, and
 	 * the next try, instead of a wait that nobody sees.
 	 */
-	(void) set_config_option("lock_timeout", "1s", PGC_SUSET, PGC_S_OVERRIDE, GUC_ACTION_SAVE, true,
+	(void) set_config_option("lock_timeout", "1s", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
 							 ERROR, false);
 
 	/* Event triggers are of this node alone: they must not fire here. */
-	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_OVERRIDE,
+	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, ERROR, false);
 	return nest_level;
 }

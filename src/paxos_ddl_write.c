@@ -299,6 +299,15 @@ paxos_ddl_check_dependencies(PaxosDdlOp *op, Oid relid)
 				(d->refclassid == TypeRelationId || d->refclassid == NamespaceRelationId ||
 				 (d->refclassid == ProcedureRelationId && is_plain_default(d))))
 			{
+				ObjectAddress object;
+				int64 altered;
+
+				/* A newcomer makes it behind the tables. */
+				if (paxos_object_of_id(id, &object, &altered) && paxos_object_late(&object))
+					ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+									errmsg("%s cannot be used by a consensus-backed table",
+										   getObjectDescription(&other, false)),
+									errdetail("It refers to a consensus-backed table itself.")));
 				paxos_object_need(op, id);
 				continue;
 			}

@@ -32,6 +32,7 @@
 #include "paxos_acceptor.h"
 #include "paxos_cluster.h"
 #include "paxos_node.h"
+#include "paxos_object.h"
 
 PG_FUNCTION_INFO_V1(paxos_leave_cluster);
 PG_FUNCTION_INFO_V1(paxos_rejoin);
@@ -82,6 +83,7 @@ clear_tables(void)
 	if (drop.len > 0)
 		run(drop.data, SPI_OK_UTILITY);
 	run("DELETE FROM paxos.tables WHERE table_id <> 1", SPI_OK_DELETE);
+	paxos_objects_leave();
 	clear_kv();
 	run("DELETE FROM paxos.request", SPI_OK_DELETE);
 	run("DELETE FROM paxos.window", SPI_OK_DELETE);

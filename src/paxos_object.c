@@ -674,6 +674,33 @@ paxos_object_needs(PaxosDdlOp *op, const ObjectAddress *object)
 	table_close(depend, AccessShareLock);
 }
 
+static bool
+is_late(const ObjectAddress *object, int depth)
+{
+	PaxosDdlOp op = {0};
+	bool late;
+
+	/* A function that calls itself does not refer to itself; types cannot. */
+	if (depth > 100)
+		return false;
+	paxos_object_needs(&op, object);
+	late = op.n_tables > 0;
+	for (int i = 0; i < op.n_objects && !late; i++)
+	{
+		ObjectAddress other;
+		int64 altered;
+
+		late = paxos_object_of_id(op.object_ids[i], &other, &altered) && is_late(&other, depth + 1);
+	}
+	return late;
+}
+
+bool
+paxos_object_late(const ObjectAddress *object)
+{
+	return is_late(object, 0);
+}
+
 const char *
 paxos_object_type_trouble(Oid type)
 {

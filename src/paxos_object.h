@@ -86,6 +86,9 @@ extern void paxos_object_needs(PaxosDdlOp *op, const ObjectAddress *object);
 /* May a column of a consensus table be of this type?  If not, why: the end of a sentence. */
 extern const char *paxos_object_type_trouble(Oid type);
 
+/* Does it refer to a consensus table, itself or through another object? */
+extern bool paxos_object_late(const ObjectAddress *object);
+
 /* ---- writing down (paxos_object_write.c) ---- */
 
 /* The statement that makes it, every name qualified; 0A000 for what cannot be shared. */
@@ -115,5 +118,34 @@ extern void paxos_object_apply(const PaxosDdlOp *op, int64 number, bool checking
 
 /* What this node lacks to carry it out, tried in a subtransaction; NULL: nothing. */
 extern char *paxos_object_try(const PaxosDdlOp *op);
+
+/* ---- as a snapshot brings them (paxos_object_load.c) ---- */
+
+typedef struct PaxosObjectPart
+{
+	int64 id;
+	int64 altered;
+	bool late; /* behind the tables */
+	char *owner;
+	char *definition;
+	List *rest; /* of char *, as paxos_object_rest() */
+} PaxosObjectPart;
+
+/* Of this node, in an order in which they can be made. */
+extern List *paxos_object_describe_all(void);
+
+/*
+ * In the learner: those of this node that are not the same there go, which must be before
+ * the tables go that they refer to, and after those that use them.  True: some of them are used by tables.
+ */
+extern bool paxos_objects_differ(List *coming);
+extern void paxos_objects_drop(List *coming, bool late);
+
+/* Make those that are not here, early ones or late. */
+extern void paxos_objects_load(List *coming, bool late);
+
+/* In a node that leaves its cluster: they go, but for those that something local uses,
+ * which stay and are local from now on. */
+extern void paxos_objects_leave(void);
 
 #endif /* PAXOS_OBJECT_H */

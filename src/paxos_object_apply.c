@@ -236,8 +236,8 @@ check_new_name(const ObjectAddress *object, Node *stmt, bool checking)
  */
 
 /* What of this node alone stands in the way of a statement that looks at an object's users. */
-static void
-check_users(List *parts)
+void
+paxos_object_check_users(List *parts)
 {
 	ListCell *lc;
 
@@ -258,8 +258,20 @@ check_users(List *parts)
 static bool
 looks_at_users(Node *stmt)
 {
-	return IsA(stmt, AlterTableStmt) ||
-		   (IsA(stmt, AlterDomainStmt) && strchr("COV", ((AlterDomainStmt *) stmt)->subtype));
+	ListCell *lc;
+
+	if (IsA(stmt, AlterDomainStmt))
+		return strchr("COV", ((AlterDomainStmt *) stmt)->subtype) != NULL;
+	if (!IsA(stmt, AlterTableStmt))
+		return false;
+	foreach (lc, ((AlterTableStmt *) stmt)->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		if (cmd->subtype == AT_AlterColumnType || cmd->behavior == DROP_CASCADE)
+			return true;
+	}
+	return false;
 }
 
 /* ------------------------------------------------------------------
@@ -334,6 +346,9 @@ run(const PaxosDdlOp *op, Node *stmt)
 	{
 		ErrorData *error;
 
+		/* columns of its values: local ones have been looked for */
+		if (geterrcode() == ERRCODE_FEATURE_NOT_SUPPORTED && looks_at_users(stmt))
+			(void) paxos_err_decided();
 		if (!IsA(stmt, AlterDomainStmt) || !paxos_ddl_is_data_error(geterrcode()))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(caller);
@@ -434,7 +449,7 @@ change(const PaxosDdlOp *op, List *statements, int64 number, bool checking)
 
 		if (looks_at_users(stmt))
 		{
-			check_users(paxos_object_parts(&object));
+			paxos_object_check_users(paxos_object_parts(&object));
 
 			/* rows are read at the slot alone */
 			if (checking && op->n_tables > 0)
@@ -467,7 +482,7 @@ drop(const PaxosDdlOp *op, bool checking)
 		add_exact_object_address(&object, targets);
 		parts = list_concat(parts, paxos_object_parts(&object));
 	}
-	check_users(parts);
+	paxos_object_check_users(parts);
 	PG_TRY();
 	{
 		performMultipleDeletions(targets, DROP_RESTRICT, PERFORM_DELETION_QUIETLY);

@@ -14,4 +14,7 @@ extern bool paxos_object_made_by(Node *stmt, ObjectType *type, Node **name);
 /* At the slot: 40001 unless every object that the statement needs is as it was. */
 extern void paxos_objects_check(const PaxosDdlOp *op);
 
+/* An error if anything local to this node uses one of these parts of objects. */
+extern void paxos_object_check_users(List *parts);
+
 #endif /* PAXOS_OBJECT_INT_H */

@@ -416,6 +416,7 @@ static bool
 changes_values(Node *stmt)
 {
 	return (IsA(stmt, AlterEnumStmt) && ((AlterEnumStmt *) stmt)->oldVal != NULL) ||
+		   IsA(stmt, AlterTableStmt) ||
 		   (IsA(stmt, AlterDomainStmt) && strchr("COV", ((AlterDomainStmt *) stmt)->subtype));
 }
 

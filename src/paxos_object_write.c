@@ -316,13 +316,19 @@ paxos_object_definition(const ObjectAddress *object)
 	return out.data;
 }
 
-/* paxos.object_definition(classid, objid) */
+/* paxos.object_definition(classid, objid); null: there is none */
 Datum
 paxos_sql_object_definition(PG_FUNCTION_ARGS)
 {
 	ObjectAddress object;
 
 	ObjectAddressSet(object, PG_GETARG_OID(0), PG_GETARG_OID(1));
+
+	/* one that is dropped while the view is read, among others */
+	if ((object.classId != NamespaceRelationId && object.classId != TypeRelationId &&
+		 object.classId != ProcedureRelationId) ||
+		getObjectIdentity(&object, true) == NULL)
+		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(paxos_object_definition(&object)));
 }
 

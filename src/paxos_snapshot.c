@@ -73,6 +73,7 @@
 #include "paxos_ddl.h"
 #include "paxos_method.h"
 #include "paxos_node.h"
+#include "paxos_object.h"
 #include "paxos_snapshot.h"
 
 #define OPEN_TIMEOUT_MS 60000
@@ -378,6 +379,30 @@ ask_parts(uint64 *bytes_expected)
 	}
 	PQclear(res);
 	return parts;
+}
+
+static List *
+ask_objects(void)
+{
+	List *objects = NIL;
+	PGresult *res = ask("SELECT object_id, altered, late, owner, definition, rest"
+						" FROM paxos.snapshot_objects()",
+						0, NULL, 0, OPEN_TIMEOUT_MS);
+
+	for (int i = 0; i < PQntuples(res); i++)
+	{
+		PaxosObjectPart *part = palloc0(sizeof(PaxosObjectPart));
+
+		part->id = strtoi64(PQgetvalue(res, i, 0), NULL, 10);
+		part->altered = strtoi64(PQgetvalue(res, i, 1), NULL, 10);
+		part->late = strcmp(PQgetvalue(res, i, 2), "t") == 0;
+		part->owner = field(res, i, 3);
+		part->definition = field(res, i, 4);
+		part->rest = texts_of(field(res, i, 5));
+		objects = lappend(objects, part);
+	}
+	PQclear(res);
+	return objects;
 }
 
 /*
@@ -793,7 +818,9 @@ load(const PaxosMember *from, const State *state, MemoryContext cxt)
 {
 	uint64 bytes_expected;
 	List *parts;
-	List *sequences;
+	List *objects;
+	List *sequences = NIL;
+	bool early;
 	ListCell *lc;
 	MemoryContext part_cxt;
 	int schemas = 0;
@@ -803,6 +830,7 @@ load(const PaxosMember *from, const State *state, MemoryContext cxt)
 	StartTransactionCommand();
 	MemoryContextSwitchTo(cxt);
 	parts = ask_parts(&bytes_expected);
+	objects = ask_objects();
 	progress_copying(from->node, state->applied, list_length(parts), bytes_expected);
 	ereport(LOG, (errmsg("paxos learner: loading a snapshot of slot " UINT64_FORMAT " from node %s",
 						 state->applied, from->name)));
@@ -810,6 +838,16 @@ load(const PaxosMember *from, const State *state, MemoryContext cxt)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	paxos_applying = true;
 	nest_level = begin_settings();
+
+	/* A type that is another there: what uses it goes first, and cannot be read meanwhile. */
+	early = paxos_objects_differ(objects);
+	if (early)
+	{
+		paxos_objects_drop(objects, true);
+		sequences = drop_old_tables();
+		paxos_objects_drop(objects, false);
+	}
+	paxos_objects_load(objects, false);
 	make_loading_schemas(parts);
 
 	part_cxt = AllocSetContextCreate(cxt, "paxos snapshot part", ALLOCSET_DEFAULT_SIZES);
@@ -849,7 +887,11 @@ load(const PaxosMember *from, const State *state, MemoryContext cxt)
 	conn = NULL;
 
 	progress_is(PAXOS_SNAPSHOT_FINISHING, "");
-	sequences = drop_old_tables();
+	if (!early)
+	{
+		paxos_objects_drop(objects, true);
+		sequences = drop_old_tables();
+	}
 	foreach (lc, parts)
 	{
 		Part *part = lfirst(lc);
@@ -860,6 +902,7 @@ load(const PaxosMember *from, const State *state, MemoryContext cxt)
 			swap_heap(part);
 		grant_all(part);
 	}
+	paxos_objects_load(objects, true);
 	foreach (lc, parts)
 	{
 		ListCell *la;

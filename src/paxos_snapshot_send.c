@@ -56,6 +56,7 @@
 #include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
@@ -68,6 +69,7 @@
 #include "paxos_alarm.h"
 #include "paxos_apply.h"
 #include "paxos_ddl.h"
+#include "paxos_object.h"
 #include "paxos_read.h"
 #include "paxos_snapshot.h"
 
@@ -78,6 +80,7 @@
 
 PG_FUNCTION_INFO_V1(paxos_sql_snapshot_open);
 PG_FUNCTION_INFO_V1(paxos_sql_snapshot_parts);
+PG_FUNCTION_INFO_V1(paxos_sql_snapshot_objects);
 PG_FUNCTION_INFO_V1(paxos_sql_snapshot_read);
 
 typedef struct Part
@@ -216,8 +219,8 @@ add_part(int64 table_id, Oid relid, const char *condition)
 static void
 keep_snapshot(void)
 {
-	static const char *const own[] = {"replicated",    "tables", "request",
-									  "configuration", "window", "set_part"};
+	static const char *const own[] = {"replicated", "tables",   "request", "configuration",
+									  "window",     "set_part", "object"};
 	List *locked = NIL;
 
 	paxos_read_as_it_is();
@@ -429,6 +432,92 @@ paxos_sql_snapshot_parts(PG_FUNCTION_ARGS)
 		table_close(rel, NoLock);
 	}
 	SPI_finish();
+	return (Datum) 0;
+}
+
+/*
+ * Definitions of objects and tables are those of the snapshot only if no object was changed
+ * since; so this comes after snapshot_parts().
+ */
+static void
+check_objects(List *objects)
+{
+	bool same;
+	ListCell *lc;
+
+	PushActiveSnapshot(kept);
+	query_now("SELECT object_id, altered FROM paxos.object");
+	PopActiveSnapshot();
+	same = list_length(objects) == (int) SPI_processed;
+	foreach (lc, objects)
+	{
+		PaxosObjectPart *part = lfirst(lc);
+		bool found = false;
+
+		for (uint64 i = 0; i < SPI_processed && !found; i++)
+		{
+			bool isnull;
+
+			found = DatumGetInt64(value_at(i, 1, &isnull)) == part->id &&
+					DatumGetInt64(value_at(i, 2, &isnull)) == part->altered;
+		}
+		same = same && found;
+	}
+	if (!same)
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("definitions were changed while the snapshot was being described"),
+						errhint("It can be asked for again.")));
+}
+
+Datum
+paxos_sql_snapshot_objects(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	List *objects;
+	List *again;
+	ListCell *lc;
+	ListCell *la;
+
+	require_open();
+	InitMaterializedSRF(fcinfo, 0);
+	objects = paxos_object_describe_all();
+	AcceptInvalidationMessages();
+	again = paxos_object_describe_all();
+	forboth (lc, objects, la, again)
+	{
+		PaxosObjectPart *a = lfirst(lc);
+		PaxosObjectPart *b = lfirst(la);
+
+		/* described while it was being changed */
+		if (a->id != b->id || a->altered != b->altered || strcmp(a->definition, b->definition) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("definitions were changed while the snapshot was being described"),
+					 errhint("It can be asked for again.")));
+	}
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	check_objects(again);
+	SPI_finish();
+	foreach (lc, objects)
+	{
+		PaxosObjectPart *part = lfirst(lc);
+		Datum *texts = palloc_array(Datum, Max(list_length(part->rest), 1));
+		Datum values[6];
+		bool nulls[6] = {false};
+		ListCell *lr;
+
+		foreach (lr, part->rest)
+			texts[foreach_current_index(lr)] = CStringGetTextDatum(lfirst(lr));
+		values[0] = Int64GetDatum(part->id);
+		values[1] = Int64GetDatum(part->altered);
+		values[2] = BoolGetDatum(part->late);
+		values[3] = CStringGetTextDatum(part->owner);
+		values[4] = CStringGetTextDatum(part->definition);
+		values[5] = PointerGetDatum(
+			construct_array(texts, list_length(part->rest), TEXTOID, -1, false, TYPALIGN_INT));
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
 	return (Datum) 0;
 }
 

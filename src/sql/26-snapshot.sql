@@ -19,13 +19,20 @@ LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'paxos_sql_snapshot_parts';
 COMMENT ON FUNCTION paxos.snapshot_parts IS 'what the open snapshot consists of';
 
+CREATE FUNCTION paxos.snapshot_objects(
+    OUT object_id bigint, OUT altered bigint, OUT late boolean, OUT owner text, OUT definition text, OUT rest text[])
+RETURNS SETOF record
+LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'paxos_sql_snapshot_objects';
+COMMENT ON FUNCTION paxos.snapshot_objects IS 'schemas, types and functions that go with the open snapshot, in an order in which they can be made; after snapshot_parts';
+
 CREATE FUNCTION paxos.snapshot_read(part int, OUT rows bigint, OUT data bytea)
 LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'paxos_sql_snapshot_read';
 COMMENT ON FUNCTION paxos.snapshot_read IS 'the next rows of a part, as COPY writes them in binary; no data at its end';
 
-REVOKE ALL ON FUNCTION paxos.snapshot_open, paxos.snapshot_parts, paxos.snapshot_read FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION paxos.snapshot_open, paxos.snapshot_parts, paxos.snapshot_read TO paxos_peer;
+REVOKE ALL ON FUNCTION paxos.snapshot_open, paxos.snapshot_parts, paxos.snapshot_objects, paxos.snapshot_read FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION paxos.snapshot_open, paxos.snapshot_parts, paxos.snapshot_objects, paxos.snapshot_read TO paxos_peer;
 
 CREATE FUNCTION paxos.snapshot_status(
     OUT state text, OUT source int, OUT slot bigint, OUT tables int, OUT tables_done int,

@@ -54,6 +54,8 @@ $s1->ask("COMMIT");
 unlike($s1->answer, qr/40001/, 'two labels: none is');
 $s1->close;
 
+is($n[0]->sql("${all}CREATE DOMAIN s.x AS int; SHOW search_path; SHOW lock_timeout; DROP DOMAIN s.x; SHOW search_path; SHOW client_min_messages"), "\"\$user\", public\n0\n\"\$user\", public\nnotice", 'settings are as they were');
+
 # Errors are PostgreSQL's, and said before anything is sent.
 $n[0]->fails("${all}CREATE TYPE s.mood AS ENUM ()", '42710', qr/type "mood" already exists/, 'a name that is taken');
 $n[0]->fails("${all}CREATE TYPE nowhere.mood AS ENUM ()", '3F000', qr/schema "nowhere" does not exist/, 'no schema');
