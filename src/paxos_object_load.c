@@ -132,6 +132,19 @@ paxos_objects_differ(List *coming)
 	return false;
 }
 
+static bool
+has_id(List *ids, int64 id)
+{
+	ListCell *lc;
+
+	foreach (lc, ids)
+	{
+		if (*(int64 *) lfirst(lc) == id)
+			return true;
+	}
+	return false;
+}
+
 static void
 delete_all(List *ids)
 {
@@ -172,6 +185,24 @@ paxos_objects_drop(List *coming, bool late)
 		if (paxos_object_of_id(id, &object, &altered) && !stays(coming, id, altered) &&
 			paxos_object_late(&object) == late)
 			going = lappend(going, lfirst(lc));
+	}
+
+	/* And what uses them, to be made again; grows on the way. */
+	for (int i = 0; i < list_length(going); i++)
+	{
+		ObjectAddress object;
+		int64 altered;
+
+		if (!paxos_object_of_id(*(int64 *) list_nth(going, i), &object, &altered))
+			continue;
+		foreach (lc, paxos_object_uses(paxos_object_parts(&object)))
+		{
+			int64 *id = palloc(sizeof(int64));
+
+			if (paxos_object_place(&((PaxosUse *) lfirst(lc))->user, id) == PAXOS_PLACE_OBJECT &&
+				!has_id(going, *id))
+				going = lappend(going, id);
+		}
 	}
 	if (going != NIL)
 		delete_all(going);
@@ -271,17 +302,10 @@ used_otherwise(const ObjectAddress *object, List *going)
 
 	foreach (lc, paxos_object_uses(paxos_object_parts(object)))
 	{
-		PaxosUse *use = lfirst(lc);
 		int64 id;
-		bool goes = false;
-		ListCell *lg;
 
-		if (paxos_object_place(&use->user, &id) == PAXOS_PLACE_OBJECT)
-		{
-			foreach (lg, going)
-				goes |= *(int64 *) lfirst(lg) == id;
-		}
-		if (!goes)
+		if (paxos_object_place(&((PaxosUse *) lfirst(lc))->user, &id) != PAXOS_PLACE_OBJECT ||
+			!has_id(going, id))
 			return true;
 	}
 	return false;

@@ -26,6 +26,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -38,6 +39,7 @@
 #include "utils/syscache.h"
 
 #include "paxos_apply.h"
+#include "paxos_object.h"
 #include "paxos_replicated.h"
 
 /* Columns of paxos.tables; src/sql/30-learner.sql. */
@@ -230,11 +232,26 @@ paxos_definition_of(Relation rel, Relation pk)
 			continue;
 		}
 
-		/* The numbers of types that are not built in are each node's own. */
+		/* The OIDs of types that are not built in are each node's own; their names may
+		 * change, and nobody who has kept this number would hear of it. */
 		if (att->atttypid < FirstGenbkiObjectId)
 			digest = paxos_digest_fold(digest, att->atttypid);
 		else
-			digest = paxos_digest_text(digest, format_type_be_qualified(att->atttypid));
+		{
+			ObjectAddress type;
+			int64 id;
+
+			ObjectAddressSet(type, TypeRelationId, att->atttypid);
+			if (paxos_object_place(&type, &id) == PAXOS_PLACE_OBJECT)
+			{
+				/* it, its array type, its multirange ... */
+				digest = paxos_digest_fold(digest, (uint64) id);
+				digest = paxos_digest_fold(digest, (uint64) get_typtype(att->atttypid) |
+													   (uint64) type_is_array(att->atttypid) << 8);
+			}
+			else
+				digest = paxos_digest_text(digest, format_type_be_qualified(att->atttypid));
+		}
 		digest = paxos_digest_fold(digest, (uint64) (uint32) att->atttypmod |
 											   (uint64) (unsigned char) att->attgenerated << 32);
 	}

@@ -80,7 +80,7 @@ $n[0]->sql("COMMENT ON TYPE s.mood IS 'it''s a mood'; COMMENT ON SCHEMA s IS 'es
 $n[1]->sql_after_barrier("GRANT USAGE ON SCHEMA s TO guest; REVOKE ALL ON FUNCTION \"O t\".g FROM PUBLIC; GRANT EXECUTE ON FUNCTION \"O t\".g TO guest WITH GRANT OPTION; GRANT USAGE ON TYPE s.size, s.sizes TO guest; GRANT USAGE ON TYPE s.mood TO guest");
 my $facts = "SELECT (SELECT string_agg(description, ',' ORDER BY description) FROM pg_description d WHERE objoid >= 16384 AND description IN ('it''s a mood', 'es', 'gee', 'ti', 'first')),
 	(SELECT proacl::text || prosecdef || proconfig::text FROM pg_proc WHERE proname = 'g'), (SELECT nspacl::text FROM pg_namespace WHERE nspname = 's'),
-	(SELECT string_agg(typname || coalesce(typacl::text, '') || typowner::regrole, ' ' ORDER BY typname) FROM pg_type WHERE typname IN ('mood', '_mood', 'size', 'range', 'pair'))";
+	(SELECT string_agg(typname || coalesce((SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(typacl) a), '') || typowner::regrole, ' ' ORDER BY typname) FROM pg_type WHERE typname IN ('mood', '_mood', 'size', 'range', 'pair'))";
 like($c->same_everywhere($facts, 'comments, privileges, owners'), qr/es,first,gee,it's a mood,ti\|\{postgres=X\/postgres,guest=X\*\/postgres\}true\{work_mem=1MB\}\|/, 'are everywhere');
 $n[0]->fails("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA \"O t\" TO guest", '0A000', qr/exists on every node/, 'ON ALL FUNCTIONS would act on one node');
 $n[0]->sql("CREATE ROLE only_here");
@@ -89,7 +89,7 @@ $n[0]->fails("GRANT USAGE ON TYPE s.free TO only_here", '55000', qr/role "only_h
 
 # Functions over consensus tables, in any order.
 define($n[0], "CREATE FUNCTION s.rows() RETURNS SETOF t LANGUAGE sql AS 'SELECT * FROM t'", "CREATE FUNCTION s.first(t) RETURNS s.mood LANGUAGE sql AS 'SELECT (\$1).m'");
-is($n[2]->sql_after_barrier("SELECT string_agg(s.first(r)::text, ',' ORDER BY id) FROM s.rows() r"), 'sad,happy,cross', 'functions of rows');
+is($n[2]->sql_after_barrier("SELECT string_agg(s.first(q)::text, ',' ORDER BY id) FROM s.rows() q"), 'sad,happy,cross', 'functions of rows');
 $n[0]->fails("CREATE TABLE u (id int PRIMARY KEY, m s.mood DEFAULT s.first(ROW(1, 'sad', NULL, NULL, NULL, NULL, NULL)::t)) USING paxos", '0A000', qr/function s\.first\(t\) cannot be used/, 'no default by one of those');
 is($n[0]->sql("SELECT count(*) FROM t"), 3, 'the table is as it was');
 
