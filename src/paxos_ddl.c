@@ -52,6 +52,7 @@
 #include "paxos_apply.h"
 #include "paxos_ddl_int.h"
 #include "paxos_fkey.h"
+#include "paxos_object.h"
 #include "paxos_version.h"
 
 bool paxos_trying = false;
@@ -633,7 +634,10 @@ paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt)
 		UnlockRelationOid(relid, AccessShareLock);
 	}
 	if (stmt->behavior == DROP_RESTRICT)
+	{
 		paxos_fkey_check_drop(relids, op.n_tables, false);
+		paxos_object_check_drop(relids, op.n_tables, false);
+	}
 	else
 		appendStringInfoString(&sql, " CASCADE");
 	if (u->qc)

@@ -784,7 +784,10 @@ apply_drop_table(const PaxosDdlOp *op, int64 altered)
 		}
 	}
 	if (stmt->behavior == DROP_RESTRICT)
+	{
 		paxos_fkey_check_drop(relids, op->n_tables, true);
+		paxos_object_check_drop(relids, op->n_tables, true);
+	}
 
 	for (int i = 0; i < op->n_tables; i++)
 	{
@@ -793,6 +796,7 @@ apply_drop_table(const PaxosDdlOp *op, int64 altered)
 		forget_table(op->table_ids[i], relids[i]);
 		drop_relation(relids[i]);
 	}
+	paxos_objects_purge();
 	note_partners_altered(partners, altered);
 }
 
@@ -912,6 +916,7 @@ paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index, const Paxos
 		case PAXOS_DDL_ALTER:
 			check_altered(op, AccessExclusiveLock);
 			partners = paxos_alter_apply(op);
+			paxos_objects_purge(); /* DROP COLUMN ... CASCADE */
 			note_all_altered(op, PaxosTableId(at_slot, index));
 			note_partners_altered(partners, PaxosTableId(at_slot, index));
 			break;

@@ -71,6 +71,7 @@ clear_tables(void)
 {
 	StringInfoData drop;
 
+	paxos_objects_leave(true);
 	SPI_connect();
 	if (SPI_execute("SELECT relid::text FROM paxos.tables t JOIN pg_catalog.pg_class c"
 					" ON c.oid = t.relid WHERE table_id <> 1 ORDER BY table_id",
@@ -83,7 +84,7 @@ clear_tables(void)
 	if (drop.len > 0)
 		run(drop.data, SPI_OK_UTILITY);
 	run("DELETE FROM paxos.tables WHERE table_id <> 1", SPI_OK_DELETE);
-	paxos_objects_leave();
+	paxos_objects_leave(false);
 	clear_kv();
 	run("DELETE FROM paxos.request", SPI_OK_DELETE);
 	run("DELETE FROM paxos.window", SPI_OK_DELETE);

@@ -674,6 +674,52 @@ paxos_object_needs(PaxosDdlOp *op, const ObjectAddress *object)
 	table_close(depend, AccessShareLock);
 }
 
+void
+paxos_object_check_drop(const Oid *tables, int n, bool decided)
+{
+	for (int i = 0; i < n; i++)
+	{
+		ObjectAddress table;
+		ListCell *lc;
+
+		if (!OidIsValid(tables[i]))
+			continue;
+		ObjectAddressSet(table, RelationRelationId, tables[i]);
+		foreach (lc, paxos_object_uses(paxos_object_parts(&table)))
+		{
+			PaxosUse *use = lfirst(lc);
+			int64 id;
+
+			if (paxos_object_place(&use->user, &id) != PAXOS_PLACE_OBJECT)
+				continue;
+			if (decided)
+				(void) paxos_err_decided();
+			ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+							errmsg("cannot drop table %s because other objects depend on it",
+								   get_rel_name(tables[i])),
+							errdetail("%s depends on %s", getObjectDescription(&use->user, false),
+									  getObjectDescription(&use->used, false)),
+							errhint("Use DROP ... CASCADE to drop the dependent objects too.")));
+		}
+	}
+}
+
+void
+paxos_objects_purge(void)
+{
+	ListCell *lc;
+
+	foreach (lc, paxos_object_ids())
+	{
+		ObjectAddress object;
+		int64 altered;
+
+		if (paxos_object_of_id(*(int64 *) lfirst(lc), &object, &altered) &&
+			getObjectIdentity(&object, true) == NULL)
+			paxos_object_forget(*(int64 *) lfirst(lc));
+	}
+}
+
 static bool
 is_late(const ObjectAddress *object, int depth)
 {

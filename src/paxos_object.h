@@ -86,6 +86,13 @@ extern void paxos_object_needs(PaxosDdlOp *op, const ObjectAddress *object);
 /* May a column of a consensus table be of this type?  If not, why: the end of a sentence. */
 extern const char *paxos_object_type_trouble(Oid type);
 
+/*
+ * DROP TABLE of these consensus tables without CASCADE: 2BP01 if one of ours uses them.  And
+ * after anything that may have taken some along with CASCADE: forget those that are gone.
+ */
+extern void paxos_object_check_drop(const Oid *tables, int n, bool decided);
+extern void paxos_objects_purge(void);
+
 /* Does it refer to a consensus table, itself or through another object? */
 extern bool paxos_object_late(const ObjectAddress *object);
 
@@ -146,6 +153,6 @@ extern void paxos_objects_load(List *coming, bool late);
 
 /* In a node that leaves its cluster: they go, but for those that something local uses,
  * which stay and are local from now on. */
-extern void paxos_objects_leave(void);
+extern void paxos_objects_leave(bool late);
 
 #endif /* PAXOS_OBJECT_H */

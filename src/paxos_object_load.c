@@ -312,13 +312,21 @@ used_otherwise(const ObjectAddress *object, List *going)
 }
 
 void
-paxos_objects_leave(void)
+paxos_objects_leave(bool late)
 {
-	List *all = paxos_object_ids();
-	List *going = list_copy(all);
+	List *going = NIL;
 	bool again = true;
 	ListCell *lc;
 
+	foreach (lc, paxos_object_ids())
+	{
+		ObjectAddress object;
+		int64 altered;
+
+		if (paxos_object_of_id(*(int64 *) lfirst(lc), &object, &altered) &&
+			paxos_object_late(&object) == late)
+			going = lappend(going, lfirst(lc));
+	}
 	while (again)
 	{
 		again = false;
@@ -337,6 +345,6 @@ paxos_objects_leave(void)
 	}
 	if (going != NIL)
 		delete_all(going);
-	foreach (lc, paxos_object_ids())
+	foreach (lc, late ? NIL : paxos_object_ids())
 		paxos_object_forget(*(int64 *) lfirst(lc));
 }
