@@ -425,17 +425,10 @@ check_clause(const Statement *s, AlterTableCmd *cmd)
 		case AT_NoForceRowSecurity:
 			break;
 		case AT_SetIdentity:
-		{
-			ListCell *lc;
-
-			foreach (lc, castNode(List, cmd->def))
-			{
-				if (strcmp(lfirst_node(DefElem, lc)->defname, "generated") != 0)
-					refuse(s->table, "a change of sequence options",
-						   "The sequences of a consensus-backed table are each node's own.");
-			}
+			if (paxos_sequence_has_options(castNode(List, cmd->def)))
+				refuse(s->table, "a change of sequence options together with something else",
+					   "Use a statement of its own.");
 			break;
-		}
 		case AT_SetAccessMethod:
 			refuse(s->table, "SET ACCESS METHOD together with other clauses",
 				   "Use a statement of its own.");
@@ -447,7 +440,8 @@ check_clause(const Statement *s, AlterTableCmd *cmd)
 		case AT_DisableTrigAll:
 		case AT_EnableTrigUser:
 		case AT_DisableTrigUser:
-			refuse(s->table, "enabling or disabling triggers", NULL);
+			refuse(s->table, "enabling or disabling triggers together with something else",
+				   "Use a statement of its own.");
 		case AT_SetTableSpace:
 			refuse(s->table, "a tablespace", "Tablespaces are local to a node.");
 		case AT_SetLogged:
@@ -1308,6 +1302,92 @@ owner_named(AlterSeqStmt *stmt, char **column)
 	return InvalidOid;
 }
 
+static bool
+column_is_identity(Oid table, AttrNumber attnum)
+{
+	HeapTuple tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(table), Int16GetDatum(attnum));
+	bool result;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	result = ((Form_pg_attribute) GETSTRUCT(tuple))->attidentity != '\0';
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/*
+ * ENABLE and DISABLE TRIGGER: of users' triggers.  ALL means those, too: foreign keys and what
+ * captures changes are no triggers on other nodes, and stay as they are.
+ */
+static bool
+switch_triggers(Statement *s, const AlterTableStmt *stmt)
+{
+	Relation rel = table_open(s->table, AccessShareLock);
+	ListCell *lc;
+
+	paxos_ddl_check_owner(s->table);
+	appendStringInfo(&s->sql, "ALTER TABLE %s", qualified(s));
+	foreach (lc, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+		const Trigger *trigger = NULL;
+
+		for (int i = 0;
+			 cmd->name != NULL && rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+		{
+			if (strcmp(rel->trigdesc->triggers[i].tgname, cmd->name) == 0)
+				trigger = &rel->trigdesc->triggers[i];
+		}
+		if (cmd->name != NULL && trigger == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("trigger \"%s\" for table \"%s\" does not exist", cmd->name, s->name)));
+		if (trigger != NULL && trigger->tgisinternal)
+			ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+							errmsg("permission denied: \"%s\" is a system trigger", cmd->name)));
+		if ((cmd->subtype == AT_DisableTrigAll || cmd->subtype == AT_EnableTrigAll) &&
+			paxos_fkey_any(s->table))
+			refuse(s->table, "enabling or disabling the triggers of foreign keys",
+				   "Use ENABLE or DISABLE TRIGGER USER.");
+		appendStringInfo(&s->sql, "%s %s TRIGGER %s", foreach_current_index(lc) > 0 ? "," : "",
+						 cmd->subtype == AT_EnableAlwaysTrig    ? "ENABLE ALWAYS"
+						 : cmd->subtype == AT_EnableReplicaTrig ? "ENABLE REPLICA"
+						 : cmd->subtype == AT_DisableTrig || cmd->subtype == AT_DisableTrigAll ||
+								 cmd->subtype == AT_DisableTrigUser
+							 ? "DISABLE"
+							 : "ENABLE",
+						 cmd->name != NULL ? quote_identifier(cmd->name) : "USER");
+	}
+	table_close(rel, AccessShareLock);
+	s->op.flags |= PAXOS_DDL_AS_OWNER;
+	return send(s, CMDTAG_ALTER_TABLE);
+}
+
+/* ALTER SEQUENCE of a column's sequence, and what ALTER TABLE says of it. */
+static bool
+alter_sequence(Statement *s, AttrNumber attnum, Oid sequence, const List *options, CommandTag tag)
+{
+	paxos_ddl_check_owner(s->table);
+	appendStringInfo(&s->sql, "ALTER TABLE %s %s", qualified(s),
+					 paxos_sequence_write(s->table, attnum, sequence, options));
+	return send(s, tag);
+}
+
+static bool
+alter_own_sequence(PaxosUtility *u, AlterSeqStmt *stmt, Oid table, Oid sequence)
+{
+	Statement s;
+	Oid owner;
+	int32 column;
+
+	if (!begin(&s, u, table, "ALTER SEQUENCE of a consensus-backed table"))
+		return false;
+	if (!sequenceIsOwned(sequence, DEPENDENCY_AUTO, &owner, &column) &&
+		!sequenceIsOwned(sequence, DEPENDENCY_INTERNAL, &owner, &column))
+		return false;
+	return alter_sequence(&s, (AttrNumber) column, sequence, stmt->options, CMDTAG_ALTER_SEQUENCE);
+}
+
 /* Back to an ordinary table of each node; or nothing at all. */
 static bool
 set_access_method(Statement *s, const char *method)
@@ -1343,6 +1423,29 @@ alter_table(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 		return false;
 	if (first->subtype == AT_SetAccessMethod && list_length(stmt->cmds) == 1)
 		return set_access_method(&s, first->name ? first->name : default_table_access_method);
+	if (first->subtype == AT_SetIdentity && list_length(stmt->cmds) == 1 &&
+		paxos_sequence_has_options(castNode(List, first->def)))
+	{
+		AttrNumber attnum = get_attnum(table, first->name);
+		Oid sequence = paxos_ddl_sequence_of(table, attnum);
+
+		if (attnum == InvalidAttrNumber)
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+							errmsg("column \"%s\" of relation \"%s\" does not exist", first->name,
+								   s.name)));
+		if (!OidIsValid(sequence) || !column_is_identity(table, attnum))
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("column \"%s\" of relation \"%s\" is not an identity column",
+								   first->name, s.name)));
+		return alter_sequence(&s, attnum, sequence, castNode(List, first->def), CMDTAG_ALTER_TABLE);
+	}
+	foreach (lc, stmt->cmds)
+	{
+		if (!paxos_switches_trigger(lfirst_node(AlterTableCmd, lc)))
+			break;
+	}
+	if (lc == NULL)
+		return switch_triggers(&s, stmt);
 	if (first->subtype == AT_ColumnDefault && list_length(stmt->cmds) == 1)
 	{
 		Oid sequence = sequence_drawn_from(first->def);
@@ -1988,8 +2091,19 @@ paxos_alter_statement(PaxosUtility *u)
 
 				table = owner_named((AlterSeqStmt *) parse, &column);
 				relid = relation_named(((AlterSeqStmt *) parse)->sequence);
-				if (!OidIsValid(table) || !OidIsValid(relid) ||
-					OidIsValid(paxos_consensus_owner(relid)))
+				if (OidIsValid(relid) && OidIsValid(paxos_consensus_owner(relid)) &&
+					get_rel_relkind(relid) == RELKIND_SEQUENCE)
+				{
+					paxos_version_require(PAXOS_VERSION_DEFINITIONS,
+										  "changes of a consensus-backed table's sequences");
+					if (alter_own_sequence(u, (AlterSeqStmt *) parse, paxos_consensus_owner(relid),
+										   relid))
+						return true;
+					CHECK_FOR_INTERRUPTS();
+					AcceptInvalidationMessages();
+					continue;
+				}
+				if (!OidIsValid(table) || !OidIsValid(relid))
 					return false;
 				paxos_version_require(PAXOS_VERSION_DEFINITIONS,
 									  "sequences owned by consensus-backed tables");

@@ -32,6 +32,7 @@
 #include "commands/defrem.h"
 #include "commands/sequence.h"
 #include "commands/tablecmds.h"
+#include "commands/trigger.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -229,6 +230,25 @@ bind_identity(Constraint *c, Oid table)
 	}
 }
 
+bool
+paxos_switches_trigger(const AlterTableCmd *cmd)
+{
+	switch (cmd->subtype)
+	{
+		case AT_EnableTrig:
+		case AT_EnableAlwaysTrig:
+		case AT_EnableReplicaTrig:
+		case AT_DisableTrig:
+		case AT_EnableTrigAll:
+		case AT_DisableTrigAll:
+		case AT_EnableTrigUser:
+		case AT_DisableTrigUser:
+			return true;
+		default:
+			return false;
+	}
+}
+
 static void
 bind_alter(AlterTableStmt *stmt, Oid table)
 {
@@ -247,6 +267,14 @@ bind_alter(AlterTableStmt *stmt, Oid table)
 			name_must_be_free(c->conname, get_rel_namespace(table));
 		if (cmd->subtype == AT_AddIdentity)
 			bind_identity(c, table);
+
+		/* CREATE and DROP TRIGGER do not count as changes of the definition. */
+		if (cmd->name != NULL && paxos_switches_trigger(cmd) &&
+			!OidIsValid(get_trigger_oid(table, cmd->name, true)))
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+							errmsg("trigger \"%s\" for table \"%s\" does not exist", cmd->name,
+								   get_rel_name(table)),
+							paxos_err_decided()));
 		if (own_sequence_named(cmd) != NULL)
 			cmd->def = bind_sequence(cmd, table, own_sequence_named(cmd));
 	}
@@ -678,8 +706,11 @@ paxos_alter_apply(const PaxosDdlOp *op)
 			paxos_ddl_lock_parts(table);
 			partners = list_concat_unique_oid(partners, lock_partners(stmt, table));
 		}
-		bind(stmt, table);
-		run_one(op, stmt, table);
+		if (!paxos_sequence_apply(stmt, table))
+		{
+			bind(stmt, table);
+			run_one(op, stmt, table);
+		}
 		foreach (ls, getOwnedSequences(table))
 		{
 			if (!list_member_oid(sequences, lfirst_oid(ls)))

@@ -416,34 +416,6 @@ check_names(const List *statements, Oid nsp, Oid mine)
 	}
 }
 
-/* As written by write_restarts(): where the values of a column go on. */
-static bool
-restarts_sequence(Node *node, Oid relid)
-{
-	AlterTableStmt *stmt = (AlterTableStmt *) node;
-	AlterTableCmd *cmd;
-	DefElem *e;
-	Oid sequence;
-	int64 least;
-
-	if (!IsA(node, AlterTableStmt))
-		return false;
-	cmd = linitial_node(AlterTableCmd, stmt->cmds);
-	if (cmd->subtype != AT_SetIdentity)
-		return false;
-	e = linitial_node(DefElem, castNode(List, cmd->def));
-	if (strcmp(e->defname, "restart") != 0)
-		elog(ERROR, "unexpected option \"%s\" of a column's sequence", e->defname);
-	least = defGetInt64(e);
-	sequence = paxos_ddl_sequence_of(relid, get_attnum(relid, cmd->name));
-	if (!OidIsValid(sequence))
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("column \"%s\" of table \"%s\" has no sequence on this node",
-							   cmd->name, get_rel_name(relid))));
-	spread_sequence(sequence, least);
-	return true;
-}
-
 static void
 run_as(Node *stmt, const char *sql, Oid role)
 {
@@ -525,7 +497,7 @@ apply_create_table(const PaxosDdlOp *op, int64 table_id, const PaxosReplicated *
 	{
 		Node *rest = lfirst_node(RawStmt, lc)->stmt;
 
-		if (!restarts_sequence(rest, relid) && !OidIsValid(mine))
+		if (!paxos_sequence_apply(rest, relid) && !OidIsValid(mine))
 			run_as(rest, op->sql, owner);
 	}
 	CacheInvalidateRelcacheByRelid(relid);

@@ -186,6 +186,14 @@ extern Oid paxos_ddl_sequence_of(Oid table, AttrNumber attnum);
 /* Is it, or does it belong to, a table that the cluster knows? */
 extern bool paxos_ddl_is_known(Oid relid);
 
+/*
+ * Options of the sequence of a column (paxos_sequence.c): is there one among these; the
+ * clause of ALTER TABLE that travels; and such a statement at its slot, false if it is none.
+ */
+extern bool paxos_sequence_has_options(const List *options);
+extern char *paxos_sequence_write(Oid table, AttrNumber attnum, Oid sequence, const List *options);
+extern bool paxos_sequence_apply(Node *stmt, Oid table);
+
 /* New empty files for a table and what goes with it, locked. */
 extern void paxos_ddl_empty(Oid relid);
 
@@ -206,6 +214,9 @@ extern void paxos_ddl_try_grant(PaxosUtility *u);
 
 /* Is the constraint of this name, if there is one, a foreign key (paxos_alter.c)? */
 extern bool paxos_is_foreign_key(Oid table, const char *name);
+
+/* ENABLE or DISABLE TRIGGER? */
+extern bool paxos_switches_trigger(const AlterTableCmd *cmd);
 
 /* Do these clauses of ALTER TABLE drop the constraint? */
 extern bool paxos_drops_constraint(List *cmds, const char *constraint);

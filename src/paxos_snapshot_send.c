@@ -373,7 +373,11 @@ static const char *const afterwards_query =
 	"   JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_language l ON l.oid = p.prolang"
 	"   WHERE t.tgrelid = $1 AND NOT t.tgisinternal AND l.lanname = 'plpgsql') f"
 	" UNION ALL SELECT 3, t.oid, pg_get_triggerdef(t.oid) FROM pg_trigger t WHERE t.tgrelid = $1"
-	"  AND NOT t.tgisinternal) s ORDER BY s.part, s.oid";
+	"  AND NOT t.tgisinternal"
+	" UNION ALL SELECT 4, t.oid, format('ALTER TABLE %s %s TRIGGER %I', $1::regclass,"
+	"  CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, t.tgname)"
+	"  FROM pg_trigger t WHERE t.tgrelid = $1 AND NOT t.tgisinternal AND t.tgenabled <> 'O'"
+	" ) s ORDER BY s.part, s.oid";
 
 static Oid
 owner_of_schema(Oid nsp)
