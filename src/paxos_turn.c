@@ -68,6 +68,7 @@ static bool registered = false;
 static const uint64 *changing = NULL;
 static int n_changing = 0;
 static px_slot committing = 0;
+static TimestampTz committed_in = 0; /* the client's command in which one was last committed */
 
 Size
 paxos_turn_shmem_size(void)
@@ -146,7 +147,8 @@ paxos_turn_doomed(void)
 /*
  * Between the learner's look at the lock table and its signal the transaction may have
  * ended and the next one begun.  That one is cancelled in vain, and hears 40001: nobody
- * has asked for "canceling statement due to user request".
+ * has asked for "canceling statement due to user request".  But not where the same command of
+ * the client has committed something (a procedure): who is told "try again" does it twice.
  */
 bool
 paxos_turn_canceled(void)
@@ -156,6 +158,8 @@ paxos_turn_canceled(void)
 	if (paxos_turn_doomed() != PAXOS_NOT_DOOMED)
 		return true;
 	if (turn == NULL || MyProc == NULL || PaxosMyProcNumber() >= MaxBackends)
+		return false;
+	if (committed_in == GetCurrentStatementStartTimestamp())
 		return false;
 	e = my_entry();
 	return e->last_pid == MyProcPid && paxos_now_us() < e->canceled_us + CANCEL_US;
@@ -204,7 +208,10 @@ static void
 at_transaction_end(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_COMMIT && committing != 0)
+	{
 		pg_atomic_write_u64(&turn->base, committing);
+		committed_in = GetCurrentStatementStartTimestamp();
+	}
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
 		committing = 0;
 }
