@@ -28,6 +28,16 @@
 #define PaxosMyProcNumber() (MyProc->pgprocno)
 #endif
 
+/* ALTER TABLE ... ALTER CONSTRAINT. */
+#if PG_VERSION_NUM >= 180000
+typedef struct ATAlterConstraint PaxosAlterConstraint;
+#define PaxosAltersDeferrability(c) \
+	((c)->alterDeferrability && !(c)->alterEnforceability && !(c)->alterInheritability)
+#else
+typedef struct Constraint PaxosAlterConstraint;
+#define PaxosAltersDeferrability(c) true
+#endif
+
 /* The process with this number: its latch. */
 #if PG_VERSION_NUM >= 170000
 #define PaxosProcLatch(number) (&GetPGProcByNumber(number)->procLatch)

@@ -639,7 +639,10 @@ paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt)
 		paxos_object_check_drop(relids, op.n_tables, false);
 	}
 	else
+	{
 		appendStringInfoString(&sql, " CASCADE");
+		paxos_fkey_notice_drop(relids, op.n_tables);
+	}
 	if (u->qc)
 		SetQueryCompletion(u->qc, CMDTAG_DROP_TABLE, 0);
 

@@ -440,15 +440,13 @@ key_named(Oid table, const char *name, Oid *parent)
 	return InvalidOid;
 }
 
-static bool
-drop_key(PaxosUtility *u, const AlterTableCmd *cmd, Oid table)
+/* A statement about one of them; what it says of the table follows its name. */
+static void
+change_key(PaxosUtility *u, Oid table, Oid parent, const char *change)
 {
 	PaxosDdlOp op = {0};
-	Oid parent;
 	int64 ids[2];
 
-	if (!OidIsValid(key_named(table, cmd->name, &parent)))
-		return false;
 	paxos_ddl_begin_statement(u, "ALTER TABLE of a consensus-backed table");
 	check_table(table);
 	ids[0] = paxos_known_table_id(table);
@@ -458,12 +456,50 @@ drop_key(PaxosUtility *u, const AlterTableCmd *cmd, Oid table)
 	op.owner = GetUserNameFromId(GetUserId(), false);
 	op.n_tables = 2;
 	op.table_ids = ids;
-	op.sql = psprintf("ALTER TABLE %s DROP CONSTRAINT %s%s", qualified(table),
-					  cmd->missing_ok ? "IF EXISTS " : "", quote_identifier(cmd->name));
+	op.sql = psprintf("ALTER TABLE %s %s", qualified(table), change);
 	UnlockRelationOid(table, AccessShareLock);
 	if (u->qc)
 		SetQueryCompletion(u->qc, CMDTAG_ALTER_TABLE, 0);
 	paxos_ddl_submit(&op);
+}
+
+static bool
+drop_key(PaxosUtility *u, const AlterTableCmd *cmd, Oid table)
+{
+	Oid parent;
+
+	if (!OidIsValid(key_named(table, cmd->name, &parent)))
+		return false;
+	change_key(u, table, parent,
+			   psprintf("DROP CONSTRAINT %s%s", cmd->missing_ok ? "IF EXISTS " : "",
+						quote_identifier(cmd->name)));
+	return true;
+}
+
+/* ALTER CONSTRAINT: whether it is deferrable. */
+static bool
+alter_key(PaxosUtility *u, const PaxosAlterConstraint *c, Oid table)
+{
+	Oid parent;
+
+	if (!PaxosAltersDeferrability(c))
+		return false;
+	if (!OidIsValid(key_named(table, c->conname, &parent)))
+	{
+		bool other = OidIsValid(get_relation_constraint_oid(table, c->conname, true));
+
+		ereport(ERROR, (errcode(other ? ERRCODE_WRONG_OBJECT_TYPE : ERRCODE_UNDEFINED_OBJECT),
+						other ? errmsg("constraint \"%s\" of relation \"%s\" is not a foreign key "
+									   "constraint",
+									   c->conname, get_rel_name(table))
+							  : errmsg("constraint \"%s\" of relation \"%s\" does not exist",
+									   c->conname, get_rel_name(table))));
+	}
+	change_key(u, table, parent,
+			   psprintf("ALTER CONSTRAINT %s %s", quote_identifier(c->conname),
+						!c->deferrable    ? "NOT DEFERRABLE"
+						: c->initdeferred ? "DEFERRABLE INITIALLY DEFERRED"
+										  : "DEFERRABLE INITIALLY IMMEDIATE"));
 	return true;
 }
 
@@ -476,6 +512,8 @@ paxos_fkey_alter(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 		return false;
 	if (cmd->subtype == AT_DropConstraint)
 		return drop_key(u, cmd, table);
+	if (cmd->subtype == AT_AlterConstraint)
+		return alter_key(u, (PaxosAlterConstraint *) cmd->def, table);
 	if (cmd->subtype != AT_AddConstraint ||
 		castNode(Constraint, cmd->def)->contype != CONSTR_FOREIGN)
 		return false;
@@ -620,6 +658,7 @@ paxos_fkey_apply_alter(const PaxosDdlOp *op)
 	AlterTableStmt *stmt = (AlterTableStmt *) paxos_ddl_parse_one(op->sql, T_AlterTableStmt);
 	AlterTableCmd *cmd = linitial_node(AlterTableCmd, stmt->cmds);
 	bool drop = cmd->subtype == AT_DropConstraint;
+	const char *name;
 	LOCKMODE mode = drop ? AccessExclusiveLock : ShareRowExclusiveLock;
 	Oid tables[2] = {InvalidOid, InvalidOid};
 	Oid key;
@@ -633,12 +672,13 @@ paxos_fkey_apply_alter(const PaxosDdlOp *op)
 						errmsg("table \"%s\" or what it refers to does not exist",
 							   stmt->relation->relname),
 						paxos_err_decided()));
-	if (!drop)
+	if (cmd->subtype == AT_AddConstraint)
 	{
 		add_at_slot(op, stmt, tables[0], tables[1]);
 		return;
 	}
-	key = key_named(tables[0], cmd->name, &parent);
+	name = drop ? cmd->name : ((PaxosAlterConstraint *) cmd->def)->conname;
+	key = key_named(tables[0], name, &parent);
 	if (OidIsValid(key) && parent != tables[1])
 		key = InvalidOid; /* another one of that name */
 	if (!OidIsValid(key))
@@ -646,9 +686,15 @@ paxos_fkey_apply_alter(const PaxosDdlOp *op)
 		if (cmd->missing_ok)
 			return;
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("constraint \"%s\" of relation \"%s\" does not exist", cmd->name,
+						errmsg("constraint \"%s\" of relation \"%s\" does not exist", name,
 							   get_rel_name(tables[0])),
 						paxos_err_decided()));
+	}
+	if (!drop)
+	{
+		stmt->relation = name_of(tables[0]);
+		paxos_ddl_run_statement((Node *) stmt, op->sql);
+		return;
 	}
 	ObjectAddressSet(object, ConstraintRelationId, key);
 	performDeletion(&object, DROP_RESTRICT, PERFORM_DELETION_QUIETLY);
@@ -676,6 +722,40 @@ paxos_fkey_partners(Oid relid)
 		partners = list_append_unique_oid(
 			partners, ((Form_pg_constraint) GETSTRUCT((HeapTuple) lfirst(lc)))->conrelid);
 	return list_delete_oid(partners, relid);
+}
+
+/* As PostgreSQL says it where it drops them; here the learner does. */
+void
+paxos_fkey_notice_drop(const Oid *relids, int n)
+{
+	StringInfoData said;
+	int count = 0;
+
+	initStringInfo(&said);
+	for (int i = 0; i < n; i++)
+	{
+		ListCell *lc;
+
+		foreach (lc, keys_at(relids[i], false))
+		{
+			Form_pg_constraint con = (Form_pg_constraint) GETSTRUCT((HeapTuple) lfirst(lc));
+			bool goes = false;
+			ObjectAddress key;
+
+			for (int j = 0; j < n; j++)
+				goes = goes || relids[j] == con->conrelid;
+			if (goes)
+				continue;
+			ObjectAddressSet(key, ConstraintRelationId, con->oid);
+			appendStringInfo(&said, "%sdrop cascades to %s", count++ > 0 ? "\n" : "",
+							 getObjectDescription(&key, false));
+		}
+	}
+	if (count == 1)
+		ereport(NOTICE, (errmsg_internal("%s", said.data)));
+	else if (count > 1)
+		ereport(NOTICE,
+				(errmsg("drop cascades to %d other objects", count), errdetail("%s", said.data)));
 }
 
 void

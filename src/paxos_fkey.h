@@ -47,6 +47,7 @@ extern List *paxos_fkey_partners(Oid relid);
 
 /* 2BP01 if a table that stays refers to one of these; Invalid ones are passed over. */
 extern void paxos_fkey_check_drop(const Oid *relids, int n, bool at_slot);
+extern void paxos_fkey_notice_drop(const Oid *relids, int n);
 
 /* The same if a foreign key needs this index of the table referred to. */
 extern void paxos_fkey_check_drop_index(Oid table, Oid index, bool at_slot);

@@ -66,6 +66,13 @@ $n[0]->sql_after_barrier("SELECT 1");
 $n[0]->fails("INSERT INTO later VALUES (9, NULL, 77)", '23503', qr/later_self_fkey|also/, 'one of a table to itself');
 $n[0]->sql("ALTER TABLE later DROP CONSTRAINT also; ALTER TABLE later DROP CONSTRAINT later_p_fkey");
 $n[0]->sql("ALTER TABLE later ADD CONSTRAINT later_p_fkey FOREIGN KEY (p) REFERENCES p DEFERRABLE INITIALLY DEFERRED");
+$n[0]->sql("ALTER TABLE later ALTER CONSTRAINT later_p_fkey NOT DEFERRABLE");
+$n[1]->sql_after_barrier("SELECT 1");
+$n[1]->fails("BEGIN; INSERT INTO later VALUES (60, 60); INSERT INTO p VALUES (60); COMMIT", '23503', qr/later_p_fkey/, 'no longer deferrable');
+$n[1]->sql("ALTER TABLE later ALTER CONSTRAINT later_p_fkey DEFERRABLE INITIALLY DEFERRED");
+$n[0]->sql_after_barrier("SELECT 1");
+$n[0]->fails("ALTER TABLE later ALTER CONSTRAINT later_pkey DEFERRABLE", '42809', qr/is not a foreign key constraint/, 'but it is no foreign key');
+$n[0]->fails("ALTER TABLE later ALTER CONSTRAINT nothing DEFERRABLE", '42704', qr/does not exist/, 'or none at all');
 $n[0]->fails("ALTER TABLE later ADD FOREIGN KEY (p) REFERENCES here", '0A000', qr/cannot refer to "here"/, 'to a local table');
 is($c->same_everywhere($keys, 'the keys after this') =~ tr/;//, 5, 'and all are there again');
 
@@ -131,7 +138,7 @@ $n[2]->poll_sql("SELECT state FROM paxos.snapshot_progress", 'loaded');
 $c->same_everywhere($keys, 'a snapshot brings the keys');
 $n[2]->fails("INSERT INTO plain VALUES (100, 100)", '23503', qr/plain_p_fkey/, 'and they are kept there');
 
-$n[0]->sql("DROP TABLE p CASCADE");
+like($n[0]->try("DROP TABLE p CASCADE")->{err}, qr/NOTICE:  00000: drop cascades to 4 other objects\nDETAIL:  drop cascades to constraint cascaded_p_fkey on table cascaded\n/, 'DROP ... CASCADE says what it takes along');
 is($c->same_everywhere($keys, 'DROP ... CASCADE'), '', 'takes the keys along');
 $n[1]->sql_after_barrier("INSERT INTO plain VALUES (200, 200)");
 like($n[1]->sql("EXPLAIN DELETE FROM plain WHERE id = 1"), qr/Paxos/, 'statements have the keyed form again');
