@@ -206,6 +206,8 @@ paxos_ddl_submit(PaxosDdlOp *op)
 	PaxosCommand command = {0};
 	PaxosCommandResult result;
 
+	if (op->extensions != NIL)
+		paxos_ddl_ask_extensions(op->extensions);
 	command.kind = PAXOS_COMMAND_DDL;
 	command.u.ddl = *op;
 

@@ -102,6 +102,9 @@ extern void paxos_ddl_ask_for_function(const char *function, const char *schema,
 struct PaxosDdlOp;
 extern void paxos_ddl_ask_to_try(const struct PaxosDdlOp *op);
 
+/* The same of extensions, by OID: also if it has another version, or has it elsewhere. */
+extern void paxos_ddl_ask_extensions(List *extensions);
+
 /* 55000 if a member that can be reached lacks one of these roles (paxos_ddl_check.c). */
 extern void paxos_ddl_ask_roles(List *roles);
 

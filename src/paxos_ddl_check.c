@@ -50,6 +50,7 @@
 #include "paxos_compat.h"
 #include "paxos_conn.h"
 #include "paxos_ddl_int.h"
+#include "paxos_extension.h"
 #include "paxos_node.h"
 
 PG_FUNCTION_INFO_V1(paxos_sql_check_statement);
@@ -422,6 +423,19 @@ paxos_ddl_ask_to_try(const PaxosDdlOp *op)
 				"Roles, privileges, languages, extensions and whatever does not go through the log "
 				"are each server's own: create there what is missing, or take away what is in the "
 				"way.");
+}
+
+void
+paxos_ddl_ask_extensions(List *extensions)
+{
+	const char *params[4];
+
+	params[3] = names_as_text(paxos_extension_describe(extensions));
+	ask_members(
+		"SELECT paxos.check_extensions($1::pg_catalog.uuid, $2::int, $3::int, $4::text[])", params,
+		lengthof(params),
+		"Extensions are each server's own: create what is missing there, of the same version "
+		"and in the same schema.");
 }
 
 void

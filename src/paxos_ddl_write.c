@@ -58,6 +58,7 @@
 #include "paxos_apply.h"
 #include "paxos_ddl_int.h"
 #include "paxos_expr.h"
+#include "paxos_extension.h"
 #include "paxos_object.h"
 
 PG_FUNCTION_INFO_V1(paxos_table_statement);
@@ -289,6 +290,7 @@ paxos_ddl_check_dependencies(PaxosDdlOp *op, Oid relid)
 		{
 			Form_pg_depend d = (Form_pg_depend) GETSTRUCT(tuple);
 			ObjectAddress other;
+			Oid extension;
 			int64 id;
 
 			if (d->refclassid == AccessMethodRelationId ||
@@ -313,17 +315,24 @@ paxos_ddl_check_dependencies(PaxosDdlOp *op, Oid relid)
 			}
 			if (d->refclassid == NamespaceRelationId)
 				continue;
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("%s cannot be used by a consensus-backed table",
-							getObjectDescription(&other, false)),
-					 errdetail("It is local to this node."),
-					 is_sequence(&other)
-						 ? errhint("Make the column serial or an identity, or give it the sequence "
-								   "with ALTER SEQUENCE ... OWNED BY.")
-						 : errhint("Use types, functions, operators and collations that are built "
-								   "in; types, and functions in defaults, can be made on all nodes "
-								   "with paxos.ddl = all.")));
+			extension = paxos_extension_of(d->refclassid, d->refobjid);
+			if (OidIsValid(extension))
+			{
+				op->extensions = list_append_unique_oid(op->extensions, extension);
+				continue;
+			}
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s cannot be used by a consensus-backed table",
+						getObjectDescription(&other, false)),
+				 errdetail("It is local to this node."),
+				 is_sequence(&other)
+					 ? errhint("Make the column serial or an identity, or give it the sequence "
+							   "with ALTER SEQUENCE ... OWNED BY.")
+					 : errhint("Use types, functions, operators and collations that are built "
+							   "in or belong to an extension; types, and functions in defaults, "
+							   "can be made on all nodes with paxos.ddl = all.")));
 		}
 		systable_endscan(scan);
 	}

@@ -66,6 +66,7 @@
 
 #include "paxos_apply.h"
 #include "paxos_expr.h"
+#include "paxos_extension.h"
 #include "paxos_object.h"
 
 /* Columns of paxos.object; src/sql/35-object.sql. */
@@ -758,6 +759,8 @@ paxos_object_type_trouble(Oid type)
 	if (type < FirstNormalObjectId)
 		return paxos_expr_type_trouble(type);
 	ObjectAddressSet(address, TypeRelationId, type);
+	if (OidIsValid(paxos_extension_of(TypeRelationId, type)))
+		return get_typtype(type) == TYPTYPE_PSEUDO ? "it is a pseudo-type" : NULL;
 	if (paxos_object_place(&address, &id) != PAXOS_PLACE_OBJECT)
 		return "it is not built in, and was not made through the log (paxos.ddl = all)";
 	if (OidIsValid(element))

@@ -39,6 +39,7 @@
 #include "utils/syscache.h"
 
 #include "paxos_apply.h"
+#include "paxos_extension.h"
 #include "paxos_object.h"
 #include "paxos_replicated.h"
 
@@ -250,7 +251,7 @@ paxos_definition_of(Relation rel, Relation pk)
 													   (uint64) type_is_array(att->atttypid) << 8);
 			}
 			else
-				digest = paxos_digest_text(digest, format_type_be_qualified(att->atttypid));
+				digest = paxos_digest_text(digest, paxos_extension_type_name(att->atttypid));
 		}
 		digest = paxos_digest_fold(digest, (uint64) (uint32) att->atttypmod |
 											   (uint64) (unsigned char) att->attgenerated << 32);

@@ -67,6 +67,13 @@ REVOKE ALL ON FUNCTION paxos.check_statement FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION paxos.check_statement TO paxos_peer;
 COMMENT ON FUNCTION paxos.check_statement IS 'what this node lacks to carry out a CREATE TABLE, or a CREATE INDEX on table table_id; null: nothing';
 
+CREATE FUNCTION paxos.check_extensions(cluster uuid, version int, sender int, extensions text[])
+RETURNS text
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_sql_check_extensions';
+REVOKE ALL ON FUNCTION paxos.check_extensions FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION paxos.check_extensions TO paxos_peer;
+COMMENT ON FUNCTION paxos.check_extensions IS 'which of these extensions (name, version and schema of each, in turn) this node lacks or has otherwise; null: none';
+
 CREATE FUNCTION paxos.check_function(cluster uuid, version int, sender int, function text, schema text, owner text)
 RETURNS text
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_sql_check_function';
