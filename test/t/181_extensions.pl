@@ -14,7 +14,7 @@ $n2->sql("CREATE SCHEMA elsewhere; CREATE EXTENSION citext SCHEMA elsewhere; CRE
 # ---- members are asked --------------------------------------------------------------------
 my $table = "CREATE TABLE person (name citext PRIMARY KEY, mail citext UNIQUE, note text, likeness real DEFAULT similarity('a', 'b')) USING paxos";
 my $index = "CREATE INDEX person_note ON person USING gin (note gin_trgm_ops)";
-$n1->fails($table, '55000', qr/could not carry out the statement: Nothing has been sent.*extension "citext" does not exist.*of the same version/s, 'a table with a type that another node lacks');
+$n1->fails($table, '55000', qr/could not carry out the statement: .*Nothing has been sent.*extension "citext" does not exist.*of the same version/s, 'a table with a type that another node lacks');
 $n3->sql("CREATE EXTENSION citext; CREATE EXTENSION pg_trgm");
 $n1->fails($table, '55000', qr/extension "citext" is in schema "elsewhere" there, and in "public" here/, 'or has elsewhere');
 $n2->sql("ALTER EXTENSION citext SET SCHEMA public");
