@@ -82,6 +82,7 @@
 #include "paxos_compat.h"
 #include "paxos_ddl_int.h"
 #include "paxos_fkey.h"
+#include "paxos_object.h"
 #include "paxos_version.h"
 
 /* Never returns. */
@@ -567,7 +568,8 @@ calls_own(Node *node, void *context)
 {
 	if (node == NULL)
 		return false;
-	if (check_functions_in_node(node, uses_own, context) || exprType(node) >= FirstUnpinnedObjectId)
+	if (check_functions_in_node(node, uses_own, context) ||
+		paxos_object_type_trouble(exprType(node)) != NULL)
 		return true;
 	return expression_tree_walker(node, calls_own, context);
 }
@@ -736,7 +738,7 @@ put_column(Statement *s, StringInfo out, Relation copy, const char *name, String
 	if (owns_sequence(RelationGetRelid(copy), attnum) ||
 		(expr != NULL && contain_volatile_functions(expr)))
 		s->op.flags |= PAXOS_DDL_EMPTY;
-	else if (expr != NULL && contain_mutable_functions(expr))
+	else if (expr != NULL && (contain_mutable_functions(expr) || calls_own(expr, NULL)))
 	{
 		instead = value_now(copy, attnum, expr);
 		appendStringInfo(more, "; ALTER TABLE %s ALTER COLUMN %s SET DEFAULT %s", qualified(s),
@@ -2005,6 +2007,21 @@ refuse_drop_owned(const DropOwnedStmt *stmt)
 		{
 			Form_pg_shdepend d = (Form_pg_shdepend) GETSTRUCT(tuple);
 
+			if (d->dbid == MyDatabaseId && d->deptype == SHARED_DEPENDENCY_ACL &&
+				paxos_object_id(d->classid, d->objid) != 0)
+			{
+				ObjectAddress object;
+
+				ObjectAddressSet(object, d->classid, d->objid);
+				ereport(
+					ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot drop what role \"%s\" owns: it has privileges on %s, "
+							"which exists on every node",
+							GetUserNameFromId(role, false), getObjectDescription(&object, false)),
+					 errdetail("They would be taken back on this node only."),
+					 errhint("Use REVOKE first.")));
+			}
 			if (d->dbid == MyDatabaseId && d->classid == RelationRelationId &&
 				d->deptype == SHARED_DEPENDENCY_ACL && OidIsValid(paxos_consensus_owner(d->objid)))
 				ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

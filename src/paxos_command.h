@@ -156,8 +156,9 @@ typedef enum PaxosDdlKind
 #define PAXOS_DDL_EMPTY 0x02    /* refused at the slot if a table has rows */
 #define PAXOS_DDL_REPLACE 0x04  /* OR REPLACE */
 #define PAXOS_DDL_IF_NOT_EXISTS 0x08
-#define PAXOS_DDL_ROWS 0x10 /* CREATE TABLE: its rows have come, in parts */
-#define PAXOS_DDL_ALL_FLAGS 0x1f
+#define PAXOS_DDL_ROWS 0x10   /* CREATE TABLE: its rows have come, in parts */
+#define PAXOS_DDL_VALUES 0x20 /* its tables are those that have values of a type it changes */
+#define PAXOS_DDL_ALL_FLAGS 0x3f
 
 typedef struct PaxosDdlOp
 {

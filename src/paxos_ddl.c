@@ -331,7 +331,12 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 	if (u->qc)
 		SetQueryCompletion(u->qc, CMDTAG_CREATE_TABLE, 0);
 	paxos_ddl_ask_members(op.schema, op.owner, 0, names);
-	(void) paxos_ddl_submit(&op);
+	if (!paxos_ddl_submit(&op))
+	{
+		/* A type or function that it refers to was changed meanwhile. */
+		CHECK_FOR_INTERRUPTS();
+		paxos_ddl_create_table(u, stmt);
+	}
 }
 
 /* The name that a column of an index gets: that of the function, if it is a call of one. */

@@ -31,6 +31,8 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_sequence.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "commands/sequence.h"
@@ -179,22 +181,39 @@ paxos_ddl_name_taken(const char *name, Oid existing)
 					errhint("Rename or drop it.")));
 }
 
-/* The transaction that is making a relation of this name just now, if any. */
+/* The transaction that is making something of this name just now, if any. */
 static TransactionId
-maker_of_name(const char *name, Oid nsp)
+maker_of_name(Oid class_id, const char *name, Oid nsp)
 {
+	static const struct
+	{
+		Oid class_id;
+		Oid index;
+		AttrNumber name;
+		AttrNumber nsp;
+	} catalogs[] = {
+		{RelationRelationId, ClassNameNspIndexId, Anum_pg_class_relname,
+		 Anum_pg_class_relnamespace},
+		{TypeRelationId, TypeNameNspIndexId, Anum_pg_type_typname, Anum_pg_type_typnamespace},
+		{ProcedureRelationId, ProcedureNameArgsNspIndexId, Anum_pg_proc_proname,
+		 Anum_pg_proc_pronamespace},
+		{NamespaceRelationId, NamespaceNameIndexId, Anum_pg_namespace_nspname, 0}};
 	SnapshotData dirty;
-	Relation catalog = table_open(RelationRelationId, AccessShareLock);
+	Relation catalog = table_open(class_id, AccessShareLock);
 	ScanKeyData key[2];
 	SysScanDesc scan;
 	TransactionId xid = InvalidTransactionId;
+	int i = 0;
 
+	while (catalogs[i].class_id != class_id)
+		i++;
 	InitDirtySnapshot(dirty);
-	ScanKeyInit(&key[0], Anum_pg_class_relname, BTEqualStrategyNumber, F_NAMEEQ,
-				CStringGetDatum(name));
-	ScanKeyInit(&key[1], Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(nsp));
-	scan = systable_beginscan(catalog, ClassNameNspIndexId, true, &dirty, 2, key);
+	ScanKeyInit(&key[0], catalogs[i].name, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum(name));
+	if (catalogs[i].nsp != 0)
+		ScanKeyInit(&key[1], catalogs[i].nsp, BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(nsp));
+	scan = systable_beginscan(catalog, catalogs[i].index, true, &dirty,
+							  catalogs[i].nsp != 0 ? 2 : 1, key);
 	while (!TransactionIdIsValid(xid) && HeapTupleIsValid(systable_getnext(scan)))
 	{
 		/* the one that is making it, or the one that is dropping it */
@@ -208,18 +227,18 @@ maker_of_name(const char *name, Oid nsp)
 }
 
 /*
- * See that no local transaction is making a relation of this name: the catalog's
+ * See that no local transaction is making something of this name: the catalog's
  * unique index would have the learner wait for its end, and a session may take as
  * long as it likes.  One that only tries a statement is gone in a moment by
  * itself; who stays longer is ended.
  */
-static void
-clear_name(const char *name, Oid nsp)
+void
+paxos_ddl_clear_name(Oid class_id, const char *name, Oid nsp)
 {
 	static uint32 wait_event = 0;
 	TransactionId xid;
 
-	while (TransactionIdIsValid(xid = maker_of_name(name, nsp)))
+	while (TransactionIdIsValid(xid = maker_of_name(class_id, name, nsp)))
 	{
 		TimestampTz began = GetCurrentTimestamp();
 
@@ -250,7 +269,7 @@ paxos_ddl_holder_of_name(const char *name, Oid nsp)
 	Oid existing;
 	Oid table;
 
-	clear_name(name, nsp);
+	paxos_ddl_clear_name(RelationRelationId, name, nsp);
 	existing = get_relname_relid(name, nsp);
 	table = OidIsValid(existing) ? paxos_consensus_owner(existing) : InvalidOid;
 	if (OidIsValid(table) && paxos_table_id(table) == 0)
@@ -312,8 +331,8 @@ record_table(int64 table_id, Oid relid, int64 altered)
 	CacheInvalidateRelcacheByRelid(relid);
 }
 
-static void
-forget_table(int64 table_id, Oid relid)
+void
+paxos_ddl_forget_table(int64 table_id, Oid relid)
 {
 	Relation tables = table_open(
 		get_relname_relid("tables", get_namespace_oid(PAXOS_SCHEMA, false)), RowExclusiveLock);
@@ -336,7 +355,7 @@ forget_table(int64 table_id, Oid relid)
 static void
 note_altered(int64 table_id, Oid relid, int64 altered)
 {
-	forget_table(table_id, relid);
+	paxos_ddl_forget_table(table_id, relid);
 	CommandCounterIncrement();
 	record_table(table_id, relid, altered);
 	CommandCounterIncrement();
@@ -557,7 +576,7 @@ apply_leave(const PaxosDdlOp *op)
 						paxos_err_decided()));
 	foreach (lc, getOwnedSequences(relid))
 		gather_sequence(lfirst_oid(lc), relid);
-	forget_table(op->table_ids[0], relid);
+	paxos_ddl_forget_table(op->table_ids[0], relid);
 	CommandCounterIncrement();
 	paxos_method_heap(relid);
 }
@@ -718,6 +737,28 @@ note_partners_altered(List *partners, int64 altered)
 	}
 }
 
+/* Tables that go with their schema (paxos_object_apply.c); returns those at the other end of
+ * their foreign keys. */
+static List *
+lock_for_drop(const PaxosDdlOp *op)
+{
+	List *partners = NIL;
+	ListCell *lc;
+
+	for (int i = 0; i < op->n_tables; i++)
+	{
+		Oid relid = paxos_table_relid(op->table_ids[i]);
+
+		paxos_ddl_lock_parts(relid);
+		foreach (lc, paxos_fkey_partners(relid))
+		{
+			(void) paxos_lock_for_apply(lfirst_oid(lc), AccessExclusiveLock);
+			partners = list_append_unique_oid(partners, lfirst_oid(lc));
+		}
+	}
+	return partners;
+}
+
 static void
 apply_drop_table(const PaxosDdlOp *op, int64 altered)
 {
@@ -765,7 +806,7 @@ apply_drop_table(const PaxosDdlOp *op, int64 altered)
 	{
 		if (!OidIsValid(relids[i]))
 			continue;
-		forget_table(op->table_ids[i], relids[i]);
+		paxos_ddl_forget_table(op->table_ids[i], relids[i]);
 		drop_relation(relids[i]);
 	}
 	paxos_objects_purge();
@@ -907,14 +948,17 @@ paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index, const Paxos
 			note_all_altered(op, PaxosTableId(at_slot, index));
 			break;
 		case PAXOS_DDL_CREATE_OBJECT:
+		case PAXOS_DDL_ALTER_OBJECT:
 		case PAXOS_DDL_NOTE_OBJECT:
-			check_altered(op, AccessShareLock);
+			check_altered(op, (op->flags & PAXOS_DDL_VALUES) != 0 ? AccessExclusiveLock
+																  : AccessShareLock);
 			paxos_object_apply(op, PaxosTableId(at_slot, index), false);
 			break;
-		case PAXOS_DDL_ALTER_OBJECT:
 		case PAXOS_DDL_DROP_OBJECT:
 			check_altered(op, AccessExclusiveLock);
+			partners = lock_for_drop(op);
 			paxos_object_apply(op, PaxosTableId(at_slot, index), false);
+			note_partners_altered(partners, PaxosTableId(at_slot, index));
 			break;
 		case PAXOS_DDL_LEAVE:
 			check_altered(op, AccessExclusiveLock);
@@ -1057,7 +1101,7 @@ void
 paxos_ddl_replace_table(int64 table_id, Oid relid)
 {
 	paxos_ddl_lock_parts(relid);
-	forget_table(table_id, relid);
+	paxos_ddl_forget_table(table_id, relid);
 	drop_relation(relid);
 }
 

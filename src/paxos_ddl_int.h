@@ -168,6 +168,12 @@ extern void paxos_ddl_lock_parts(Oid relid);
  * InvalidOid if the name is free.  And to say that it is not.
  */
 extern Oid paxos_ddl_holder_of_name(const char *name, Oid nsp);
+
+/* In the learner: end whoever is making something of this name, of this catalog. */
+extern void paxos_ddl_clear_name(Oid class_id, const char *name, Oid nsp);
+
+/* A table is no more that of its number. */
+extern void paxos_ddl_forget_table(int64 table_id, Oid relid);
 extern void paxos_ddl_name_taken(const char *name, Oid existing) pg_attribute_noreturn();
 
 /* paxos_trigger.c */

@@ -444,7 +444,8 @@ keys_of_ddl(const PaxosDdlOp *op, int *n)
 	uint64 *keys = palloc(sizeof(uint64) * (2 * op->n_tables + 1));
 
 	*n = 0;
-	if (op->kind == PAXOS_DDL_NOTE || op->kind == PAXOS_DDL_CREATE_OBJECT)
+	if (op->kind == PAXOS_DDL_NOTE || op->kind == PAXOS_DDL_CREATE_OBJECT ||
+		(op->kind == PAXOS_DDL_ALTER_OBJECT && (op->flags & PAXOS_DDL_VALUES) == 0))
 		return keys; /* keeps nobody away */
 	for (int i = 0; i < op->n_tables; i++)
 	{

@@ -413,8 +413,9 @@ paxos_object_place(const ObjectAddress *part, int64 *id)
 
 			if (OidIsValid(table))
 			{
+				/* 0: it is about to become one (SET ACCESS METHOD) */
 				*id = paxos_table_id(table);
-				return PAXOS_PLACE_TABLE;
+				return *id != 0 ? PAXOS_PLACE_TABLE : PAXOS_PLACE_LOCAL;
 			}
 		}
 		*id = paxos_object_id(at.classId, at.objectId);

@@ -195,6 +195,8 @@ check_new_name(const ObjectAddress *object, Node *stmt, bool checking)
 	else
 		return;
 
+	if (name != NULL && !checking)
+		paxos_ddl_clear_name(object->classId, name, nsp);
 	if (object->classId == NamespaceRelationId)
 	{
 		ObjectAddress other;
@@ -374,6 +376,35 @@ same_here(const PaxosDdlOp *op, const ObjectAddress *here)
 		   strcmp(GetUserNameFromId(paxos_object_owner(here), false), op->owner) == 0;
 }
 
+/*
+ * Who issued the statement was no superuser.  What he makes must not become a superuser's
+ * (a function SECURITY DEFINER, say) where his namesake is one.
+ */
+static void
+require_no_superuser(const char *role)
+{
+	if (superuser_arg(paxos_ddl_role_here(role)))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("role \"%s\" is a superuser on this node, and not where the "
+							   "statement was issued",
+							   role)));
+}
+
+/* No session keeps us waiting in a catalog's unique index. */
+static void
+clear_name(ObjectType type, const char *schema, Node *name)
+{
+	if (type == OBJECT_SCHEMA)
+		paxos_ddl_clear_name(NamespaceRelationId, strVal(name), InvalidOid);
+	else if (type == OBJECT_TYPE)
+		paxos_ddl_clear_name(TypeRelationId, strVal(llast(castNode(List, name))),
+							 paxos_ddl_schema_here(schema));
+	else if (type == OBJECT_ROUTINE)
+		paxos_ddl_clear_name(ProcedureRelationId,
+							 strVal(llast(castNode(ObjectWithArgs, name)->objname)),
+							 paxos_ddl_schema_here(schema));
+}
+
 static void
 create(const PaxosDdlOp *op, List *statements, int64 number, bool checking)
 {
@@ -389,6 +420,10 @@ create(const PaxosDdlOp *op, List *statements, int64 number, bool checking)
 	if (type != OBJECT_SCHEMA)
 		(void) paxos_ddl_schema_here(op->schema);
 	(void) paxos_ddl_role_here(op->owner);
+	if ((op->flags & PAXOS_DDL_AS_OWNER) != 0)
+		require_no_superuser(op->owner);
+	if (!checking)
+		clear_name(type, op->schema, name);
 	if (paxos_object_find(type, name, &object))
 	{
 		int64 id;
@@ -433,7 +468,7 @@ change(const PaxosDdlOp *op, List *statements, int64 number, bool checking)
 						errhint("Rename it or its schema.")));
 
 	/* Those that have values of it: rows of them may become wrong, or what is on its way. */
-	if (op->n_tables > 0)
+	if ((op->flags & PAXOS_DDL_VALUES) != 0)
 	{
 		List *ids = paxos_object_tables(&object);
 		bool same = list_length(ids) == op->n_tables;
@@ -455,6 +490,8 @@ change(const PaxosDdlOp *op, List *statements, int64 number, bool checking)
 			if (checking && op->n_tables > 0)
 				continue;
 		}
+		if (IsA(stmt, CreateFunctionStmt) && (op->flags & PAXOS_DDL_AS_OWNER) != 0)
+			require_no_superuser(op->owner);
 		check_new_name(&object, stmt, checking);
 		run(op, stmt);
 	}
@@ -483,6 +520,19 @@ drop(const PaxosDdlOp *op, bool checking)
 		parts = list_concat(parts, paxos_object_parts(&object));
 	}
 	paxos_object_check_users(parts);
+
+	/* The tables are locked at the slot alone. */
+	if (checking && op->n_tables > 0)
+		return;
+	for (int i = 0; i < op->n_tables; i++)
+	{
+		ObjectAddress table;
+
+		ObjectAddressSet(table, RelationRelationId, paxos_table_relid(op->table_ids[i]));
+		add_exact_object_address(&table, targets);
+		paxos_ddl_forget_table(op->table_ids[i], table.objectId);
+	}
+	CommandCounterIncrement();
 	PG_TRY();
 	{
 		performMultipleDeletions(targets, DROP_RESTRICT, PERFORM_DELETION_QUIETLY);
@@ -566,7 +616,11 @@ paxos_object_try(const PaxosDdlOp *op)
 		MemoryContextSwitchTo(trial.context);
 		CurrentResourceOwner = trial.owner;
 		SetUserIdAndSecContext(user, security);
-		if (!paxos_err_was_decided())
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+			ReThrowError(error);
+
+		/* Who has a lock here will have been ended, at the slot. */
+		if (!paxos_err_was_decided() && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
 			lack = error->message;
 	}
 	PG_END_TRY();
@@ -587,7 +641,8 @@ paxos_sql_try_statement(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("command must not be null")));
 	bytes = PG_GETARG_BYTEA_PP(3);
 	if (!paxos_command_decode(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), &command) ||
-		command.kind != PAXOS_COMMAND_DDL || command.u.ddl.kind < PAXOS_DDL_CREATE_OBJECT)
+		command.kind != PAXOS_COMMAND_DDL || command.u.ddl.kind < PAXOS_DDL_CREATE_OBJECT ||
+		command.u.ddl.kind > PAXOS_DDL_DROP_OBJECT)
 		ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION),
 						errmsg("the command is no statement about objects")));
 	lack = paxos_object_try(&command.u.ddl);

@@ -11,8 +11,8 @@
  * needs.  Dropping is not tried as typed, for that would lock the consensus tables that use
  * the object: who uses it is looked up.
  *
- * DROP ... CASCADE takes along what goes through the log, as long as no consensus table is
- * among it; what is of this node alone must be dropped before.
+ * DROP ... CASCADE takes along what goes through the log, and with a schema the consensus
+ * tables in it; parts of other tables, and what is of this node alone, must be dropped before.
  *
  * A role makes what he may make: the statement is carried out under his name everywhere.
  * What a superuser makes is made by the learner and given to its owner.
@@ -45,6 +45,7 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "paxos_apply.h"
 #include "paxos_compat.h"
 #include "paxos_ddl_int.h"
 #include "paxos_object.h"
@@ -460,6 +461,7 @@ change(PaxosUtility *u, const ObjectAddress *object)
 		paxos_object_need(&op, id);
 		if (changes_values(stmt))
 		{
+			op.flags |= PAXOS_DDL_VALUES;
 			foreach (lc, paxos_object_tables(object))
 				paxos_object_need_table(&op, *(int64 *) lfirst(lc));
 		}
@@ -479,11 +481,14 @@ change(PaxosUtility *u, const ObjectAddress *object)
 			AtEOXact_GUC(true, nest_level);
 			if (op.kind == PAXOS_DDL_ALTER_OBJECT)
 			{
-				/* for what is refused; and tables that it merely refers to are not changed */
-				(void) paxos_object_definition(object);
+				(void) paxos_object_definition(object); /* for what is refused */
 				paxos_object_needs(&needs, object);
 				for (int i = 0; i < needs.n_objects; i++)
 					paxos_object_need(&op, needs.object_ids[i]);
+
+				/* types that have tables for fields are nobody's column (paxos_object.c) */
+				for (int i = 0; i < needs.n_tables && (op.flags & PAXOS_DDL_VALUES) == 0; i++)
+					paxos_object_need_table(&op, needs.table_ids[i]);
 			}
 			if (IsA(stmt, AlterObjectSchemaStmt))
 			{
@@ -606,95 +611,146 @@ check_may_drop(const ObjectAddress *object)
 					   paxos_object_name(object));
 }
 
-/* Those named and, with CASCADE, what uses them; errors for what may not go. */
-static List *
-with_users(List *objects, DropBehavior behavior)
+/*
+ * Those named and, with CASCADE, what uses them, and the tables that stand in a schema among
+ * them; errors for what may not go.
+ */
+typedef struct Going
 {
+	List *objects; /* of ObjectAddress * */
+	List *tables;  /* of ObjectAddress * */
+} Going;
+
+static void
+add_user(Going *going, const PaxosUse *use)
+{
+	ObjectAddress *user = palloc(sizeof(ObjectAddress));
+	PaxosPlace place;
+	int64 altered;
+	int64 id;
+
+	place = paxos_object_place(&use->user, &id);
+	if (place == PAXOS_PLACE_OBJECT && paxos_object_of_id(id, user, &altered))
+	{
+		if (listed(going->objects, user))
+			return;
+		going->objects = lappend(going->objects, user);
+	}
+	else if (place == PAXOS_PLACE_TABLE)
+	{
+		ObjectAddressSet(*user, RelationRelationId, paxos_table_relid(id));
+		if (listed(going->tables, user))
+			return;
+		if (use->used.classId == NamespaceRelationId &&
+			get_rel_namespace(user->objectId) == use->used.objectId)
+			going->tables = lappend(going->tables, user);
+		else
+			user = NULL;
+	}
+	else
+		user = NULL;
+	if (user == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot drop %s with CASCADE: %s uses %s",
+						getObjectDescription(linitial(going->objects), false),
+						getObjectDescription(&use->user, false),
+						getObjectDescription(&use->used, false)),
+				 place == PAXOS_PLACE_TABLE
+					 ? errdetail("That is part of a consensus-backed table.")
+					 : errdetail("That is local to this node, and the statement is carried out "
+								 "on all."),
+				 errhint("Drop it first, in a statement of its own.")));
+}
+
+/* As PostgreSQL says it. */
+static void
+notice_cascade(const Going *going, int n_named)
+{
+	List *others = list_concat(list_copy_tail(going->objects, n_named), going->tables);
 	StringInfoData detail;
-	ObjectAddress *first = linitial(objects);
-	int n = 0;
+	ListCell *lc;
 
 	initStringInfo(&detail);
-
-	/* grows on the way */
-	for (int i = 0; i < list_length(objects); i++)
-	{
-		List *parts = NIL;
-		ListCell *lc;
-
-		for (int j = 0; j < list_length(objects); j++)
-			parts = list_concat(parts, paxos_object_parts(list_nth(objects, j)));
-		foreach (lc, paxos_object_uses(parts))
-		{
-			PaxosUse *use = lfirst(lc);
-			char *user = getObjectDescription(&use->user, false);
-			int64 id;
-			PaxosPlace place = paxos_object_place(&use->user, &id);
-
-			if (behavior == DROP_RESTRICT)
-			{
-				if (n++ < 100)
-					appendStringInfo(&detail, "%s%s depends on %s", n > 1 ? "\n" : "", user,
-									 getObjectDescription(&use->used, false));
-			}
-			else if (place == PAXOS_PLACE_OBJECT)
-			{
-				ObjectAddress *object = palloc(sizeof(ObjectAddress));
-				int64 altered;
-
-				if (paxos_object_of_id(id, object, &altered) && !listed(objects, object))
-				{
-					ereport(NOTICE,
-							(errmsg("drop cascades to %s", getObjectDescription(object, false))));
-					objects = lappend(objects, object);
-				}
-			}
-			else
-				ereport(ERROR,
-						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						 errmsg("cannot drop %s with CASCADE: %s uses it",
-								getObjectDescription(first, false), user),
-						 place == PAXOS_PLACE_TABLE
-							 ? errdetail("That is, or is part of, a consensus-backed table.")
-							 : errdetail("That is local to this node, and the statement is carried "
-										 "out on all."),
-						 errhint("Drop it first, in a statement of its own.")));
-		}
-		if (n > 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-					 list_length(objects) == 1
-						 ? errmsg("cannot drop %s because other objects depend on it",
-								  getObjectDescription(first, false))
-						 : errmsg("cannot drop desired object(s) because other objects depend on "
-								  "them"),
-					 errdetail_internal("%s", detail.data),
-					 errhint("Use DROP ... CASCADE to drop the dependent objects too.")));
-	}
-	return objects;
+	foreach (lc, others)
+		appendStringInfo(&detail, "%sdrop cascades to %s", detail.len > 0 ? "\n" : "",
+						 getObjectDescription(lfirst(lc), false));
+	if (list_length(others) == 1)
+		ereport(NOTICE, (errmsg_internal("%s", detail.data)));
+	else if (others != NIL)
+		ereport(NOTICE, (errmsg("drop cascades to %d other objects", list_length(others)),
+						 errdetail_internal("%s", detail.data)));
 }
 
 static void
-drop(PaxosUtility *u, DropStmt *stmt, List *objects)
+refuse_users(const Going *going, List *uses)
+{
+	StringInfoData detail;
+	ListCell *lc;
+
+	initStringInfo(&detail);
+	foreach (lc, uses)
+	{
+		PaxosUse *use = lfirst(lc);
+
+		if (foreach_current_index(lc) < 100)
+			appendStringInfo(&detail, "%s%s depends on %s", detail.len > 0 ? "\n" : "",
+							 getObjectDescription(&use->user, false),
+							 getObjectDescription(&use->used, false));
+	}
+	ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+					list_length(going->objects) == 1
+						? errmsg("cannot drop %s because other objects depend on it",
+								 getObjectDescription(linitial(going->objects), false))
+						: errmsg("cannot drop desired object(s) because other objects depend on "
+								 "them"),
+					errdetail_internal("%s", detail.data),
+					errhint("Use DROP ... CASCADE to drop the dependent objects too.")));
+}
+
+static void
+add_users(Going *going, DropBehavior behavior)
+{
+	int n;
+
+	do
+	{
+		List *parts = NIL;
+		List *uses;
+		ListCell *lc;
+
+		n = list_length(going->objects) + list_length(going->tables);
+		foreach (lc, list_concat_copy(going->objects, going->tables))
+			parts = list_concat(parts, paxos_object_parts(lfirst(lc)));
+		uses = paxos_object_uses(parts);
+		if (behavior == DROP_RESTRICT && uses != NIL)
+			refuse_users(going, uses);
+		foreach (lc, uses)
+			add_user(going, lfirst(lc));
+	} while (list_length(going->objects) + list_length(going->tables) > n);
+}
+
+static void
+drop(PaxosUtility *u, DropStmt *stmt, List *named)
 {
 	bool done = false;
-	List *named = objects;
 
 	begin(u);
 	while (!done)
 	{
 		PaxosDdlOp op = {0};
+		Going going = {list_copy(named), NIL};
 		StringInfoData sql;
 		ListCell *lc;
 
 		initStringInfo(&sql);
 		foreach (lc, named)
 			check_may_drop(lfirst(lc));
-		objects = with_users(list_copy(named), stmt->behavior);
+		add_users(&going, stmt->behavior);
 		op.kind = PAXOS_DDL_DROP_OBJECT;
 		op.schema = "";
 		op.owner = GetUserNameFromId(GetUserId(), false);
-		foreach (lc, objects)
+		foreach (lc, going.objects)
 		{
 			ObjectAddress *object = lfirst(lc);
 			int64 id = paxos_object_id(object->classId, object->objectId);
@@ -707,7 +763,18 @@ drop(PaxosUtility *u, DropStmt *stmt, List *objects)
 			appendStringInfo(&sql, "%sDROP %s %s", sql.len > 0 ? "; " : "",
 							 paxos_object_kind(object), paxos_object_name(object));
 		}
+		foreach (lc, going.tables)
+		{
+			ObjectAddress *table = lfirst(lc);
+
+			paxos_object_need_table(&op, paxos_table_id(table->objectId));
+			appendStringInfo(
+				&sql, "; DROP TABLE %s",
+				quote_qualified_identifier(get_namespace_name(get_rel_namespace(table->objectId)),
+										   get_rel_name(table->objectId)));
+		}
 		op.sql = sql.data;
+		notice_cascade(&going, list_length(named));
 		done = send(u, &op);
 		if (!done)
 			once_more();

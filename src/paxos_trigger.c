@@ -66,6 +66,7 @@
 #include "paxos_apply.h"
 #include "paxos_ddl.h"
 #include "paxos_ddl_int.h"
+#include "paxos_object.h"
 #include "paxos_version.h"
 
 /* ------------------------------------------------------------------
@@ -347,8 +348,15 @@ paxos_ddl_create_trigger(PaxosUtility *u, CreateTrigStmt *stmt)
 		op.sql = write_trigger(trigger, table, stmt->replace);
 		if (function_oid >= FirstNormalObjectId)
 		{
-			function = format_procedure_qualified(function_oid);
-			made = write_function(function_oid, &schema, &owner);
+			int64 id = paxos_object_id(ProcedureRelationId, function_oid);
+
+			if (id != 0)
+				paxos_object_need(&op, id);
+			else
+			{
+				function = format_procedure_qualified(function_oid);
+				made = write_function(function_oid, &schema, &owner);
+			}
 		}
 		if (made != NULL)
 			op.sql = psprintf("%s%s", made, op.sql);
@@ -365,7 +373,12 @@ paxos_ddl_create_trigger(PaxosUtility *u, CreateTrigStmt *stmt)
 		SetQueryCompletion(u->qc, CMDTAG_CREATE_TRIGGER, 0);
 	if (function != NULL)
 		paxos_ddl_ask_for_function(function, made != NULL ? schema : NULL, owner);
-	paxos_ddl_submit(&op);
+	if (!paxos_ddl_submit(&op))
+	{
+		/* Its function was changed meanwhile. */
+		CHECK_FOR_INTERRUPTS();
+		paxos_ddl_create_trigger(u, stmt);
+	}
 }
 
 /* DROP TRIGGER name ON table; the table is a consensus table. */

@@ -93,9 +93,25 @@ $n[1]->fails("ALTER SCHEMA away RENAME TO gone", '0A000', qr/type away\.x exists
 $n[1]->fails("DROP SCHEMA away CASCADE", '0A000', qr/cannot drop type away\.x this way/, 'and stays');
 $n[0]->sql("DROP TYPE away.x");
 
+# Who is making a thing of that name is ended; who has made it is told.
+my $maker = $n[1]->session;
+$maker->ask("BEGIN; CREATE TYPE public.slow AS ENUM ('mine')");
+$maker->answer;
+$n[0]->sql("${all}CREATE TYPE public.slow AS ENUM ('ours')");
+is($c->same_everywhere("SELECT enum_range(NULL::slow)", 'a type'), '{ours}', 'a session that was making one of that name does not hold its node up');
+$maker->close;
+$n[0]->sql("DROP TYPE slow");
+
+# A name that is a superuser elsewhere: nothing is made there under it.
+$n[1]->sql("ALTER ROLE clerk SUPERUSER");
+$n[0]->fails("SET ROLE clerk; ${all}CREATE FUNCTION f() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'", '55000', qr/role "clerk" is a superuser on this node/, 'an owner who is more on another node');
+$n[1]->sql("ALTER ROLE clerk NOSUPERUSER");
+$n[0]->sql("GRANT USAGE ON TYPE s.mood TO clerk");
+$n[0]->fails("DROP OWNED BY clerk", '0A000', qr/it has privileges on (type s\.mood|schema s), which exists on every node/, 'DROP OWNED of a grantee');
+
 # DROP: who uses it, here and elsewhere.
 $n[0]->fails("DROP TYPE s.mood", '2BP01', qr/cannot drop type s\.mood because other objects depend on it/, 'a table uses it');
-$n[0]->fails("DROP TYPE s.mood CASCADE", '0A000', qr/column \w+ of table person uses it/, 'a column is not dropped with CASCADE');
+$n[0]->fails("DROP TYPE s.mood CASCADE", '0A000', qr/column \w+ of table person uses type s\.mood/, 'a column is not dropped with CASCADE');
 $n[0]->fails("DROP SCHEMA s", '2BP01', qr/cannot drop schema s because/, 'a schema with something in it');
 $n[2]->sql("CREATE VIEW sees AS SELECT 'mine'::taken");
 $n[0]->fails("DROP TYPE taken", '55000', qr/node "node3" could not carry out the statement: .*of this node uses type/, 'a view of another node uses it');
@@ -103,7 +119,16 @@ $n[2]->sql("DROP VIEW sees");
 $n[0]->sql("DROP TYPE taken");
 $n[0]->sql("DROP FUNCTION mine(); DROP TYPE mine");
 $n[0]->sql("DROP TABLE person");
+$n[0]->sql("CREATE TABLE s.parent (m s.mood PRIMARY KEY) USING paxos; CREATE TABLE s.child (id serial PRIMARY KEY, m s.mood REFERENCES s.parent) USING paxos; INSERT INTO s.parent VALUES ('ok'); INSERT INTO s.child (m) VALUES ('ok')");
+$n[0]->sql("CREATE TABLE outside (m s.mood PRIMARY KEY) USING paxos");
+$n[1]->sql_after_barrier("SELECT 1");
+$n[1]->fails("DROP SCHEMA s CASCADE", '0A000', qr/column m of table outside uses type s\.mood/, 'no column of a table elsewhere');
+$n[1]->sql("DROP TABLE outside");
+$n[2]->sql("CREATE TABLE s.mine (id int)");
+$n[1]->fails("DROP SCHEMA s CASCADE", '55000', qr/node "node3" could not carry out the statement: table s\.mine of this node uses schema s/, 'and no table of one node');
+$n[2]->sql("DROP TABLE s.mine");
 $n[1]->sql_after_barrier("DROP SCHEMA s CASCADE");
+is($c->same_everywhere("SELECT count(*) FROM paxos.tables WHERE table_id > 1", 'tables'), 0, 'DROP SCHEMA CASCADE takes its consensus tables along');
 is($c->same_everywhere("SELECT count(*) FROM paxos.object", 'all gone'), 0, 'DROP SCHEMA CASCADE takes what went through the log');
 is($_->sql("SELECT count(*) FROM pg_type WHERE typname IN ('mood', 'size', 'late', 'taken')"), 0, 'and the types') for @n;
 $c->await_equal;
