@@ -64,6 +64,7 @@ CREATE TABLE part1 PARTITION OF part FOR VALUES FROM (1) TO (10);
 DROP TABLE part;
 RESET default_table_access_method;
 CREATE TABLE part1 (id int PRIMARY KEY) PARTITION BY RANGE (id) USING paxos;
+DROP TABLE part1;
 
 -- indexes
 CREATE INDEX ON by_default (id, (id + 1));

@@ -37,6 +37,7 @@
 #include "catalog/dependency.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
@@ -83,7 +84,16 @@
 #include "paxos_ddl_int.h"
 #include "paxos_fkey.h"
 #include "paxos_object.h"
+#include "paxos_partition.h"
 #include "paxos_version.h"
+
+static bool
+is_index(Oid relid)
+{
+	char kind = get_rel_relkind(relid);
+
+	return kind == RELKIND_INDEX || kind == RELKIND_PARTITIONED_INDEX;
+}
 
 /* Never returns. */
 static void refuse(Oid table, const char *what, const char *hint) pg_attribute_noreturn();
@@ -114,7 +124,8 @@ typedef struct Statement
 	int64 altered;
 	StringInfoData sql;
 	PaxosDdlOp op;
-	List *names; /* that it takes in the table's schema */
+	List *names;           /* that it takes in the table's schema */
+	List *partition_names; /* and in those of its partitions */
 	bool reads_rows;
 } Statement;
 
@@ -172,130 +183,23 @@ send(Statement *s, CommandTag tag)
 	return paxos_ddl_submit(&s->op);
 }
 
-/* ------------------------------------------------------------------
- * A copy to try on
- * ------------------------------------------------------------------
- */
-
-/* Names of foreign keys and constraint triggers, which a copy has not. */
-static List *
-names_of_others(Oid table)
-{
-	Relation catalog = table_open(ConstraintRelationId, AccessShareLock);
-	List *names = NIL;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple tuple;
-
-	ScanKeyInit(&key, Anum_pg_constraint_conrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(table));
-	scan = systable_beginscan(catalog, ConstraintRelidTypidNameIndexId, true, NULL, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Form_pg_constraint con = (Form_pg_constraint) GETSTRUCT(tuple);
-
-		if (con->contype == CONSTRAINT_FOREIGN || con->contype == CONSTRAINT_TRIGGER)
-			names = lappend(names, pstrdup(NameStr(con->conname)));
-	}
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
-	return names;
-}
-
 /*
- * As the extension's owner would, so that no privilege of the user's is in the way,
- * and no event trigger sees it.
+ * In a trial: copies of the table and, if it is one of a tree of partitions, of those above
+ * and below.  A statement about it then is about those below as well.
  */
-typedef struct Powers
+static Oid
+make_copy(Statement *s)
 {
-	Oid user;
-	int security;
-	int nest_level;
-} Powers;
+	List *around = paxos_tree_around(s->table);
 
-static Powers
-take_powers(void)
-{
-	Powers before;
-
-	before.nest_level = NewGUCNestLevel();
-	GetUserIdAndSecContext(&before.user, &before.security);
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, before.security | SECURITY_LOCAL_USERID_CHANGE);
-	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, ERROR, false);
-	(void) set_config_option("search_path", "pg_catalog", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, ERROR, false);
-	return before;
-}
-
-static void
-give_back(Powers before)
-{
-	SetUserIdAndSecContext(before.user, before.security);
-	AtEOXact_GUC(true, before.nest_level);
-}
-
-/* Its owner is the table's. */
-Oid
-paxos_ddl_make_copy(Oid table, const char *schema)
-{
-	Relation rel = table_open(table, AccessShareLock);
-	List *indexes = RelationGetIndexList(rel);
-	char *name = RelationGetRelationName(rel);
-	char *owner = (char *) quote_identifier(GetUserNameFromId(rel->rd_rel->relowner, false));
-	char *qualified = quote_qualified_identifier(schema, name);
-	char *definition;
-	Powers before = take_powers();
-	Oid copy;
-	ListCell *lc;
-
-	/* With what stands in the place of dropped columns: they count, where there are too many. */
-	definition = paxos_ddl_describe_table(table, true);
-	paxos_ddl_run_text(psprintf("CREATE SCHEMA %s AUTHORIZATION %s", schema, owner));
-	copy = paxos_ddl_create_in(schema, definition);
-	list_sort(indexes, list_oid_cmp);
-	foreach (lc, indexes)
+	paxos_copy_make(around);
+	if (paxos_in_tree(s->table))
 	{
-		if (!OidIsValid(get_index_constraint(lfirst_oid(lc))))
-			paxos_ddl_run_in(schema, pg_get_indexdef_string(lfirst_oid(lc)));
+		s->op.flags |= PAXOS_DDL_TREE;
+		s->op.n_tables = 0;
+		paxos_tree_add(&s->op, s->table, true);
 	}
-	foreach (lc, paxos_ddl_constraints(table))
-	{
-		PaxosConstraint *c = lfirst(lc);
-
-		if (!c->validated)
-			paxos_ddl_run_in(schema, psprintf("ALTER TABLE x.%s ADD CONSTRAINT %s %s",
-											  quote_identifier(name), quote_identifier(c->name),
-											  c->definition));
-	}
-
-	/* Their names are taken: said at the slot only, that would hold up every learner. */
-	foreach (lc, names_of_others(table))
-		paxos_ddl_run_text(psprintf("ALTER TABLE %s ADD CONSTRAINT %s CHECK (true)", qualified,
-									quote_identifier(lfirst(lc))));
-	foreach (lc, paxos_policies_of(table, qualified, NULL))
-		paxos_ddl_run_text(lfirst(lc));
-
-	/* What its index needs may not be taken away. */
-	if (rel->rd_rel->relreplident == REPLICA_IDENTITY_INDEX)
-	{
-		char *index = get_rel_name(RelationGetReplicaIndex(rel));
-
-		if (index != NULL)
-			paxos_ddl_run_text(psprintf("ALTER TABLE %s REPLICA IDENTITY USING INDEX %s", qualified,
-										quote_identifier(index)));
-	}
-	paxos_ddl_run_text(psprintf("ALTER TABLE %s OWNER TO %s", qualified, owner));
-	give_back(before);
-	table_close(rel, NoLock);
-	CommandCounterIncrement();
-	return copy;
-}
-
-static char *
-copy_schema(void)
-{
-	return psprintf("paxos_trial_%d", MyProcPid);
+	return paxos_copy_of(s->table);
 }
 
 /* ------------------------------------------------------------------
@@ -448,6 +352,8 @@ check_clause(const Statement *s, AlterTableCmd *cmd)
 		case AT_SetLogged:
 		case AT_SetUnLogged:
 			refuse(s->table, "SET LOGGED or UNLOGGED", NULL);
+		case AT_DetachPartitionFinalize:
+			refuse(s->table, "DETACH PARTITION ... FINALIZE", NULL);
 		case AT_AddInherit:
 		case AT_DropInherit:
 		case AT_AddOf:
@@ -1032,9 +938,11 @@ made_of_index(List *cmds, const char *constraint)
 
 /* All clauses, from what the trial made of the copy. */
 static void
-write_alter(Statement *s, AlterTableStmt *stmt, Oid copy, char **using, List *before)
+write_alter(Statement *s, AlterTableStmt *stmt, Oid copy, char **using, List *before, List *below,
+			List *indexes)
 {
 	Relation rel = table_open(copy, AccessShareLock);
+	bool partitioned = rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
 	int nest_level = paxos_ddl_begin_writing_down();
 	StringInfoData clauses;
 	StringInfoData one;
@@ -1059,11 +967,19 @@ write_alter(Statement *s, AlterTableStmt *stmt, Oid copy, char **using, List *be
 		PaxosConstraint *c = lfirst(lc);
 
 		if ((!named(before, c->name) || paxos_drops_constraint(stmt->cmds, c->name)) &&
-			!made_of_index(stmt->cmds, c->name))
+			!made_of_index(stmt->cmds, c->name) && (!partitioned || c->type == CONSTRAINT_CHECK))
 			put_constraint(s, &clauses, stmt->cmds, c);
 	}
 	if (clauses.len > 0)
-		appendStringInfo(&s->sql, "ALTER TABLE %s %s%s", qualified(s), clauses.data, more.data);
+		appendStringInfo(&s->sql, "ALTER TABLE %s%s %s%s", stmt->relation->inh ? "" : "ONLY ",
+						 qualified(s), clauses.data, more.data);
+	if (partitioned)
+	{
+		int len = s->sql.len;
+
+		paxos_partition_write_indexes(&s->sql, s->table, below, indexes, &s->partition_names);
+		s->reads_rows |= s->sql.len > len;
+	}
 	AtEOXact_GUC(true, nest_level);
 	table_close(rel, NoLock);
 }
@@ -1082,14 +998,16 @@ check_owner_may_create(const Statement *s)
 
 /* The copy has none: they are tried when all else has been written down. */
 static void
-try_foreign_keys(Oid table, Oid copy, List *cmds)
+try_foreign_keys(List *tables, List *cmds)
 {
-	Powers before = take_powers();
+	PaxosPowers before = paxos_take_powers();
 	int nest_level = paxos_ddl_begin_writing_down();
+	ListCell *lc;
 
-	paxos_fkey_try(table, copy, cmds);
+	foreach (lc, tables)
+		paxos_fkey_try(lfirst_oid(lc), paxos_copy_of(lfirst_oid(lc)), cmds);
 	AtEOXact_GUC(true, nest_level);
-	give_back(before);
+	paxos_give_back(before);
 }
 
 /* Try it on a copy; 'write' says of the copy what is to be sent. */
@@ -1099,18 +1017,21 @@ try_alter(Statement *s, AlterTableStmt *stmt)
 	PaxosUtility trial_u = *s->u;
 	AlterTableStmt *changed;
 	PaxosTrial trial;
-	char *schema = copy_schema();
+	char *schema = paxos_copy_schema(s->nsp);
 	char **using = palloc0_array(char *, list_length(stmt->cmds));
 
 	trial_u.pstmt = copyObject(s->u->pstmt);
 	trial_u.read_only_tree = false;
 	changed = (AlterTableStmt *) trial_u.pstmt->utilityStmt;
 	changed->relation = makeRangeVar(schema, s->name, -1);
+	changed->relation->inh = stmt->relation->inh;
 
 	paxos_trial_begin(&trial);
 	PG_TRY();
 	{
-		Oid copy = paxos_ddl_make_copy(s->table, schema);
+		Oid copy = make_copy(s);
+		List *below = find_all_inheritors(s->table, AccessShareLock, NULL);
+		List *indexes = paxos_partition_indexes(below);
 		List *before;
 		ListCell *lc;
 		int nest_level = paxos_ddl_begin_writing_down();
@@ -1134,9 +1055,9 @@ try_alter(Statement *s, AlterTableStmt *stmt)
 		paxos_trial_show(schema);
 		paxos_utility_next(&trial_u);
 		CommandCounterIncrement();
-		write_alter(s, stmt, copy, using, before);
-		paxos_ddl_check_dependencies(&s->op, copy);
-		try_foreign_keys(s->table, copy, stmt->cmds);
+		write_alter(s, stmt, copy, using, before, below, indexes);
+		paxos_ddl_check_dependencies(&s->op, paxos_copy_of(paxos_tree_top(s->table)), InvalidOid);
+		try_foreign_keys(below, stmt->cmds);
 	}
 	PG_CATCH();
 	{
@@ -1207,6 +1128,22 @@ owned_by_column(Oid sequence, Oid table, const char *column)
 	return OidIsValid(sequence) && get_rel_relkind(sequence) == RELKIND_SEQUENCE &&
 		   sequenceIsOwned(sequence, DEPENDENCY_AUTO, &owner, &attnum) && owner == table &&
 		   attnum == get_attnum(table, column);
+}
+
+/* A partition has the default of its parent. */
+static bool
+owned_above(Oid sequence, Oid table, const char *column)
+{
+	ListCell *lc;
+
+	if (!OidIsValid(sequence) || !get_rel_relispartition(table))
+		return false;
+	foreach (lc, get_partition_ancestors(table))
+	{
+		if (owned_by_column(sequence, lfirst_oid(lc), column))
+			return true;
+	}
+	return false;
 }
 
 static void
@@ -1421,8 +1358,13 @@ alter_table(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 	Statement s;
 	ListCell *lc;
 
+	if (first->subtype == AT_AttachPartition || first->subtype == AT_DetachPartition)
+		return paxos_partition_alter(u, stmt, table);
 	if (!begin(&s, u, table, "ALTER TABLE on a consensus-backed table"))
 		return false;
+	if (first->subtype == AT_SetAccessMethod && paxos_in_tree(table))
+		refuse(table, "SET ACCESS METHOD of a partitioned table or a partition",
+			   "Use DETACH PARTITION first.");
 	if (first->subtype == AT_SetAccessMethod && list_length(stmt->cmds) == 1)
 		return set_access_method(&s, first->name ? first->name : default_table_access_method);
 	if (first->subtype == AT_SetIdentity && list_length(stmt->cmds) == 1 &&
@@ -1452,7 +1394,8 @@ alter_table(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 	{
 		Oid sequence = sequence_drawn_from(first->def);
 
-		if (owned_by_column(sequence, table, first->name))
+		if (owned_by_column(sequence, table, first->name) ||
+			owned_above(sequence, table, first->name))
 		{
 			Relation rel = table_open(table, AccessShareLock);
 			Form_pg_attribute att =
@@ -1497,7 +1440,9 @@ alter_table(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 	check_owner_may_create(&s);
 	if (s.names != NIL)
 		paxos_ddl_ask_members(s.schema, s.op.owner, s.table_id, s.names);
+	paxos_partition_ask(&s.op, s.partition_names);
 	s.op.flags |= PAXOS_DDL_AS_OWNER;
+	paxos_tree_check_owners(&s.op, s.owner);
 	return send(&s, CMDTAG_ALTER_TABLE);
 }
 
@@ -1535,8 +1480,12 @@ alter_index(PaxosUtility *u, AlterTableStmt *stmt, Oid table, Oid index)
 	Statement s;
 	ListCell *lc;
 
+	if (linitial_node(AlterTableCmd, stmt->cmds)->subtype == AT_AttachPartition)
+		return paxos_partition_attach_index(u, stmt, index);
 	if (!begin(&s, u, table, "ALTER INDEX on a consensus-backed table"))
 		return false;
+	if (get_rel_relkind(index) == RELKIND_PARTITIONED_INDEX)
+		refuse(table, "this form of ALTER INDEX on an index of a partitioned table", NULL);
 	if (!PaxosOwnsRelation(index, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, get_rel_name(index));
 	appendStringInfo(&s.sql, "ALTER INDEX %s ",
@@ -1586,16 +1535,18 @@ try_rename(Statement *s, RenameStmt *stmt)
 {
 	PaxosUtility trial_u = *s->u;
 	PaxosTrial trial;
-	char *schema = copy_schema();
+	char *schema = paxos_copy_schema(s->nsp);
+	RangeVar *on = makeRangeVar(schema, s->name, -1);
 
 	trial_u.pstmt = copyObject(s->u->pstmt);
 	trial_u.read_only_tree = false;
-	((RenameStmt *) trial_u.pstmt->utilityStmt)->relation = makeRangeVar(schema, s->name, -1);
+	on->inh = stmt->relation->inh;
+	((RenameStmt *) trial_u.pstmt->utilityStmt)->relation = on;
 
 	paxos_trial_begin(&trial);
 	PG_TRY();
 	{
-		(void) paxos_ddl_make_copy(s->table, schema);
+		(void) make_copy(s);
 		paxos_trial_show(schema);
 		paxos_utility_next(&trial_u);
 	}
@@ -1612,7 +1563,7 @@ static bool
 rename_part(PaxosUtility *u, RenameStmt *stmt, Oid table, Oid relid)
 {
 	Statement s;
-	bool index = get_rel_relkind(relid) == RELKIND_INDEX;
+	bool index = is_index(relid);
 	char *to = (char *) quote_identifier(stmt->newname);
 	CommandTag tag = CMDTAG_ALTER_TABLE;
 
@@ -1763,7 +1714,7 @@ comment(PaxosUtility *u, CommentStmt *stmt, Oid table, Oid relid)
 			appendStringInfo(&s.sql, "CONSTRAINT %s ON %s", quote_identifier(part), qualified(&s));
 			break;
 		default:
-			if ((stmt->objtype == OBJECT_INDEX) != (get_rel_relkind(relid) == RELKIND_INDEX))
+			if ((stmt->objtype == OBJECT_INDEX) != is_index(relid))
 				ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 								stmt->objtype == OBJECT_INDEX
 									? errmsg("\"%s\" is not an index", get_rel_name(relid))
@@ -1953,7 +1904,7 @@ relation_named(RangeVar *rv)
 static void
 refuse_all_in_schema(const GrantStmt *stmt)
 {
-	char kind = stmt->objtype == OBJECT_SEQUENCE ? RELKIND_SEQUENCE : RELKIND_RELATION;
+	bool sequences = stmt->objtype == OBJECT_SEQUENCE;
 	Relation catalog = table_open(RelationRelationId, AccessShareLock);
 	SysScanDesc scan;
 	HeapTuple tuple;
@@ -1967,18 +1918,21 @@ refuse_all_in_schema(const GrantStmt *stmt)
 	{
 		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
 
-		if (form->relkind == kind && list_member_oid(nsps, form->relnamespace) &&
+		if ((sequences ? form->relkind == RELKIND_SEQUENCE
+					   : form->relkind == RELKIND_RELATION ||
+							 form->relkind == RELKIND_PARTITIONED_TABLE) &&
+			list_member_oid(nsps, form->relnamespace) &&
 			OidIsValid(paxos_consensus_owner(form->oid)))
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot change privileges on all %s of schema \"%s\": \"%s\" %s",
-							kind == RELKIND_SEQUENCE ? "sequences" : "tables",
-							get_namespace_name(form->relnamespace), NameStr(form->relname),
-							kind == RELKIND_SEQUENCE ? "belongs to a consensus-backed table"
-													 : "is consensus-backed"),
-					 errdetail("It would change them on this node only."),
-					 errhint("Name consensus-backed tables and their sequences, and the others in "
-							 "another statement.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot change privileges on all %s of schema \"%s\": \"%s\" %s",
+						sequences ? "sequences" : "tables", get_namespace_name(form->relnamespace),
+						NameStr(form->relname),
+						sequences ? "belongs to a consensus-backed table" : "is consensus-backed"),
+				 errdetail("It would change them on this node only."),
+				 errhint("Name consensus-backed tables and their sequences, and the others in "
+						 "another statement.")));
 	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);

@@ -27,6 +27,7 @@
 #include "catalog/dependency.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
@@ -71,12 +72,39 @@ index_of(Oid table, const char *name)
 {
 	Oid index = get_relname_relid(name, get_rel_namespace(table));
 
-	if (!OidIsValid(index) || get_rel_relkind(index) != RELKIND_INDEX ||
-		IndexGetRelation(index, true) != table)
+	if (!OidIsValid(index) || IndexGetRelation(index, true) != table)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("table \"%s\" has no index \"%s\" on this node", get_rel_name(table),
 							   name)));
 	return index;
+}
+
+/*
+ * The first table that has it: one of that name in a schema of that name; or of that name,
+ * for a schema may be called otherwise here; or with an index of that name, likewise.
+ */
+Oid
+paxos_alter_table_named(const PaxosDdlOp *op, const RangeVar *rv, Oid made)
+{
+	for (int pass = 0; pass < 4; pass++)
+	{
+		for (int i = 0; i <= op->n_tables; i++)
+		{
+			Oid relid = i < op->n_tables ? paxos_table_relid(op->table_ids[i]) : made;
+			Oid nsp = OidIsValid(relid) ? get_rel_namespace(relid) : InvalidOid;
+			Oid found = OidIsValid(nsp) ? get_relname_relid(rv->relname, nsp) : InvalidOid;
+
+			if (!OidIsValid(found) || (pass < 2 ? found : IndexGetRelation(found, true)) != relid ||
+				(pass % 2 == 0 && strcmp(get_namespace_name(nsp), rv->schemaname) != 0))
+				continue;
+			return relid;
+		}
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("none of the statement's tables has a table or index \"%s\" on this node",
+					rv->relname)));
+	return InvalidOid;
 }
 
 static Oid
@@ -196,7 +224,14 @@ bind_sequence(AlterTableCmd *cmd, Oid table, const char *name)
 	AttrNumber attnum = get_attnum(table, cmd->name);
 	Oid sequence = paxos_ddl_sequence_of(table, attnum);
 	AlterTableStmt *stmt;
+	ListCell *lc;
 
+	/* A partition draws from the sequence of its parent (paxos_partition.c). */
+	foreach (lc, get_rel_relispartition(table) ? get_partition_ancestors(table) : NIL)
+	{
+		if (!OidIsValid(sequence))
+			sequence = paxos_ddl_sequence_of(lfirst_oid(lc), get_attnum(lfirst_oid(lc), cmd->name));
+	}
 	if (!OidIsValid(sequence))
 		sequence = take_sequence(table, attnum, name);
 	stmt = (AlterTableStmt *) paxos_ddl_parse_one(
@@ -249,13 +284,24 @@ paxos_switches_trigger(const AlterTableCmd *cmd)
 	}
 }
 
+/* The other table or index of ATTACH and DETACH PARTITION. */
 static void
-bind_alter(AlterTableStmt *stmt, Oid table)
+bind_partition(const PaxosDdlOp *op, PartitionCmd *p, Oid made, bool index)
 {
+	Oid relid = paxos_alter_table_named(op, p->name, made);
+
+	p->name = name_of(index ? index_of(relid, p->name->relname) : relid);
+}
+
+static void
+bind_alter(const PaxosDdlOp *op, AlterTableStmt *stmt, Oid table, Oid made)
+{
+	bool inh = stmt->relation->inh;
 	ListCell *lc;
 
 	stmt->relation =
 		name_of(stmt->objtype == OBJECT_INDEX ? index_of(table, stmt->relation->relname) : table);
+	stmt->relation->inh = inh;
 	foreach (lc, stmt->cmds)
 	{
 		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
@@ -277,6 +323,9 @@ bind_alter(AlterTableStmt *stmt, Oid table)
 							paxos_err_decided()));
 		if (own_sequence_named(cmd) != NULL)
 			cmd->def = bind_sequence(cmd, table, own_sequence_named(cmd));
+		if (cmd->subtype == AT_AttachPartition || cmd->subtype == AT_DetachPartition)
+			bind_partition(op, castNode(PartitionCmd, cmd->def), made,
+						   stmt->objtype == OBJECT_INDEX);
 	}
 }
 
@@ -430,12 +479,25 @@ bind_drop(DropStmt *stmt, Oid table)
 }
 
 static void
-bind(Node *stmt, Oid table)
+bind_index(IndexStmt *stmt, Oid table)
+{
+	bool inh = stmt->relation->inh;
+
+	stmt->relation = name_of(table);
+	stmt->relation->inh = inh;
+	name_must_be_free(stmt->idxname, get_rel_namespace(table));
+}
+
+static void
+bind(const PaxosDdlOp *op, Node *stmt, Oid table, Oid made)
 {
 	switch (nodeTag(stmt))
 	{
 		case T_AlterTableStmt:
-			bind_alter((AlterTableStmt *) stmt, table);
+			bind_alter(op, (AlterTableStmt *) stmt, table, made);
+			break;
+		case T_IndexStmt:
+			bind_index((IndexStmt *) stmt, table);
 			break;
 		case T_RenameStmt:
 			bind_rename((RenameStmt *) stmt, table);
@@ -504,6 +566,22 @@ sqlstate_of_constraint(const Constraint *c)
 	}
 }
 
+/* As of one on a table that is not partitioned (paxos_ddl_apply.c). */
+static int
+sqlstate_of_index(IndexStmt *stmt)
+{
+	ListCell *lc;
+
+	if (stmt->whereClause != NULL)
+		return ERRCODE_DATA_EXCEPTION;
+	foreach (lc, stmt->indexParams)
+	{
+		if (lfirst_node(IndexElem, lc)->expr != NULL)
+			return ERRCODE_DATA_EXCEPTION;
+	}
+	return stmt->unique ? ERRCODE_UNIQUE_VIOLATION : ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+}
+
 /* The one SQLSTATE that the rows can cause, or a general one if there are several. */
 static int
 sqlstate_of(Node *node, Oid table)
@@ -511,6 +589,8 @@ sqlstate_of(Node *node, Oid table)
 	int state = 0;
 	ListCell *lc;
 
+	if (IsA(node, IndexStmt))
+		return sqlstate_of_index((IndexStmt *) node);
 	if (!IsA(node, AlterTableStmt))
 		return ERRCODE_DATA_EXCEPTION;
 	foreach (lc, ((AlterTableStmt *) node)->cmds)
@@ -529,6 +609,9 @@ sqlstate_of(Node *node, Oid table)
 			case AT_ValidateConstraint:
 				one = paxos_is_foreign_key(table, cmd->name) ? ERRCODE_FOREIGN_KEY_VIOLATION
 															 : ERRCODE_CHECK_VIOLATION;
+				break;
+			case AT_AttachPartition:
+				one = ERRCODE_CHECK_VIOLATION;
 				break;
 			case AT_AddColumn:
 				one = without_default((ColumnDef *) cmd->def) ? ERRCODE_NOT_NULL_VIOLATION
@@ -584,11 +667,19 @@ refuse_rows(Node *stmt, Oid table, ErrorData *error)
 static void
 refuse_if_filled(Oid table)
 {
-	Relation rel = table_open(table, NoLock);
-	TupleTableSlot *row = table_slot_create(rel, NULL);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	bool filled = table_scan_getnextslot(scan, ForwardScanDirection, row);
+	Relation rel;
+	TupleTableSlot *row;
+	Snapshot snapshot;
+	TableScanDesc scan;
+	bool filled;
+
+	if (get_rel_relkind(table) == RELKIND_PARTITIONED_TABLE)
+		return;
+	rel = table_open(table, NoLock);
+	row = table_slot_create(rel, NULL);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = table_beginscan(rel, snapshot, 0, NULL);
+	filled = table_scan_getnextslot(scan, ForwardScanDirection, row);
 
 	table_endscan(scan);
 	UnregisterSnapshot(snapshot);
@@ -678,6 +769,69 @@ apply_settings(const PaxosDdlOp *op)
 								 PGC_S_SESSION, GUC_ACTION_SAVE, true, ERROR, false);
 }
 
+static void
+apply_statement(const PaxosDdlOp *op, Node *stmt, Oid table, Oid made)
+{
+	List *sequences = getOwnedSequences(table);
+	ListCell *lc;
+
+	if (!paxos_sequence_apply(stmt, table))
+	{
+		bind(op, stmt, table, made);
+		run_one(op, stmt, table);
+	}
+	foreach (lc, getOwnedSequences(table))
+	{
+		if (!list_member_oid(sequences, lfirst_oid(lc)))
+			paxos_ddl_spread_sequence(lfirst_oid(lc), PG_INT64_MIN);
+	}
+	CacheInvalidateRelcacheByRelid(table);
+	CommandCounterIncrement();
+}
+
+static const RangeVar *
+relation_of(Node *stmt)
+{
+	switch (nodeTag(stmt))
+	{
+		case T_AlterTableStmt:
+			return ((AlterTableStmt *) stmt)->relation;
+		case T_RenameStmt:
+			return ((RenameStmt *) stmt)->relation;
+		case T_IndexStmt:
+			return ((IndexStmt *) stmt)->relation;
+		default:
+			elog(ERROR, "statement of an unknown kind %d", (int) nodeTag(stmt));
+			return NULL;
+	}
+}
+
+List *
+paxos_alter_run(const PaxosDdlOp *op, List *statements, Oid made)
+{
+	List *partners = NIL;
+	ListCell *lc;
+
+	/* What may be used meanwhile has its indexes opened, but not changed. */
+	for (int i = 0; i < op->n_tables; i++)
+	{
+		Oid relid = paxos_table_relid(op->table_ids[i]);
+
+		if (i > 0 || (op->flags & PAXOS_DDL_BESIDE) == 0)
+			paxos_ddl_lock_parts(relid);
+		foreach (lc, statements)
+			partners = list_concat_unique_oid(partners,
+											  lock_partners(lfirst_node(RawStmt, lc)->stmt, relid));
+	}
+	foreach (lc, statements)
+	{
+		Node *stmt = lfirst_node(RawStmt, lc)->stmt;
+
+		apply_statement(op, stmt, paxos_alter_table_named(op, relation_of(stmt), made), made);
+	}
+	return partners;
+}
+
 List *
 paxos_alter_apply(const PaxosDdlOp *op)
 {
@@ -693,31 +847,20 @@ paxos_alter_apply(const PaxosDdlOp *op)
 			refuse_if_filled(paxos_table_relid(op->table_ids[i]));
 	}
 	apply_settings(op);
+	if ((op->flags & PAXOS_DDL_TREE) != 0)
+		return paxos_alter_run(op, statements, InvalidOid);
 	foreach (lc, statements)
 	{
 		Node *stmt = lfirst_node(RawStmt, lc)->stmt;
 		Oid table =
 			paxos_table_relid(op->table_ids[Min(foreach_current_index(lc), op->n_tables - 1)]);
-		List *sequences = getOwnedSequences(table);
-		ListCell *ls;
 
 		if (op->kind == PAXOS_DDL_ALTER)
 		{
 			paxos_ddl_lock_parts(table);
 			partners = list_concat_unique_oid(partners, lock_partners(stmt, table));
 		}
-		if (!paxos_sequence_apply(stmt, table))
-		{
-			bind(stmt, table);
-			run_one(op, stmt, table);
-		}
-		foreach (ls, getOwnedSequences(table))
-		{
-			if (!list_member_oid(sequences, lfirst_oid(ls)))
-				paxos_ddl_spread_sequence(lfirst_oid(ls), PG_INT64_MIN);
-		}
-		CacheInvalidateRelcacheByRelid(table);
-		CommandCounterIncrement();
+		apply_statement(op, stmt, table, InvalidOid);
 	}
 	return partners;
 }

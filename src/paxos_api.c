@@ -339,6 +339,12 @@ open_api_table(Oid relid, Relation *rel)
 		retire(e->table->context);
 	e->table = NULL;
 
+	if (r->rd_rel->relkind == RELKIND_PARTITIONED_TABLE && paxos_is_consensus_table(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is a partitioned table, whose rows are those of its partitions",
+						RelationGetRelationName(r)),
+				 errhint("Name the partition, or use INSERT, UPDATE or DELETE.")));
 	if (r->rd_rel->relkind != RELKIND_RELATION || !paxos_is_consensus_table(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),

@@ -42,7 +42,7 @@ extern int64 paxos_table_altered(int64 table_id);
  */
 extern uint32 paxos_definition_of(Relation rel, Relation pk);
 
-/* Is it a table with access method paxos (or a partition tree of such)?  Cheap:
+/* Is it a table with access method paxos (or a partitioned table of such)?  Cheap:
  * cached by relcache invalidation. */
 extern bool paxos_is_consensus_table(Oid relid);
 

@@ -50,6 +50,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -150,8 +151,11 @@ open_tables(PaxosApply *apply, const PaxosWriteSet *body)
 	{
 		uint16 hold = body->tables[i].hold;
 
-		/* a table that was only read may have gone since */
-		if ((hold & ~PAXOS_TABLE_ONLY_READ) == 0)
+		/* a table that was only read may have gone since; one that is partitioned, and was
+		 * locked as a whole together with its partitions, has no rows */
+		if ((hold & ~PAXOS_TABLE_ONLY_READ) == 0 ||
+			get_rel_relkind(paxos_table_relid(body->tables[i].table_id)) ==
+				RELKIND_PARTITIONED_TABLE)
 			continue;
 		tables[i] =
 			paxos_apply_open(apply, body->tables[i].table_id,

@@ -314,7 +314,7 @@ try_on_copy(Becoming *b, const char *definition, List *rest)
 		SetUserIdAndSecContext(user, security);
 		AtEOXact_GUC(true, nest_level);
 		CommandCounterIncrement();
-		paxos_ddl_check_dependencies(&b->op, copy);
+		paxos_ddl_check_dependencies(&b->op, copy, InvalidOid);
 	}
 	PG_CATCH();
 	{
@@ -329,7 +329,7 @@ static void
 write_down(Becoming *b)
 {
 	int nest_level = paxos_ddl_begin_writing_down();
-	char *definition = paxos_ddl_write_table(b->relid, false, false, true);
+	char *definition = paxos_ddl_write_table(b->relid, NULL, false, false, true);
 	List *rest;
 	ObjectAddress schema;
 	int64 id;

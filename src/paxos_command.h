@@ -158,7 +158,14 @@ typedef enum PaxosDdlKind
 #define PAXOS_DDL_IF_NOT_EXISTS 0x08
 #define PAXOS_DDL_ROWS 0x10   /* CREATE TABLE: its rows have come, in parts */
 #define PAXOS_DDL_VALUES 0x20 /* its tables are those that have values of a type it changes */
-#define PAXOS_DDL_ALL_FLAGS 0x3f
+
+/*
+ * Its statements know their tables, of 'table_ids', by name.  CREATE TABLE of no such tables:
+ * an empty partitioned table of a node's own gives way to it.
+ */
+#define PAXOS_DDL_TREE 0x40
+#define PAXOS_DDL_BESIDE 0x80 /* sessions may go on using the first of its tables */
+#define PAXOS_DDL_ALL_FLAGS 0xff
 
 typedef struct PaxosDdlOp
 {

@@ -26,6 +26,7 @@
 #include "catalog/dependency.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "commands/defrem.h"
@@ -53,6 +54,7 @@
 #include "paxos_ddl_int.h"
 #include "paxos_fkey.h"
 #include "paxos_object.h"
+#include "paxos_partition.h"
 #include "paxos_version.h"
 
 bool paxos_trying = false;
@@ -153,7 +155,17 @@ paxos_ddl_check_constraint_clauses(List *constraints)
 }
 
 static void
-check_create_clauses(CreateStmt *stmt)
+check_constraints(CreateStmt *stmt, List *constraints)
+{
+	List *others = paxos_fkey_leave_out(constraints);
+
+	if (stmt->partspec != NULL && list_length(others) < list_length(constraints))
+		paxos_ddl_not_supported("a foreign key of a partitioned table", NULL);
+	paxos_ddl_check_constraint_clauses(stmt->partbound != NULL ? constraints : others);
+}
+
+void
+paxos_ddl_check_create_clauses(CreateStmt *stmt, bool partition)
 {
 	ListCell *lc;
 
@@ -161,9 +173,11 @@ check_create_clauses(CreateStmt *stmt)
 		paxos_ddl_not_supported("TEMPORARY", "Add USING heap to make an ordinary temporary table.");
 	if (stmt->relation->relpersistence == RELPERSISTENCE_UNLOGGED)
 		paxos_ddl_not_supported("UNLOGGED", NULL);
-	if (stmt->partspec != NULL || stmt->partbound != NULL)
-		paxos_ddl_not_supported("partitioning", "Add USING heap to make an ordinary partition.");
-	if (stmt->inhRelations != NIL)
+	if (stmt->partbound != NULL && !partition)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("a consensus-backed table cannot be a partition of one that is not"),
+						errhint("Add USING heap to make an ordinary partition.")));
+	if (stmt->inhRelations != NIL && !partition)
 		paxos_ddl_not_supported("inheritance", NULL);
 	if (stmt->ofTypename != NULL)
 		paxos_ddl_not_supported("CREATE TABLE OF", NULL);
@@ -178,10 +192,9 @@ check_create_clauses(CreateStmt *stmt)
 		Node *element = lfirst(lc);
 
 		if (IsA(element, ColumnDef))
-			paxos_ddl_check_constraint_clauses(
-				paxos_fkey_leave_out(((ColumnDef *) element)->constraints));
+			check_constraints(stmt, ((ColumnDef *) element)->constraints);
 		else if (IsA(element, Constraint))
-			paxos_ddl_check_constraint_clauses(paxos_fkey_leave_out(list_make1(element)));
+			check_constraints(stmt, list_make1(element));
 	}
 }
 
@@ -270,8 +283,10 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 	List *names = NIL; /* its own and those of its indexes, as chosen here */
 	Oid nsp;
 
-	check_create_clauses(stmt);
+	paxos_ddl_check_create_clauses(stmt, false);
 	paxos_ddl_begin_statement(u, "CREATE TABLE ... USING paxos");
+	if (stmt->partspec != NULL)
+		paxos_version_require(PAXOS_VERSION_DEFINITIONS, "partitioned consensus-backed tables");
 
 	nsp = RangeVarGetCreationNamespace(stmt->relation);
 	if (isAnyTempNamespace(nsp))
@@ -289,7 +304,7 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 	trial_u.pstmt = copyObject(u->pstmt);
 	trial_u.read_only_tree = false;
 	copy = (CreateStmt *) trial_u.pstmt->utilityStmt;
-	copy->accessMethod = pstrdup("paxos");
+	copy->accessMethod = copy->partspec == NULL ? pstrdup("paxos") : NULL;
 
 	paxos_trial_begin(&trial);
 	PG_TRY();
@@ -305,10 +320,10 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 		if (!OidIsValid(relid))
 			elog(ERROR, "table \"%s\" was not created", stmt->relation->relname);
 		nest_level = paxos_ddl_begin_writing_down();
-		op.sql = paxos_ddl_write_table(relid, stmt->if_not_exists, false, false);
+		op.sql = paxos_ddl_write_table(relid, NULL, stmt->if_not_exists, false, false);
 		paxos_fkey_write(&op, relid, parents);
 		AtEOXact_GUC(true, nest_level);
-		paxos_ddl_check_dependencies(&op, relid);
+		paxos_ddl_check_dependencies(&op, relid, InvalidOid);
 		append_rest(&op, relid);
 		names = paxos_ddl_names_taken(relid);
 	}
@@ -387,8 +402,8 @@ paxos_ddl_index_columns(List *elements)
 }
 
 /* The name PostgreSQL would choose: table, columns, "idx". */
-static char *
-choose_index_name(Oid table, IndexStmt *stmt)
+char *
+paxos_ddl_choose_index_name(Oid table, IndexStmt *stmt)
 {
 	return ChooseRelationName(
 		get_rel_name(table),
@@ -479,12 +494,17 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 		relation_close(rel, AccessShareLock);
 		return;
 	}
-	index_name = stmt->idxname ? stmt->idxname : choose_index_name(table, stmt);
+	index_name = stmt->idxname ? stmt->idxname : paxos_ddl_choose_index_name(table, stmt);
 	altered = paxos_table_altered(table_id);
 	bytes = DatumGetInt64(DirectFunctionCall1(pg_table_size, ObjectIdGetDatum(table)));
 	owner = rel->rd_rel->relowner;
 	relation_close(rel, AccessShareLock);
 	op.owner = GetUserNameFromId(owner, false);
+	if (get_rel_relkind(table) == RELKIND_PARTITIONED_TABLE)
+	{
+		paxos_partition_create_index(u, stmt, table, index_name);
+		return;
+	}
 
 	/* It is carried out as the owner, who may have less than a superuser who
 	 * issues it: refused on every node, it would hold all of them up. */
@@ -532,7 +552,7 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 		for (int i = 0; i < index_rel->rd_index->indnkeyatts; i++)
 			paxos_ddl_check_collation(index_name, index_rel->rd_indcollation[i]);
 		index_close(index_rel, NoLock);
-		paxos_ddl_check_dependencies(&op, get_relname_relid(clone, nsp));
+		paxos_ddl_check_dependencies(&op, get_relname_relid(clone, nsp), InvalidOid);
 
 		nest_level = paxos_ddl_begin_writing_down();
 		text = pg_get_indexdef_string(index);
@@ -604,6 +624,8 @@ paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt)
 	PaxosDdlOp op = {0};
 	StringInfoData sql;
 	Oid *relids = palloc_array(Oid, list_length(stmt->objects));
+	int n_relids;
+	bool tree = false; /* there are partitions, or partitioned ones, among them */
 	ListCell *lc;
 
 	paxos_ddl_begin_statement(u, "DROP TABLE of a consensus-backed table");
@@ -636,14 +658,19 @@ paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt)
 			op.schema = schema;
 		appendStringInfo(&sql, "%s%s", op.n_tables > 0 ? ", " : "",
 						 quote_qualified_identifier(schema, get_rel_name(relid)));
+		tree |= paxos_in_tree(relid);
 		relids[op.n_tables] = relid;
 		op.table_ids[op.n_tables++] = paxos_known_table_id(relid);
 		UnlockRelationOid(relid, AccessShareLock);
 	}
+	if (tree)
+		relids = paxos_partition_drop(&op, relids, &n_relids);
+	else
+		n_relids = op.n_tables;
 	if (stmt->behavior == DROP_RESTRICT)
 	{
-		paxos_fkey_check_drop(relids, op.n_tables, false);
-		paxos_object_check_drop(relids, op.n_tables, false);
+		paxos_fkey_check_drop(relids, n_relids, false);
+		paxos_object_check_drop(relids, n_relids, false);
 	}
 	else
 	{
@@ -658,7 +685,12 @@ paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt)
 	if (op.n_tables == 0)
 		return;
 	op.sql = sql.data;
-	(void) paxos_ddl_submit(&op);
+	if (!paxos_ddl_submit(&op))
+	{
+		/* Its partitions are others meanwhile. */
+		CHECK_FOR_INTERRUPTS();
+		paxos_ddl_drop_tables(u, stmt);
+	}
 }
 
 /*
@@ -718,19 +750,37 @@ paxos_ddl_drop_index(PaxosUtility *u, DropStmt *stmt)
 				 get_rel_name(index), get_constraint_name(get_index_constraint(index)),
 				 get_rel_name(table))));
 
+	if (get_rel_relispartition(index))
+	{
+		char *parent = get_rel_name(linitial_oid(get_partition_ancestors(index)));
+
+		ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+						errmsg("cannot drop index %s because index %s requires it",
+							   get_rel_name(index), parent),
+						errhint("You can drop index %s instead.", parent)));
+	}
 	paxos_fkey_check_drop_index(table, index, false);
 
 	table_id = paxos_known_table_id(table);
 	op.kind = PAXOS_DDL_DROP_INDEX;
 	op.schema = get_namespace_name(get_rel_namespace(index));
 	op.owner = GetUserNameFromId(GetUserId(), false);
-	op.n_tables = 1;
-	op.table_ids = &table_id;
+	if (paxos_in_tree(table))
+		paxos_tree_add(&op, table, true);
+	else
+	{
+		op.n_tables = 1;
+		op.table_ids = &table_id;
+	}
 	op.sql = psprintf("DROP INDEX %s%s", stmt->missing_ok ? "IF EXISTS " : "",
 					  quote_qualified_identifier(op.schema, get_rel_name(index)));
 	UnlockRelationOid(index, AccessShareLock);
 	UnlockRelationOid(table, AccessShareLock);
 	if (u->qc)
 		SetQueryCompletion(u->qc, CMDTAG_DROP_INDEX, 0);
-	(void) paxos_ddl_submit(&op);
+	if (!paxos_ddl_submit(&op))
+	{
+		CHECK_FOR_INTERRUPTS();
+		paxos_ddl_drop_index(u, stmt);
+	}
 }

@@ -50,6 +50,15 @@ extern bool paxos_in_own_script(void);
 extern void paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt);
 extern void paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table);
 
+/* CREATE TABLE ... PARTITION OF a consensus table (paxos_partition.c). */
+extern void paxos_partition_create(PaxosUtility *u, CreateStmt *stmt);
+
+/*
+ * ATTACH PARTITION of a consensus table to an empty partitioned table of this node alone:
+ * that has become one.
+ */
+extern bool paxos_partition_adopt(PaxosUtility *u, AlterTableStmt *stmt);
+
 /*
  * An ordinary table of this node becomes a consensus table, with its rows; one is made of
  * what a query gives (paxos_become.c).  Each ends transactions on its way.

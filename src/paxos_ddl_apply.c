@@ -30,6 +30,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_sequence.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_namespace.h"
@@ -75,9 +76,11 @@ paxos_consensus_owner(Oid relid)
 	switch (get_rel_relkind(relid))
 	{
 		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
 			table = relid;
 			break;
 		case RELKIND_INDEX:
+		case RELKIND_PARTITIONED_INDEX:
 			table = IndexGetRelation(relid, true);
 			break;
 		case RELKIND_SEQUENCE:
@@ -395,6 +398,29 @@ spread_sequence(Oid sequence, int64 least)
 }
 
 /*
+ * An empty partitioned table of this node's own, as it stands where the statement was
+ * issued, makes room for the consensus table (paxos_partition.c).
+ */
+static void
+give_way(const char *name, Oid nsp, Oid owner)
+{
+	Oid relid = paxos_ddl_holder_of_name(name, nsp);
+	ObjectAddress object;
+	ListCell *lc;
+
+	if (!OidIsValid(relid) || get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE ||
+		paxos_is_consensus_table(relid) || !PaxosOwnsRelation(relid, owner) ||
+		!paxos_lock_for_apply(relid, AccessExclusiveLock) ||
+		find_inheritance_children(relid, NoLock) != NIL)
+		return;
+	foreach (lc, getOwnedSequences(relid))
+		(void) paxos_lock_for_apply(lfirst_oid(lc), AccessExclusiveLock);
+	ObjectAddressSet(object, RelationRelationId, relid);
+	performDeletion(&object, DROP_RESTRICT, PERFORM_DELETION_QUIETLY);
+	CommandCounterIncrement();
+}
+
+/*
  * The names that CREATE TABLE takes: its own, and those of its indexes.  Another statement
  * may have taken one since this one was tried.  What other consensus tables have is
  * looked for first: that is what all nodes see.
@@ -483,6 +509,8 @@ apply_create_table(const PaxosDdlOp *op, int64 table_id, const PaxosReplicated *
 		if (OidIsValid(existing) && paxos_table_id(existing) != 0)
 			return;
 	}
+	if ((op->flags & PAXOS_DDL_TREE) != 0 && op->n_tables == 0)
+		give_way(stmt->relation->relname, nsp, owner);
 	check_names(statements, nsp, mine);
 
 	if (OidIsValid(mine))
@@ -499,7 +527,8 @@ apply_create_table(const PaxosDdlOp *op, int64 table_id, const PaxosReplicated *
 		if (!OidIsValid(relid))
 			elog(ERROR, "table \"%s\" was not created", stmt->relation->relname);
 		drop_holes(get_namespace_name(nsp), relid);
-		paxos_backstop_create(relid);
+		if (stmt->partspec == NULL)
+			paxos_backstop_create(relid);
 	}
 	foreach (lc, getOwnedSequences(relid))
 		spread_sequence(lfirst_oid(lc), PG_INT64_MIN);
@@ -509,6 +538,11 @@ apply_create_table(const PaxosDdlOp *op, int64 table_id, const PaxosReplicated *
 	{
 		paxos_fill_table(relid, r, origin, op->parts_of, op->n_parts);
 		paxos_part_finish(r, origin, op->parts_of);
+	}
+	if ((op->flags & PAXOS_DDL_TREE) != 0)
+	{
+		(void) paxos_alter_run(op, list_delete_first(statements), relid);
+		return;
 	}
 	paxos_fkey_apply(op, list_copy_tail(list_truncate(list_copy(statements), op->n_tables + 1), 1),
 					 relid);
@@ -759,6 +793,53 @@ lock_for_drop(const PaxosDdlOp *op)
 	return partners;
 }
 
+/*
+ * Partitions go with what they are partitions of; those of the command's tables that are
+ * not named stay.
+ */
+static void
+apply_drop_tree(const PaxosDdlOp *op, int64 altered)
+{
+	DropStmt *stmt = (DropStmt *) paxos_ddl_parse_one(op->sql, T_DropStmt);
+	List *named = NIL;
+	List *all = NIL;
+	List *partners = NIL;
+	Oid *relids;
+	ListCell *lc;
+	ListCell *lp;
+
+	foreach (lc, stmt->objects)
+		named = list_append_unique_oid(
+			named, paxos_alter_table_named(op, makeRangeVarFromNameList(lfirst(lc)), InvalidOid));
+	foreach (lc, named)
+		all = list_concat_unique_oid(all, find_all_inheritors(lfirst_oid(lc), NoLock, NULL));
+	relids = palloc_array(Oid, list_length(all));
+	foreach (lc, all)
+	{
+		relids[foreach_current_index(lc)] = lfirst_oid(lc);
+		paxos_ddl_lock_parts(lfirst_oid(lc));
+		foreach (lp, paxos_fkey_partners(lfirst_oid(lc)))
+		{
+			(void) paxos_lock_for_apply(lfirst_oid(lp), AccessExclusiveLock);
+			partners = list_append_unique_oid(partners, lfirst_oid(lp));
+		}
+	}
+	if (stmt->behavior == DROP_RESTRICT)
+	{
+		paxos_fkey_check_drop(relids, list_length(all), true);
+		paxos_object_check_drop(relids, list_length(all), true);
+	}
+	foreach (lc, all)
+		forget_table(paxos_table_id(lfirst_oid(lc)), lfirst_oid(lc));
+	foreach (lc, named)
+	{
+		if (get_rel_relkind(lfirst_oid(lc)) != '\0') /* or it has gone with its parent */
+			drop_relation(lfirst_oid(lc));
+	}
+	paxos_objects_purge();
+	note_partners_altered(partners, altered);
+}
+
 static void
 apply_drop_table(const PaxosDdlOp *op, int64 altered)
 {
@@ -821,13 +902,12 @@ apply_drop_index(const PaxosDdlOp *op)
 	Oid table;
 	Oid index = InvalidOid;
 
-	table = op->n_tables == 1 ? paxos_ddl_lock_table(op->table_ids[0], AccessExclusiveLock)
+	table = op->n_tables >= 1 ? paxos_ddl_lock_table(op->table_ids[0], AccessExclusiveLock)
 							  : InvalidOid;
 	if (OidIsValid(table))
 	{
 		index = get_relname_relid(rv->relname, get_rel_namespace(table));
-		if (OidIsValid(index) &&
-			(get_rel_relkind(index) != RELKIND_INDEX || IndexGetRelation(index, true) != table))
+		if (OidIsValid(index) && IndexGetRelation(index, true) != table)
 			index = InvalidOid;
 	}
 	if (!OidIsValid(index))
@@ -838,6 +918,8 @@ apply_drop_index(const PaxosDdlOp *op)
 						errmsg("index \"%s\" does not exist", rv->relname), paxos_err_decided()));
 	}
 	paxos_fkey_check_drop_index(table, index, true);
+	for (int i = 1; i < op->n_tables; i++)
+		paxos_ddl_lock_parts(paxos_table_relid(op->table_ids[i]));
 	(void) paxos_lock_for_apply(index, AccessExclusiveLock);
 	drop_relation(index);
 	CacheInvalidateRelcacheByRelid(table);
@@ -853,7 +935,9 @@ check_altered(const PaxosDdlOp *op, LOCKMODE mode)
 {
 	for (int i = 0; op->altered != NULL && i < op->n_tables; i++)
 	{
-		Oid relid = paxos_ddl_lock_table(op->table_ids[i], mode);
+		bool beside = i == 0 && (op->flags & PAXOS_DDL_BESIDE) != 0;
+		Oid relid =
+			paxos_ddl_lock_table(op->table_ids[i], beside ? ShareUpdateExclusiveLock : mode);
 
 		if (!OidIsValid(relid) || paxos_table_altered(op->table_ids[i]) != op->altered[i])
 			ereport(ERROR,
@@ -912,10 +996,19 @@ paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index, const Paxos
 	switch (op->kind)
 	{
 		case PAXOS_DDL_CREATE_TABLE:
+			check_altered(op, AccessExclusiveLock);
 			apply_create_table(op, PaxosTableId(at_slot, index), r, origin);
+			if (op->altered != NULL)
+				note_all_altered(op, PaxosTableId(at_slot, index));
 			break;
 		case PAXOS_DDL_DROP_TABLE:
-			apply_drop_table(op, PaxosTableId(at_slot, index));
+			check_altered(op, AccessExclusiveLock);
+			if ((op->flags & PAXOS_DDL_TREE) != 0)
+				apply_drop_tree(op, PaxosTableId(at_slot, index));
+			else
+				apply_drop_table(op, PaxosTableId(at_slot, index));
+			if (op->altered != NULL)
+				note_all_altered(op, PaxosTableId(at_slot, index));
 			break;
 		case PAXOS_DDL_CREATE_INDEX:
 			check_altered(op, ShareLock);
@@ -923,6 +1016,7 @@ paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index, const Paxos
 			note_all_altered(op, PaxosTableId(at_slot, index));
 			break;
 		case PAXOS_DDL_DROP_INDEX:
+			check_altered(op, AccessExclusiveLock);
 			apply_drop_index(op);
 			note_all_altered(op, PaxosTableId(at_slot, index));
 			break;
@@ -1108,7 +1202,8 @@ paxos_ddl_replace_table(int64 table_id, Oid relid)
 void
 paxos_ddl_adopt_table(int64 table_id, Oid relid, int64 altered)
 {
-	paxos_backstop_create(relid);
+	if (get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE)
+		paxos_backstop_create(relid);
 	record_table(table_id, relid, altered);
 	CommandCounterIncrement();
 }

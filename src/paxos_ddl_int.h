@@ -63,6 +63,10 @@ extern void paxos_ddl_check_owner(Oid table);
 extern void paxos_ddl_refuse_kv(Oid table, const char *what);
 extern void paxos_ddl_check_constraint_clauses(List *constraints);
 
+/* 'partition': of a consensus table. */
+extern void paxos_ddl_check_create_clauses(CreateStmt *stmt, bool partition);
+extern char *paxos_ddl_choose_index_name(Oid table, IndexStmt *stmt);
+
 /* ---- writing down (paxos_ddl_write.c) ---- */
 
 extern void paxos_ddl_not_supported(const char *what, const char *hint) pg_attribute_noreturn();
@@ -73,18 +77,24 @@ extern int paxos_ddl_begin_writing_down(void);
 
 extern void paxos_ddl_check_collation(const char *column, Oid collation);
 
-/* 0A000 for what a table must not refer to; the objects it refers to are noted in 'op'. */
-extern void paxos_ddl_check_dependencies(PaxosDdlOp *op, Oid relid);
+/*
+ * 0A000 for what a table must not refer to; the objects it refers to are noted in 'op'.
+ * parent: the consensus table that it is a partition of, and so depends on.
+ */
+extern void paxos_ddl_check_dependencies(PaxosDdlOp *op, Oid relid, Oid parent);
 
 /* That a table has nothing for which a consensus table has no place (paxos_become.c). */
 extern void paxos_ddl_check_parts(Oid relid);
 
 /*
- * The whole statement that makes a table like this one; checks on the way.  spread:
- * its sequences are those of a consensus table already.  holes: with columns in the
- * place of those that were dropped, so that all others get the same numbers.
+ * The whole statement that makes a table like this one; checks on the way.  schema: in
+ * the place of its own, or NULL.  spread: it is a consensus table already; its sequences are
+ * those of one, and the keys of a partitioned one come when its partitions are in their
+ * places.  holes: with columns in the place of those that were dropped, so that all others
+ * get the same numbers.
  */
-extern char *paxos_ddl_write_table(Oid relid, bool if_not_exists, bool spread, bool holes);
+extern char *paxos_ddl_write_table(Oid relid, const char *schema, bool if_not_exists, bool spread,
+								   bool holes);
 
 /* One column of it.  instead: an expression that stands in the place of its default. */
 extern void paxos_ddl_write_column(StringInfo out, Relation rel, AttrNumber attnum, bool spread,
@@ -92,6 +102,9 @@ extern void paxos_ddl_write_column(StringInfo out, Relation rel, AttrNumber attn
 extern bool paxos_ddl_may_take_sequence(Oid relid, Oid role);
 extern Node *paxos_ddl_default(Relation rel, AttrNumber attnum);
 extern Oid paxos_ddl_serial(Relation rel, AttrNumber attnum);
+/* The sequence of a table above that a partition's column draws its default from. */
+extern Oid paxos_ddl_sequence_above(Relation rel, AttrNumber attnum);
+extern char *paxos_ddl_write_bound(Oid relid);
 extern char *paxos_ddl_write_expression(Relation rel, Node *expr);
 
 /* Its constraints, checked, in the order made. */
@@ -133,11 +146,34 @@ extern List *paxos_ddl_names_taken(Oid relid);
  */
 extern List *paxos_policies_of(Oid table, const char *written, const char *name);
 
+/* ---- copies to try on (paxos_copy.c) ---- */
+
 /*
- * For a trial: an empty copy of a table, with its constraints, indexes and policies, under
- * its own name in a new schema (paxos_alter.c).
+ * In a trial: as the extension's owner, so that no privilege of the user's is in the way,
+ * and no event trigger sees it.
  */
+typedef struct PaxosPowers
+{
+	Oid user;
+	int security;
+	int nest_level;
+} PaxosPowers;
+
+extern PaxosPowers paxos_take_powers(void);
+extern void paxos_give_back(PaxosPowers before);
+
+/* An empty copy of a table, under its own name in a new schema. */
 extern Oid paxos_ddl_make_copy(Oid table, const char *schema);
+
+/*
+ * Empty copies of these tables, parents before their partitions, which are locked; which
+ * copy a table has; and the schema that stands for another (where it is not made by a table
+ * of it).
+ */
+extern void paxos_copy_make(List *relids);
+extern Oid paxos_copy_of(Oid relid);
+extern char *paxos_copy_schema(Oid nsp);
+extern void paxos_copy_make_schema(Oid nsp);
 
 /* ---- at the slot (paxos_ddl_apply.c) ---- */
 
@@ -223,6 +259,13 @@ extern bool paxos_is_foreign_key(Oid table, const char *name);
 
 /* ENABLE or DISABLE TRIGGER? */
 extern bool paxos_switches_trigger(const AlterTableCmd *cmd);
+
+/*
+ * Statements of a command with PAXOS_DDL_TREE; and which of its tables (or 'made', which it
+ * has just made) goes by this name, its own or that of an index.
+ */
+extern List *paxos_alter_run(const PaxosDdlOp *op, List *statements, Oid made);
+extern Oid paxos_alter_table_named(const PaxosDdlOp *op, const RangeVar *rv, Oid made);
 
 /* Do these clauses of ALTER TABLE drop the constraint? */
 extern bool paxos_drops_constraint(List *cmds, const char *constraint);

@@ -29,6 +29,7 @@
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/objectaddress.h"
+#include "catalog/partition.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_attrdef.h"
 #include "catalog/pg_attribute.h"
@@ -47,8 +48,10 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/partcache.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
@@ -246,8 +249,38 @@ is_sequence(const ObjectAddress *object)
 		   get_rel_relkind(object->objectId) == RELKIND_SEQUENCE;
 }
 
+static Oid
+table_of_constraint(Oid constraint)
+{
+	HeapTuple tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(constraint));
+	Oid table = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		table = ((Form_pg_constraint) GETSTRUCT(tuple))->conrelid;
+		ReleaseSysCache(tuple);
+	}
+	return table;
+}
+
+/* Is it a part of this consensus table, or of one above it? */
+static bool
+belongs_to(const Form_pg_depend d, Oid table)
+{
+	Oid owner = InvalidOid;
+
+	if (!OidIsValid(table))
+		return false;
+	if (d->refclassid == RelationRelationId)
+		owner = paxos_consensus_owner(d->refobjid);
+	else if (d->refclassid == ConstraintRelationId)
+		owner = table_of_constraint(d->refobjid);
+	return owner == table || (OidIsValid(owner) && get_rel_relispartition(table) &&
+							  list_member_oid(get_partition_ancestors(table), owner));
+}
+
 void
-paxos_ddl_check_dependencies(PaxosDdlOp *op, Oid relid)
+paxos_ddl_check_dependencies(PaxosDdlOp *op, Oid relid, Oid parent)
 {
 	Relation depend = table_open(DependRelationId, AccessShareLock);
 	Parts parts = {0};
@@ -294,7 +327,7 @@ paxos_ddl_check_dependencies(PaxosDdlOp *op, Oid relid)
 			int64 id;
 
 			if (d->refclassid == AccessMethodRelationId ||
-				part_known(&parts, d->refclassid, d->refobjid))
+				part_known(&parts, d->refclassid, d->refobjid) || belongs_to(d, parent))
 				continue;
 			ObjectAddressSubSet(other, d->refclassid, d->refobjid, d->refobjsubid);
 			if (paxos_object_place(&other, &id) == PAXOS_PLACE_OBJECT &&
@@ -515,6 +548,31 @@ paxos_ddl_serial(Relation rel, AttrNumber attnum)
 	return InvalidOid;
 }
 
+/*
+ * A partition has the defaults of its parent, the same sequence among them.  It has other
+ * names on other nodes: the partition gets such a default when it is in its place.
+ */
+Oid
+paxos_ddl_sequence_above(Relation rel, AttrNumber attnum)
+{
+	ListCell *lc;
+	ListCell *ls;
+
+	if (!rel->rd_rel->relispartition)
+		return InvalidOid;
+	foreach (lc, get_partition_ancestors(RelationGetRelid(rel)))
+	{
+		foreach (ls, getOwnedSequences(lfirst_oid(lc)))
+		{
+			Oid sequence = lfirst_oid(ls);
+
+			if (names_sequence(paxos_ddl_default(rel, attnum), &sequence))
+				return sequence;
+		}
+	}
+	return InvalidOid;
+}
+
 void
 paxos_ddl_write_column(StringInfo out, Relation rel, AttrNumber attnum, bool spread,
 					   const char *instead)
@@ -570,7 +628,7 @@ paxos_ddl_write_column(StringInfo out, Relation rel, AttrNumber attnum, bool spr
 	}
 	else if (instead != NULL)
 		appendStringInfo(out, " DEFAULT %s", instead);
-	else if (att->atthasdef)
+	else if (att->atthasdef && !OidIsValid(paxos_ddl_sequence_above(rel, attnum)))
 	{
 		char *text = paxos_ddl_write_expression(rel, paxos_ddl_default(rel, attnum));
 
@@ -647,20 +705,50 @@ paxos_ddl_has_index(const Constraint *c)
 		   c->contype == CONSTR_EXCLUSION;
 }
 
+/* FOR VALUES ..., or DEFAULT. */
 char *
-paxos_ddl_write_table(Oid relid, bool if_not_exists, bool spread, bool holes)
+paxos_ddl_write_bound(Oid relid)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool isnull;
+	Datum bound;
+	char *result;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	bound = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relpartbound, &isnull);
+	if (isnull)
+		elog(ERROR, "relation %u is no partition", relid);
+	result = TextDatumGetCString(DirectFunctionCall2(pg_get_expr, bound, ObjectIdGetDatum(relid)));
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+static void
+check_partition_key(Relation rel)
+{
+	PartitionKey key = RelationGetPartitionKey(rel);
+
+	for (int i = 0; i < key->partnatts; i++)
+		paxos_ddl_check_collation(RelationGetRelationName(rel), key->partcollation[i]);
+}
+
+char *
+paxos_ddl_write_table(Oid relid, const char *schema, bool if_not_exists, bool spread, bool holes)
 {
 	StringInfoData out;
 	Relation rel = table_open(relid, NoLock);
 	TupleDesc desc = RelationGetDescr(rel);
 	ListCell *lc;
+	bool partitioned = rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
 	bool any = false;
 	int columns = 0;
 
+	if (schema == NULL)
+		schema = get_namespace_name(RelationGetNamespace(rel));
 	initStringInfo(&out);
 	appendStringInfo(&out, "CREATE TABLE %s%s (", if_not_exists ? "IF NOT EXISTS " : "",
-					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-												RelationGetRelationName(rel)));
+					 quote_qualified_identifier(schema, RelationGetRelationName(rel)));
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
@@ -683,11 +771,20 @@ paxos_ddl_write_table(Oid relid, bool if_not_exists, bool spread, bool holes)
 	{
 		PaxosConstraint *c = lfirst(lc);
 
-		if (c->validated)
-			appendStringInfo(&out, ", CONSTRAINT %s %s", quote_identifier(c->name), c->definition);
+		if (c->validated && !(partitioned && spread && c->type != CONSTRAINT_CHECK))
+			appendStringInfo(&out, "%sCONSTRAINT %s %s", columns++ > 0 ? ", " : "",
+							 quote_identifier(c->name), c->definition);
 	}
 
-	appendStringInfoString(&out, ") USING paxos");
+	if (partitioned)
+	{
+		check_partition_key(rel);
+		appendStringInfo(
+			&out, ") PARTITION BY %s",
+			TextDatumGetCString(DirectFunctionCall1(pg_get_partkeydef, ObjectIdGetDatum(relid))));
+	}
+	else
+		appendStringInfoString(&out, ") USING paxos");
 	write_options(&out, "", relid, &any);
 	if (OidIsValid(rel->rd_rel->reltoastrelid))
 		write_options(&out, "toast.", rel->rd_rel->reltoastrelid, &any);
@@ -779,7 +876,7 @@ char *
 paxos_ddl_describe_table(Oid relid, bool holes)
 {
 	int nest_level = paxos_ddl_begin_writing_down();
-	char *sql = paxos_ddl_write_table(relid, false, true, holes);
+	char *sql = paxos_ddl_write_table(relid, NULL, false, true, holes);
 
 	AtEOXact_GUC(true, nest_level);
 	return sql;
@@ -793,7 +890,7 @@ paxos_table_statement(PG_FUNCTION_ARGS)
 	char *sql;
 
 	LockRelationOid(relid, AccessShareLock);
-	if (get_rel_relkind(relid) != RELKIND_RELATION || paxos_table_id(relid) == 0)
+	if (!paxos_is_consensus_table(relid) || paxos_table_id(relid) == 0)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("%s is not a consensus-backed table",
 							   get_rel_name(relid) != NULL

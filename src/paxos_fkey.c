@@ -97,6 +97,18 @@ check_privilege(Oid parent, const Constraint *c)
 		aclcheck_error(allowed, OBJECT_TABLE, get_rel_name(parent));
 }
 
+/* Its triggers would have to follow every change of the partitions. */
+static void
+refuse_partitioned(Oid table, const char *which)
+{
+	if (get_rel_relkind(table) == RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("a foreign key %s partitioned consensus-backed table \"%s\" is not "
+							   "supported",
+							   which, get_rel_name(table)),
+						errhint("A partition may have one, or be referred to.")));
+}
+
 /* The table that a foreign key refers to: a consensus table, locked ACCESS SHARE. */
 static Oid
 parent_of(const Constraint *c)
@@ -110,6 +122,7 @@ parent_of(const Constraint *c)
 						errdetail("That is no consensus-backed table: its rows are this node's "
 								  "alone.")));
 	paxos_ddl_refuse_kv(parent, "a foreign key");
+	refuse_partitioned(parent, "to");
 	check_privilege(parent, c);
 	return parent;
 }
@@ -353,6 +366,7 @@ check_table(Oid table)
 	if (!PaxosOwnsRelation(table, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(table));
 	paxos_ddl_refuse_kv(table, "a foreign key");
+	refuse_partitioned(table, "of");
 }
 
 /* Tried on empty copies of both tables; the rows are looked at where it is carried out. */

@@ -42,6 +42,7 @@
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_depend.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_largeobject.h"
 #include "catalog/pg_policy.h"
 #include "catalog/pg_publication_rel.h"
@@ -474,7 +475,8 @@ handle_drop(PaxosUtility *u, DropStmt *stmt)
 					Oid relid =
 						RangeVarGetRelid(makeRangeVarFromNameList(lfirst(lc)), NoLock, true);
 
-					if (OidIsValid(relid) && get_rel_relkind(relid) != RELKIND_RELATION)
+					if (OidIsValid(relid) && get_rel_relkind(relid) != RELKIND_RELATION &&
+						get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE)
 						return false;
 				}
 				paxos_ddl_drop_tables(u, stmt);
@@ -484,7 +486,8 @@ handle_drop(PaxosUtility *u, DropStmt *stmt)
 				Oid relid = RangeVarGetRelid(makeRangeVarFromNameList(linitial(stmt->objects)),
 											 NoLock, true);
 
-				if (OidIsValid(relid) && get_rel_relkind(relid) != RELKIND_INDEX)
+				if (OidIsValid(relid) && get_rel_relkind(relid) != RELKIND_INDEX &&
+					get_rel_relkind(relid) != RELKIND_PARTITIONED_INDEX)
 					return false;
 				paxos_ddl_drop_index(u, stmt);
 			}
@@ -520,8 +523,13 @@ check_alter_table(AlterTableStmt *stmt)
 	{
 		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
 
-		if (cmd->subtype == AT_AttachPartition)
-			refuse_name(((PartitionCmd *) cmd->def)->name, "ATTACH PARTITION", NULL);
+		if (cmd->subtype == AT_AttachPartition &&
+			OidIsValid(owner_of_name(((PartitionCmd *) cmd->def)->name)))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("consensus-backed table \"%s\" cannot be a partition of \"%s\", "
+							"which is not consensus-backed",
+							((PartitionCmd *) cmd->def)->name->relname, stmt->relation->relname)));
 		if (cmd->subtype == AT_AddInherit)
 			refuse_name((RangeVar *) cmd->def, "inheritance", NULL);
 	}
@@ -607,11 +615,16 @@ lock_whole(LockStmt *stmt)
 		return;
 	foreach (lc, stmt->relations)
 	{
-		Oid table = owner_of_name(lfirst(lc));
+		RangeVar *rv = lfirst(lc);
+		Oid table = owner_of_name(rv);
+		ListCell *lt;
 
-		if (OidIsValid(table) && get_rel_relkind(table) == RELKIND_RELATION &&
-			paxos_table_id(table) != 0)
-			paxos_set_whole(table, stmt->mode);
+		if (!OidIsValid(table) || paxos_table_id(table) == 0)
+			continue;
+
+		/* With its partitions; and itself, so that it gets no other. */
+		foreach (lt, rv->inh ? find_all_inheritors(table, NoLock, NULL) : list_make1_oid(table))
+			paxos_set_whole(lfirst_oid(lt), stmt->mode);
 	}
 }
 
@@ -743,16 +756,30 @@ handle_statement(PaxosUtility *u)
 			CreateStmt *stmt = (CreateStmt *) parse;
 			ListCell *lc;
 
-			if (stmt->partspec == NULL && heap_by_default(stmt->accessMethod, stmt->relation))
+			if (stmt->partbound != NULL)
 			{
+				RangeVar *parent = linitial_node(RangeVar, stmt->inhRelations);
+
+				if (OidIsValid(owner_of_name(parent)))
+				{
+					paxos_partition_create(u, stmt);
+					return true;
+				}
+
+				/* Of a local table: a local one, unless it says otherwise. */
+				if (stmt->partspec != NULL && stmt->accessMethod == NULL)
+					return false;
+				if (!OidIsValid(RangeVarGetRelid(parent, NoLock, true)))
+					return false; /* which PostgreSQL says */
+			}
+			if (heap_by_default(stmt->accessMethod, stmt->relation))
+			{
+				if (stmt->partspec != NULL)
+					return false;
 				stmt = (CreateStmt *) own_statement(u);
 				stmt->accessMethod = pstrdup(DEFAULT_TABLE_ACCESS_METHOD);
 			}
-
-			/* A partitioned table has no storage and takes no default from us. */
-			if (stmt->partspec != NULL
-					? stmt->accessMethod != NULL && strcmp(stmt->accessMethod, AM_NAME) == 0
-					: effective_am_is_paxos(stmt->accessMethod))
+			if (effective_am_is_paxos(stmt->accessMethod))
 			{
 				paxos_ddl_create_table(u, stmt);
 				return true;
@@ -795,6 +822,8 @@ handle_statement(PaxosUtility *u)
 		case T_DropStmt:
 			return handle_drop(u, (DropStmt *) parse);
 		case T_AlterTableStmt:
+			if (paxos_partition_adopt(u, (AlterTableStmt *) parse))
+				return paxos_alter_statement(u);
 			check_alter_table((AlterTableStmt *) parse);
 			if (!becomes_consensus((AlterTableStmt *) parse))
 				return false;

@@ -530,8 +530,15 @@ paxos_serial_watch(QueryDesc *query)
 
 		rti++;
 		if (rte->rtekind == RTE_RELATION && rte->relkind == RELKIND_PARTITIONED_TABLE &&
-			list_member_int(stmt->resultRelations, (int) rti) && !inserted(stmt, rti))
-			read_partitions(rte->relid);
+			!inserted(stmt, rti))
+		{
+			if (list_member_int(stmt->resultRelations, (int) rti))
+				read_partitions(rte->relid);
+
+			/* that it has these partitions: rows could come in one that is new */
+			else if (paxos_is_consensus_table(rte->relid))
+				paxos_set_read_all(rte->relid);
+		}
 		if (rte->rtekind != RTE_RELATION || rte->relkind != RELKIND_RELATION ||
 			!paxos_is_consensus_table(rte->relid) ||
 			(!w.seen[rti] && !w.whole[rti] && inserted(stmt, rti)))

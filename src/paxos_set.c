@@ -48,6 +48,10 @@
  * A table without a primary key takes new rows only, and they are captured by the place
  * where they stand; nobody can change them in this transaction or be told to elsewhere.
  *
+ * The rows of a partitioned table are those of its partitions, each a table with a number,
+ * triggers and keys of its own; a row that an UPDATE moves from one to another is deleted here and
+ * inserted there.
+ *
  * TRUNCATE is captured by the statement trigger of the backstop, which fires for tables it
  * reaches by CASCADE too.
  *
@@ -82,6 +86,7 @@
 #include "access/tableam.h"
 #include "access/toast_compression.h"
 #include "access/xact.h"
+#include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_trigger.h"
@@ -217,6 +222,7 @@ typedef struct Set
 	int changes_room;
 	Change *changes;
 	HTAB *known_changes;
+	List *trees; /* partitioned tables whose partitions may be changed: those at the top */
 	int n_keys[PAXOS_HOLDS];
 	int keys_room[PAXOS_HOLDS];
 	uint64 *keys[PAXOS_HOLDS];
@@ -490,13 +496,41 @@ forget_definitions(SubTransactionId subid)
 	}
 }
 
-void
-paxos_set_changes(Oid relid)
+/* The partitioned table at the top of what the relation is part of; itself if it is in none. */
+static Oid
+top_of(Oid relid)
 {
-	SetTable *t;
+	List *ancestors;
 
-	begin(true);
-	t = described(relid);
+	if (!get_rel_relispartition(relid))
+		return relid;
+	ancestors = get_partition_ancestors(relid);
+	return ancestors == NIL ? relid : llast_oid(ancestors);
+}
+
+/*
+ * Which partitions of a table a statement changes shows when it does: an INSERT knows the
+ * partitioned table only, an UPDATE moves rows to others than it has named.  So what is
+ * announced is the whole, and each partition when its first row is changed.
+ */
+static bool
+announce_tree(Oid relid)
+{
+	MemoryContext old;
+
+	if (get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE && !get_rel_relispartition(relid))
+		return false;
+	old = MemoryContextSwitchTo(set->cxt);
+	set->trees = list_append_unique_oid(set->trees, top_of(relid));
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+static void
+announce(Oid relid)
+{
+	SetTable *t = described(relid);
+
 	if (!t->changes)
 	{
 		/* its rows may have been locked before: that kept no CREATE INDEX away */
@@ -504,6 +538,14 @@ paxos_set_changes(Oid relid)
 		require_capture(relid);
 	}
 	t->changes = true;
+}
+
+void
+paxos_set_changes(Oid relid)
+{
+	begin(true);
+	if (!announce_tree(relid))
+		announce(relid);
 
 	/* Other nodes store what they get by this: what fits in an index here, but not
 	 * there, would stop them. */
@@ -531,7 +573,12 @@ paxos_set_captures(Oid relid)
 {
 	SetTable *t = find_table(relid);
 
-	return t != NULL && t->changes;
+	if (t != NULL && t->changes)
+		return true;
+	if (set == NULL || set->trees == NIL || !list_member_oid(set->trees, top_of(relid)))
+		return false;
+	announce(relid);
+	return true;
 }
 
 /* ------------------------------------------------------------------

@@ -786,14 +786,13 @@ grant_all(const Part *part)
 }
 
 static void
-take_place(Part *part, List *sequences)
+take_place(Part *part)
 {
 	char *loading = psprintf(LOADING_SCHEMA, part->loading);
 
 	paxos_becoming_clear_names(part->relid, get_namespace_oid(part->schema, false));
 	run(psprintf("ALTER TABLE %s SET SCHEMA %s", quote_qualified_identifier(loading, part->name),
 				 quote_identifier(part->schema)));
-	restore_sequences(part, sequences);
 	paxos_ddl_adopt_table(part->table_id, part->relid, part->altered);
 }
 
@@ -897,7 +896,7 @@ load(const PaxosMember *from, const State *state, MemoryContext cxt)
 		Part *part = lfirst(lc);
 
 		if (part->definition != NULL)
-			take_place(part, sequences);
+			take_place(part);
 		else if (OidIsValid(part->relid))
 			swap_heap(part);
 		grant_all(part);
@@ -909,6 +908,13 @@ load(const PaxosMember *from, const State *state, MemoryContext cxt)
 
 		foreach (la, ((Part *) lfirst(lc))->afterwards)
 			run(lfirst(la));
+	}
+
+	/* When partitions are in their places: the values of a column are theirs, too. */
+	foreach (lc, parts)
+	{
+		if (((Part *) lfirst(lc))->definition != NULL)
+			restore_sequences(lfirst(lc), sequences);
 	}
 	for (int i = 0; i < schemas; i++)
 		run(psprintf("DROP SCHEMA " LOADING_SCHEMA, i));

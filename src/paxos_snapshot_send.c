@@ -358,13 +358,21 @@ const char *const paxos_grants_query =
 	"  WHERE b.attrelid = c.oid AND NOT b.attisdropped) a"
 	" WHERE c.oid = $1 AND a.grantee <> c.relowner";
 
-/* Foreign keys (paxos_fkey.c) and users' triggers (paxos_trigger.c). */
+/*
+ * With the table at the top of a tree of partitions, all that puts these in their places;
+ * foreign keys (paxos_fkey.c) and users' triggers (paxos_trigger.c).
+ */
 static const char *const afterwards_query =
-	"SELECT s.statement FROM (SELECT 1 AS part, c.oid, format('ALTER TABLE %s ADD CONSTRAINT %I %s',"
+	"WITH RECURSIVE t(relid, level) AS (SELECT c.oid, 0 FROM pg_class c"
+	"  WHERE c.oid = $1 AND c.relkind = 'p' AND NOT c.relispartition"
+	"  UNION ALL SELECT h.inhrelid, level + 1 FROM t JOIN pg_inherits h ON h.inhparent = t.relid)"
+	"SELECT s.statement FROM (SELECT 0 AS part, row_number() OVER (ORDER BY p.pass, p.place, t.level,"
+	"  t.relid) AS oid, p.statement FROM t, paxos.table_place(t.relid::regclass) p"
+	" UNION ALL SELECT 1, c.oid::bigint, format('ALTER TABLE %s ADD CONSTRAINT %I %s',"
 	"  c.conrelid::regclass, c.conname, pg_get_constraintdef(c.oid)) AS statement"
 	"  FROM pg_constraint c WHERE c.conrelid = $1 AND c.contype = 'f' AND c.conparentid = 0"
 	/* the functions of its triggers, for who has none of that name */
-	" UNION ALL SELECT 2, f.oid, format('DO %L', format('BEGIN IF to_regprocedure(%L) IS NULL THEN"
+	" UNION ALL SELECT 2, f.oid::bigint, format('DO %L', format('BEGIN IF to_regprocedure(%L) IS NULL THEN"
 	"  EXECUTE %L; EXECUTE %L; %sEND IF; END', f.name, pg_get_functiondef(f.oid),"
 	"  format('ALTER FUNCTION %s OWNER TO %I', f.name, pg_get_userbyid(f.proowner)),"
 	"  CASE WHEN has_function_privilege('public', f.oid, 'EXECUTE') THEN ''"
@@ -372,9 +380,9 @@ static const char *const afterwards_query =
 	"  FROM (SELECT p.oid, p.proowner, p.oid::regprocedure::text AS name FROM pg_trigger t"
 	"   JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_language l ON l.oid = p.prolang"
 	"   WHERE t.tgrelid = $1 AND NOT t.tgisinternal AND l.lanname = 'plpgsql') f"
-	" UNION ALL SELECT 3, t.oid, pg_get_triggerdef(t.oid) FROM pg_trigger t WHERE t.tgrelid = $1"
+	" UNION ALL SELECT 3, t.oid::bigint, pg_get_triggerdef(t.oid) FROM pg_trigger t WHERE t.tgrelid = $1"
 	"  AND NOT t.tgisinternal"
-	" UNION ALL SELECT 4, t.oid, format('ALTER TABLE %s %s TRIGGER %I', $1::regclass,"
+	" UNION ALL SELECT 4, t.oid::bigint, format('ALTER TABLE %s %s TRIGGER %I', $1::regclass,"
 	"  CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, t.tgname)"
 	"  FROM pg_trigger t WHERE t.tgrelid = $1 AND NOT t.tgisinternal AND t.tgenabled <> 'O'"
 	" ) s ORDER BY s.part, s.oid";

@@ -8,8 +8,8 @@
  * node; it is changed only by applying the log (paxos_ddl.c).  Here it is read
  * and cached, in the learner and in sessions alike.
  *
- * Whether a relation is a consensus table at all is said by its access method,
- * so that no cache and no table of ours can be wrong about it.
+ * Whether a relation with rows is a consensus table at all is said by its access
+ * method, so that no cache and no table of ours can be wrong about it.
  *
  * Caches live as long as their process and hold only what was found.  Whatever
  * could make an entry wrong sends a relcache invalidation for its relation; what
@@ -25,7 +25,6 @@
 #include "access/transam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "utils/builtins.h"
@@ -294,9 +293,11 @@ map_forget(Oid relid)
 /*
  * ---- is it a consensus table? ----
  *
- * For a plain table one look into the syscache says it.  For a partitioned
- * table (which has no access method of its own before 17) one leaf says it,
- * because trees of mixed access methods are refused; that answer is cached.
+ * For a table with storage one look into the syscache says it.  A partitioned table has
+ * no access method (before 17; later it need not have the one of its partitions): it is
+ * one if paxos.tables has it.  That is asked for every statement on a partitioned
+ * table of any kind, so both answers are cached; a row of paxos.tables neither comes nor
+ * goes without an invalidation of the relation.
  */
 
 typedef struct TreeEntry
@@ -307,30 +308,11 @@ typedef struct TreeEntry
 
 static HTAB *trees = NULL;
 
-/* 1 yes, 0 no, -1 a tree without a leaf */
-static int
-consensus_kind(Oid relid, Oid am)
+static bool
+is_partitioned_consensus(Oid relid)
 {
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Form_pg_class form;
-	char relkind;
-	Oid relam;
-	List *children;
-	ListCell *lc;
 	TreeEntry *entry;
-	int kind = -1;
-
-	if (!HeapTupleIsValid(tuple))
-		return 0;
-	form = (Form_pg_class) GETSTRUCT(tuple);
-	relkind = form->relkind;
-	relam = form->relam;
-	ReleaseSysCache(tuple);
-
-	if (relam == am)
-		return 1;
-	if (relkind != RELKIND_PARTITIONED_TABLE)
-		return 0;
+	bool consensus;
 
 	if (trees == NULL)
 	{
@@ -340,40 +322,39 @@ consensus_kind(Oid relid, Oid am)
 		ctl.keysize = sizeof(Oid);
 		ctl.entrysize = sizeof(TreeEntry);
 		ctl.hcxt = TopMemoryContext;
-		trees =
-			hash_create("paxos partition trees", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		trees = hash_create("paxos partitioned tables", 16, &ctl,
+							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	entry = hash_search(trees, &relid, HASH_FIND, NULL);
 	if (entry != NULL)
-		return entry->consensus ? 1 : 0;
-
-	children = find_inheritance_children(relid, NoLock);
-	foreach (lc, children)
-	{
-		kind = consensus_kind(lfirst_oid(lc), am);
-		if (kind >= 0)
-			break;
-	}
-	list_free(children);
-
-	/*
-	 * A tree that has no leaf yet is not cached: a first leaf further down
-	 * sends no invalidation for the root.
-	 */
-	if (kind >= 0)
-	{
-		entry = hash_search(trees, &relid, HASH_ENTER, NULL);
-		entry->consensus = kind > 0;
-	}
-	return kind;
+		return entry->consensus;
+	consensus = paxos_table_id(relid) != 0;
+	entry = hash_search(trees, &relid, HASH_ENTER, NULL);
+	entry->consensus = consensus;
+	return consensus;
 }
 
 bool
 paxos_is_consensus_table(Oid relid)
 {
 	Oid am = get_am_oid("paxos", true);
+	HeapTuple tuple;
+	Form_pg_class form;
+	char relkind;
+	Oid relam;
 
-	return OidIsValid(am) && consensus_kind(relid, am) > 0;
+	if (!OidIsValid(am))
+		return false;
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	form = (Form_pg_class) GETSTRUCT(tuple);
+	relkind = form->relkind;
+	relam = form->relam;
+	ReleaseSysCache(tuple);
+	if (relkind == RELKIND_PARTITIONED_TABLE)
+		return is_partitioned_consensus(relid);
+	return relam == am;
 }
 
 static void

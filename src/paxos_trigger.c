@@ -171,6 +171,11 @@ open_named(RangeVar *rv, const char *what)
 	Relation rel = relation_openrv(rv, AccessShareLock);
 
 	paxos_ddl_refuse_kv(RelationGetRelid(rel), what);
+	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("%s is not supported on partitioned consensus-backed table \"%s\"",
+							   what, RelationGetRelationName(rel)),
+						errhint("Make the trigger on each of its partitions.")));
 	return rel;
 }
 

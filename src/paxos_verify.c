@@ -372,6 +372,13 @@ paxos_verify(PG_FUNCTION_ARGS)
 	if (get_rel_name(relid) == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("relation with OID %u does not exist", relid)));
+	if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE && paxos_table_id(relid) != 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("\"%s\" is a partitioned table, which has no rows of its own",
+					get_rel_name(relid)),
+			 errhint("Call paxos_verify() for its partitions, which pg_partition_tree() lists.")));
 	if (get_rel_relkind(relid) != RELKIND_RELATION || paxos_table_id(relid) == 0)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("\"%s\" is not a consensus-backed table", get_rel_name(relid))));

@@ -149,7 +149,8 @@ REVOKE ALL ON FUNCTION paxos.table_statement(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION paxos.table_statement(regclass) IS 'the CREATE TABLE of a consensus-backed table';
 
 -- Also behind snapshots (paxos_snapshot_send.c), whose receiver knows these kinds of
--- statements (paxos_ddl_run_in()).  Indexes that are a constraint's come with the table.
+-- statements (paxos_ddl_run_in()).  Indexes that are a constraint's come with the table;
+-- those of a partitioned table later (paxos.table_place()).
 CREATE FUNCTION paxos.policies_of(tbl regclass, written text) RETURNS TABLE (name text, statement text)
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 SELECT p.polname::text, format('CREATE POLICY %I ON %s AS %s FOR %s TO %s%s%s', p.polname, $2,
@@ -167,8 +168,8 @@ CREATE FUNCTION paxos.table_rest(tbl regclass) RETURNS SETOF text
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 SELECT statement FROM (
     SELECT 1 AS pass, i.indexrelid::bigint AS place, pg_get_indexdef(i.indexrelid) AS statement
-    FROM pg_index i
-    WHERE i.indrelid = $1 AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.conrelid = $1)
+    FROM pg_index i JOIN pg_class p ON p.oid = i.indrelid
+    WHERE i.indrelid = $1 AND p.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.conrelid = $1)
   UNION ALL
     SELECT 2, a.attnum, format('ALTER TABLE %s ALTER COLUMN %I SET STORAGE %s', $1, a.attname,
         CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END)
@@ -196,12 +197,12 @@ SELECT statement FROM (
     FROM pg_description d WHERE d.classoid = 'pg_class'::regclass AND d.objoid = $1
   UNION ALL
     SELECT 8, d.objoid::bigint, format('COMMENT ON INDEX %s IS %L', d.objoid::regclass, d.description)
-    FROM pg_description d JOIN pg_index i ON i.indexrelid = d.objoid
-    WHERE d.classoid = 'pg_class'::regclass AND i.indrelid = $1
+    FROM pg_description d JOIN pg_index i ON i.indexrelid = d.objoid JOIN pg_class p ON p.oid = i.indrelid
+    WHERE d.classoid = 'pg_class'::regclass AND i.indrelid = $1 AND p.relkind = 'r'
   UNION ALL
     SELECT 9, c.oid::bigint, format('COMMENT ON CONSTRAINT %I ON %s IS %L', c.conname, $1, d.description)
-    FROM pg_description d JOIN pg_constraint c ON c.oid = d.objoid
-    WHERE d.classoid = 'pg_constraint'::regclass AND c.conrelid = $1
+    FROM pg_description d JOIN pg_constraint c ON c.oid = d.objoid JOIN pg_class p ON p.oid = c.conrelid
+    WHERE d.classoid = 'pg_constraint'::regclass AND c.conrelid = $1 AND (p.relkind = 'r' OR c.conindid = 0)
   UNION ALL
     SELECT 10, row_number() OVER (), p.statement FROM paxos.policies_of($1, $1::text) p
   UNION ALL
@@ -213,11 +214,53 @@ $$;
 REVOKE ALL ON FUNCTION paxos.table_rest(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION paxos.table_rest(regclass) IS 'the statements that follow the CREATE TABLE of a consensus-backed table: indexes, and what CREATE TABLE cannot say';
 
+-- In the order of passes: every partition is attached, then partitioned tables get their keys and
+-- indexes, then what their partitions have of those is attached.  The default partition last:
+-- each that comes after it has its rows read.  Also where statements are tried (paxos_copy.c).
+CREATE FUNCTION paxos.table_place(tbl regclass, OUT pass int, OUT place bigint, OUT above oid, OUT statement text) RETURNS SETOF record
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp SET DateStyle = 'ISO, MDY' SET IntervalStyle = postgres
+    SET TimeZone = 'UTC' SET extra_float_digits = 1 SET bytea_output = hex SET quote_all_identifiers = off AS $$
+    SELECT 1, (i.bound = 'DEFAULT')::int::bigint, i.inhparent, format('ALTER TABLE %s ATTACH PARTITION %s %s', i.inhparent::regclass, $1, i.bound)
+    FROM (SELECT h.inhparent, pg_get_expr(c.relpartbound, c.oid) AS bound FROM pg_class c JOIN pg_inherits h ON h.inhrelid = c.oid
+          WHERE c.oid = $1 AND c.relispartition) i
+  UNION ALL
+    SELECT 2, i.indexrelid::bigint, NULL, CASE WHEN n.oid IS NULL THEN pg_get_indexdef(i.indexrelid)
+        ELSE format('ALTER TABLE ONLY %s ADD CONSTRAINT %I %s', $1, n.conname, pg_get_constraintdef(n.oid)) END
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+    LEFT JOIN pg_constraint n ON n.conindid = i.indexrelid AND n.conrelid = i.indrelid AND n.contype IN ('p', 'u', 'x')
+    WHERE i.indrelid = $1 AND c.relkind = 'I'
+  UNION ALL
+    SELECT 3, i.indexrelid::bigint, p.indrelid, format('ALTER INDEX %s ATTACH PARTITION %s', h.inhparent::regclass, i.indexrelid::regclass)
+    FROM pg_index i JOIN pg_inherits h ON h.inhrelid = i.indexrelid JOIN pg_index p ON p.indexrelid = h.inhparent
+    WHERE i.indrelid = $1
+  UNION ALL
+    -- a default from the sequence of a table above: each node has named it by itself
+    SELECT 4, a.attnum::bigint, NULL, format('DO %L', format('BEGIN EXECUTE format(''ALTER TABLE %%s ALTER COLUMN %%I SET DEFAULT nextval(%%L::pg_catalog.regclass)'', %L, %L, pg_get_serial_sequence(%L, %L)); END',
+        $1, a.attname, s.refobjid::regclass, o.attname))
+    FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+    JOIN pg_depend u ON u.classid = 'pg_attrdef'::regclass AND u.objid = d.oid AND u.refclassid = 'pg_class'::regclass
+    JOIN pg_depend s ON s.classid = 'pg_class'::regclass AND s.objid = u.refobjid AND s.deptype = 'a' AND s.refclassid = 'pg_class'::regclass
+    JOIN pg_attribute o ON o.attrelid = s.refobjid AND o.attnum = s.refobjsubid
+    JOIN pg_class c ON c.oid = d.adrelid
+    WHERE d.adrelid = $1 AND c.relispartition AND s.refobjid <> $1 AND EXISTS (SELECT FROM pg_class q WHERE q.oid = u.refobjid AND q.relkind = 'S')
+  UNION ALL
+    SELECT 5, d.objoid::bigint, NULL, format('COMMENT ON INDEX %s IS %L', d.objoid::regclass, d.description)
+    FROM pg_description d JOIN pg_index i ON i.indexrelid = d.objoid JOIN pg_class p ON p.oid = i.indrelid
+    WHERE d.classoid = 'pg_class'::regclass AND i.indrelid = $1 AND p.relkind = 'p'
+  UNION ALL
+    SELECT 6, c.oid::bigint, NULL, format('COMMENT ON CONSTRAINT %I ON %s IS %L', c.conname, $1, d.description)
+    FROM pg_description d JOIN pg_constraint c ON c.oid = d.objoid JOIN pg_class p ON p.oid = c.conrelid
+    WHERE d.classoid = 'pg_constraint'::regclass AND c.conrelid = $1 AND p.relkind = 'p' AND c.conindid <> 0
+$$;
+REVOKE ALL ON FUNCTION paxos.table_place(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION paxos.table_place(regclass) IS 'the statements that put a partition, or a partitioned table, among the others: by pass, when all of them have been made';
+
 CREATE FUNCTION @extschema@.paxos_table_definition(tbl regclass) RETURNS text
     LANGUAGE sql STABLE STRICT AS $$
 SELECT paxos.table_statement($1) || ';' || coalesce(
-    (SELECT pg_catalog.string_agg(E'\n' || r.statement || ';', '' ORDER BY r.n)
-     FROM paxos.table_rest($1) WITH ORDINALITY AS r(statement, n)), '')
+    (SELECT pg_catalog.string_agg(E'\n' || r.statement || ';', '' ORDER BY r.part, r.n, r.m)
+     FROM (SELECT 1 AS part, r.n, 0 AS m, r.statement FROM paxos.table_rest($1) WITH ORDINALITY AS r(statement, n)
+           UNION ALL SELECT 2, p.pass, p.place, p.statement FROM paxos.table_place($1) AS p) r), '')
 $$;
 REVOKE ALL ON FUNCTION @extschema@.paxos_table_definition(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.paxos_table_definition(regclass) IS
