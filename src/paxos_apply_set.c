@@ -466,8 +466,11 @@ paxos_apply_truncate(const PaxosWriteSet *set, const uint64 *changed, int n_chan
 		if (!OidIsValid(relid))
 			elog(ERROR, "a certified write set names table " INT64_FORMAT ", which is not here",
 				 set->tables[i].table_id);
-		paxos_ddl_empty(relid);
-		emptied[n_emptied++] = relid;
+		if (get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE)
+		{
+			paxos_ddl_empty(relid);
+			emptied[n_emptied++] = relid;
+		}
 
 		/* each node's begins again where it began */
 		if ((set->tables[i].hold & PAXOS_TABLE_RESTARTED) != 0)

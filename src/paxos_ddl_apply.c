@@ -830,7 +830,7 @@ apply_drop_tree(const PaxosDdlOp *op, int64 altered)
 		paxos_object_check_drop(relids, list_length(all), true);
 	}
 	foreach (lc, all)
-		forget_table(paxos_table_id(lfirst_oid(lc)), lfirst_oid(lc));
+		paxos_ddl_forget_table(paxos_table_id(lfirst_oid(lc)), lfirst_oid(lc));
 	foreach (lc, named)
 	{
 		if (get_rel_relkind(lfirst_oid(lc)) != '\0') /* or it has gone with its parent */

@@ -712,6 +712,27 @@ changes_nothing_local(Node *parse)
 	}
 }
 
+/* A partitioned table is told by no trigger, but may own the sequence of its partitions. */
+static void
+restart_sequences(List *relations)
+{
+	ListCell *lc;
+	ListCell *lt;
+
+	foreach (lc, relations)
+	{
+		Oid table = owner_of_name(lfirst(lc));
+
+		if (!OidIsValid(table))
+			continue;
+		foreach (lt, find_all_inheritors(table, NoLock, NULL))
+		{
+			if (get_rel_relkind(lfirst_oid(lt)) == RELKIND_PARTITIONED_TABLE)
+				paxos_set_truncates(lfirst_oid(lt));
+		}
+	}
+}
+
 /*
  * Which tables it empties, those that it reaches by CASCADE among them, is told by the
  * backstop's trigger; here only whether sequences begin again.
@@ -734,6 +755,8 @@ truncate_tables(PaxosUtility *u, TruncateStmt *stmt)
 	PG_TRY();
 	{
 		paxos_utility_next(u);
+		if (stmt->restart_seqs)
+			restart_sequences(stmt->relations);
 	}
 	PG_FINALLY();
 	{
