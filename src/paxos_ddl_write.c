@@ -365,7 +365,7 @@ paxos_ddl_check_dependencies(PaxosDdlOp *op, Oid relid, Oid parent)
 							   "with ALTER SEQUENCE ... OWNED BY.")
 					 : errhint("Use types, functions, operators and collations that are built "
 							   "in or belong to an extension; types, and functions in defaults, "
-							   "can be made on all nodes with paxos.ddl = all.")));
+							   "can be made on all nodes with paxos.ddl = 'all'.")));
 		}
 		systable_endscan(scan);
 	}

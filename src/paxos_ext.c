@@ -282,6 +282,9 @@ typedef struct FixedSetting
 } FixedSetting;
 
 static const FixedSetting fixed_settings[] = {
+	/* whose rights: ALTER DATABASE ... SET role is usual where all objects are to have one owner */
+	{"role", "none", true},
+
 	/* what could cut or change a transaction */
 	{"statement_timeout", "0", true},
 	{"lock_timeout", "0", true},

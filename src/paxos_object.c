@@ -665,8 +665,8 @@ paxos_object_needs(PaxosDdlOp *op, const ObjectAddress *object)
 										"local to this node",
 										getObjectDescription(object, false),
 										getObjectDescription(&other, false)),
-								 errhint("Make that one with paxos.ddl = all, too; or this one "
-										 "with paxos.ddl = tables, which makes it on this node "
+								 errhint("Make that one with paxos.ddl = 'all', too; or this one "
+										 "with paxos.ddl = 'tables', which makes it on this node "
 										 "only.")));
 					break;
 			}
@@ -763,7 +763,7 @@ paxos_object_type_trouble(Oid type)
 	if (OidIsValid(paxos_extension_of(TypeRelationId, type)))
 		return get_typtype(type) == TYPTYPE_PSEUDO ? "it is a pseudo-type" : NULL;
 	if (paxos_object_place(&address, &id) != PAXOS_PLACE_OBJECT)
-		return "it is not built in, and was not made through the log (paxos.ddl = all)";
+		return "it is not built in, and was not made through the log (paxos.ddl = 'all')";
 	if (OidIsValid(element))
 		return paxos_object_type_trouble(element);
 	switch (get_typtype(type))

@@ -59,7 +59,7 @@ cannot(const ObjectAddress *object, const char *why)
 	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					errmsg("%s cannot go through the log", getObjectDescription(object, false)),
 					errdetail_internal("%s", why),
-					errhint("With paxos.ddl = tables it is made on this node only.")));
+					errhint("With paxos.ddl = 'tables' it is made on this node only.")));
 }
 
 static void

@@ -36,6 +36,13 @@ $n1->sql("SELECT paxos_upsert('public.said', '{\"id\": 1, \"d\": \"04/04/2020\"}
 is($c->same_everywhere("SET DateStyle = 'ISO'; SELECT d, t FROM public.said", 'and so does a row'), '2020-04-04|a\b', 'as meant');
 for my $n ($c->nodes) { $n->sql("ALTER DATABASE postgres RESET ALL"); }
 
+# ---- nor does a role that every session of a node's database takes on -----------------
+$n2->sql("CREATE ROLE modest; ALTER DATABASE postgres SET role = modest");
+$n2->sql("SET ROLE NONE; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'paxos %' OR application_name LIKE 'paxos %'");
+$n1->sql("INSERT INTO public.said SELECT 2, '2021-01-01', 'x'");
+is($n1->sql("SELECT count(*) FROM paxos_verify('public.said') WHERE agrees"), '3', 'workers and connections between nodes keep their own rights');
+$n2->sql("SET ROLE NONE; ALTER DATABASE postgres RESET ALL");
+
 # ---- event triggers are a node's own -------------------------------------------------
 $n2->sql("CREATE FUNCTION no() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''not here''; END'");
 $n2->sql("CREATE EVENT TRIGGER no ON ddl_command_start EXECUTE FUNCTION no()");
