@@ -1467,7 +1467,10 @@ check_index_statistics(Oid index, const AlterTableCmd *cmd)
 				 errmsg("cannot alter statistics on %s column \"%s\" of index \"%s\"",
 						cmd->num > rel->rd_index->indnkeyatts ? "included" : "non-expression",
 						NameStr(TupleDescAttr(RelationGetDescr(rel), cmd->num - 1)->attname),
-						RelationGetRelationName(rel))));
+						RelationGetRelationName(rel)),
+				 cmd->num > rel->rd_index->indnkeyatts
+					 ? 0
+					 : errhint("Alter statistics on table column instead.")));
 	if (statistics_target(cmd) < -1)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("statistics target %d is too low", statistics_target(cmd))));

@@ -201,6 +201,12 @@ sub trees
 	return \%local;
 }
 
+# Lines that the script did not have: schemas, and what a block makes, are this node's own.
+my $LOCALLY = "SET paxos.ddl = 'tables';";
+my $EVERYWHERE = "SET paxos.ddl = 'all';";
+my $LOCALLY_IN_BLOCK = "SET LOCAL paxos.ddl = 'tables';";
+sub is_ours { my ($text) = @_; return $text =~ /\A\s*SET (?:LOCAL )?paxos\.ddl = '\w+';\s*\z/; }
+
 sub keyed
 {
 	my ($text) = @_;
@@ -211,13 +217,15 @@ sub keyed
 	for my $st (@{ parse($text) })
 	{
 		my $first = $st->{text} =~ s/\A(?:\s|--[^\n]*\n)*//r;
+		my $began = !$block && $first =~ /^(?:BEGIN\b(?!\s+ATOMIC)|START\s+TRANSACTION)[^;]*;\s*\z/i;
+		my $schema = !$block && $first =~ /^CREATE\s+SCHEMA\b/i;
 		$block = 1 if $first =~ /^(?:BEGIN\b(?!\s+ATOMIC)|START\s+TRANSACTION)/i;
 		$block = 0 if $first =~ /^(?:COMMIT|ROLLBACK(?!\s+TO|\s+PREPARED|\s+(?:WORK|TRANSACTION)\s+TO)|ABORT|END|PREPARE\s+TRANSACTION)\b/i;
 		# a consensus table is made in a statement of its own
 		my $t = $block || $first =~ /^CREATE\s+TABLE\s+(?:public\.)?([\w."]+)/i && $local->{ lc $1 } ? $st->{text} : key_table($st->{text}, \%columns);
 		# a table's own columns where COPY names none
 		$t =~ s/^((?:\s|--[^\n]*\n)*COPY\s+)([\w.]+)(\s+(?:FROM|TO)\b)/$1 . $2 . ($columns{ lc $2 } ? " ($columns{ lc $2 })" : '') . $3/ei;
-		push @out, $t, @{ $st->{data} };
+		push @out, ($schema ? $LOCALLY : ()), $t, @{ $st->{data} }, ($schema ? $EVERYWHERE : ()), ($began ? $LOCALLY_IN_BLOCK : ());
 	}
 	return join '', map { "$_\n" } @out;
 }

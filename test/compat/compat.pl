@@ -50,13 +50,15 @@ sub settings
 	  for "lc_messages TO 'C'", "lc_monetary TO 'C'", "lc_numeric TO 'C'", "lc_time TO 'C'", "bytea_output TO 'hex'", "timezone_abbreviations TO 'Default'";
 }
 
-# Roles are each server's own; whoever creates one creates it everywhere.
-sub create_roles
+# Roles are each server's own; whoever creates one creates it everywhere.  So are schemas where
+# the script says so (Script::keyed).
+sub create_locals
 {
 	my ($script, @nodes) = @_;
-	my %roles;
-	while ($script =~ /^\s*CREATE\s+(?:ROLE|USER|GROUP)\s+(?!MAPPING)("?\w+"?)/gim) { $roles{$1} = 1 }
-	$_->try("\\unset ON_ERROR_STOP\n" . join('', map { "CREATE ROLE $_ SUPERUSER;\n" } sort keys %roles), database => $database) for @nodes;
+	my %locals;
+	while ($script =~ /^\s*CREATE\s+(?:ROLE|USER|GROUP)\s+(?!MAPPING)("?\w+"?)/gim) { $locals{"CREATE ROLE $1 SUPERUSER;\n"} = 1 }
+	while ($script =~ /^SET paxos\.ddl = 'tables';\s*(?:--[^\n]*\n\s*)*CREATE\s+SCHEMA\s+(?!AUTHORIZATION)("?\w+"?)/gim) { $locals{"CREATE SCHEMA $1;\n"} = 1 }
+	$_->try("\\unset ON_ERROR_STOP\n" . join('', sort keys %locals), database => $database) for @nodes;
 }
 
 # One script through psql, as pg_regress runs it; how it ended.
@@ -163,6 +165,7 @@ sub compare
 	my %touched;	# what statements were about that came out differently
 	for my $i (0 .. $#$statements)
 	{
+		if (Script::is_ours($statements->[$i]{text})) { $r{total}--; next }
 		my ($x, $y) = map { ($_ // '') =~ s/^LINE \d+:.*\n\s*\^\n//mgr } ($a->[$i], $b->[$i]);
 		if ($x eq $y) { $r{same}++; next }
 		my $why = cause($x, $y);
@@ -217,7 +220,7 @@ sub run_all
 		my $as_is = $prepares && $mode eq 'keyed';
 		$text = Script::keyed($text) if $mode eq 'keyed' && !$as_is;
 		spew($file, $text);
-		create_roles($text, ($c->nodes)[ 1, 2 ]);
+		create_locals($text, ($c->nodes)[ 1, 2 ]);
 		my @marks = map { $_->log_size } $c->nodes;
 		my $ended = run_psql($n, $file, "$results/$mode/$name.out", $options, 300);
 		my $theirs = '';

@@ -37,11 +37,14 @@ is(Script::keyed("CREATE TABLE a (x int, -- the first\n  y numeric(3, 1) CHECK (
 	'a table gets a key, and COPY its own columns');
 is(Script::keyed("CREATE TABLE b (x int PRIMARY KEY);\n"), "CREATE TABLE b (x int PRIMARY KEY) USING paxos;\n", 'one that has a key gets none');
 for my $as_is ("CREATE TEMP TABLE c (x int);\n", "CREATE TABLE d AS SELECT 1;\n", "CREATE TABLE e (x int) PARTITION BY LIST (x);\n", "CREATE TABLE f () INHERITS (a);\n", "CREATE TABLE g (x int);\nCREATE TABLE h () INHERITS (g);\n",
-	"BEGIN;\nCREATE TABLE i (x int);\nROLLBACK TO s;\nCREATE TABLE j (x int);\n", "CREATE TABLE k (LIKE a);\n", "INSERT INTO a VALUES (1);\n")
+	"CREATE TABLE k (LIKE a);\n", "INSERT INTO a VALUES (1);\n")
 {
 	is(Script::keyed($as_is), $as_is, 'this stays: ' . $as_is =~ s/;\n//r);
 }
 
+is(Script::keyed("BEGIN;\nCREATE TABLE i (x int);\nROLLBACK TO s;\nCREATE TABLE j (x int);\n"), "BEGIN;\nSET LOCAL paxos.ddl = 'tables';\nCREATE TABLE i (x int);\nROLLBACK TO s;\nCREATE TABLE j (x int);\n", 'what a block makes is of one node');
+is(Script::keyed("-- a\nCREATE SCHEMA s;\n"), "SET paxos.ddl = 'tables';\n-- a\nCREATE SCHEMA s;\nSET paxos.ddl = 'all';\n", 'so is a schema');
+ok(Script::is_ours("SET paxos.ddl = 'all';") && Script::is_ours("SET LOCAL paxos.ddl = 'tables';") && !Script::is_ours("SET paxos.ddl = 'all'; SELECT 1;"), 'and such lines are not counted');
 like(Script::keyed("BEGIN;\nCOMMIT;\nCREATE TABLE l (x int);\n"), qr/USING paxos/, 'behind a block again');
 
 my $spec = Spec::read(Spec::keyed(<<'SPEC'));
