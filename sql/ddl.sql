@@ -162,6 +162,8 @@ BEGIN
 END $$;
 CREATE EVENT TRIGGER audit ON ddl_command_end EXECUTE FUNCTION audit();
 CREATE TABLE audited (id int PRIMARY KEY) USING paxos;
+CREATE INDEX audited_id ON audited (id);
+CREATE TRIGGER audited_trigger BEFORE UPDATE ON audited FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
 SELECT * FROM audit;
 DROP EVENT TRIGGER audit;
 DROP FUNCTION audit();

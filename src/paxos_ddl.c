@@ -135,6 +135,18 @@ paxos_ddl_run_text(const char *sql)
 	SPI_finish();
 }
 
+/* The same, for what the trial alone needs: no event trigger of the user's sees it. */
+void
+paxos_ddl_run_unseen(const char *sql)
+{
+	int nest_level = NewGUCNestLevel();
+
+	(void) set_config_option("session_replication_role", "replica", PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, ERROR, false);
+	paxos_ddl_run_text(sql);
+	AtEOXact_GUC(true, nest_level);
+}
+
 /* What can be seen in the statement before it is tried. */
 void
 paxos_ddl_check_constraint_clauses(List *constraints)
@@ -539,8 +551,8 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 		StringInfoData out;
 		Relation index_rel;
 
-		paxos_ddl_run_text(psprintf("CREATE TABLE %s (LIKE %s) USING heap", clone_name,
-									quote_qualified_identifier(schema, table_name)));
+		paxos_ddl_run_unseen(psprintf("CREATE TABLE %s (LIKE %s) USING heap", clone_name,
+									  quote_qualified_identifier(schema, table_name)));
 		give_to_owner(get_relname_relid(clone, nsp), owner);
 		paxos_utility_next(&trial_u);
 		CommandCounterIncrement();

@@ -58,6 +58,7 @@ extern void paxos_ddl_notice_large(const char *table, int64 bytes);
 
 /* Carry out one statement, given as text, inside a trial. */
 extern void paxos_ddl_run_text(const char *sql);
+extern void paxos_ddl_run_unseen(const char *sql);
 
 extern void paxos_ddl_check_owner(Oid table);
 extern void paxos_ddl_refuse_kv(Oid table, const char *what);

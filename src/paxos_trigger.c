@@ -342,8 +342,8 @@ paxos_ddl_create_trigger(PaxosUtility *u, CreateTrigStmt *stmt)
 		Oid function_oid;
 		char *same_name = copy->relation->relname;
 
-		paxos_ddl_run_text(psprintf("CREATE TEMP TABLE %s (LIKE %s) USING heap",
-									quote_identifier(same_name), table));
+		paxos_ddl_run_unseen(psprintf("CREATE TEMP TABLE %s (LIKE %s) USING heap",
+									  quote_identifier(same_name), table));
 		paxos_utility_next(&trial_u);
 		CommandCounterIncrement();
 		clone = RangeVarGetRelid(copy->relation, NoLock, false);
