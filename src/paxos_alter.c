@@ -1057,6 +1057,11 @@ try_alter(Statement *s, AlterTableStmt *stmt)
 		CommandCounterIncrement();
 		write_alter(s, stmt, copy, using, before, below, indexes);
 		paxos_ddl_check_dependencies(&s->op, paxos_copy_of(paxos_tree_top(s->table)), InvalidOid);
+		if (s->sql.len > 0 && (s->op.flags & PAXOS_DDL_TREE) == 0)
+		{
+			s->op.sql = s->sql.data;
+			paxos_rehearse_alter(&s->op, s->table, copy);
+		}
 		try_foreign_keys(below, stmt->cmds);
 	}
 	PG_CATCH();
@@ -1429,6 +1434,7 @@ alter_table(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 		if (s.op.settings == NULL)
 			send_settings(&s);
 	}
+	s.op.flags |= PAXOS_DDL_AS_OWNER;
 	try_alter(&s, stmt);
 	if (s.sql.len == 0)
 	{
@@ -1441,7 +1447,6 @@ alter_table(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 	if (s.names != NIL)
 		paxos_ddl_ask_members(s.schema, s.op.owner, s.table_id, s.names);
 	paxos_partition_ask(&s.op, s.partition_names);
-	s.op.flags |= PAXOS_DDL_AS_OWNER;
 	paxos_tree_check_owners(&s.op, s.owner);
 	return send(&s, CMDTAG_ALTER_TABLE);
 }

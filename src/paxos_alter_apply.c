@@ -769,6 +769,23 @@ apply_settings(const PaxosDdlOp *op)
 								 PGC_S_SESSION, GUC_ACTION_SAVE, true, ERROR, false);
 }
 
+void
+paxos_alter_run_on(const PaxosDdlOp *op, Oid copy)
+{
+	List *statements = raw_parser(op->sql, RAW_PARSE_DEFAULT);
+	ListCell *lc;
+
+	apply_settings(op);
+	foreach (lc, statements)
+	{
+		Node *stmt = lfirst_node(RawStmt, lc)->stmt;
+
+		bind(op, stmt, copy, InvalidOid);
+		run_one(op, stmt, copy);
+		CommandCounterIncrement();
+	}
+}
+
 static void
 apply_statement(const PaxosDdlOp *op, Node *stmt, Oid table, Oid made)
 {

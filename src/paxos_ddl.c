@@ -333,6 +333,7 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 			elog(ERROR, "table \"%s\" was not created", stmt->relation->relname);
 		nest_level = paxos_ddl_begin_writing_down();
 		op.sql = paxos_ddl_write_table(relid, NULL, stmt->if_not_exists, false, false);
+		paxos_rehearse_table(relid, op.sql);
 		paxos_fkey_write(&op, relid, parents);
 		AtEOXact_GUC(true, nest_level);
 		paxos_ddl_check_dependencies(&op, relid, InvalidOid);

@@ -268,6 +268,16 @@ extern bool paxos_switches_trigger(const AlterTableCmd *cmd);
 extern List *paxos_alter_run(const PaxosDdlOp *op, List *statements, Oid made);
 extern Oid paxos_alter_table_named(const PaxosDdlOp *op, const RangeVar *rv, Oid made);
 
+/* The same on a copy, which no foreign key concerns. */
+extern void paxos_alter_run_on(const PaxosDdlOp *op, Oid copy);
+
+/*
+ * In a trial: what has been written down, once more (paxos_rehearse.c).  XX000 if it cannot
+ * be carried out, or does not make of another copy what has been made of the one tried.
+ */
+extern void paxos_rehearse_table(Oid tried, const char *definition);
+extern void paxos_rehearse_alter(const PaxosDdlOp *op, Oid table, Oid tried);
+
 /* Do these clauses of ALTER TABLE drop the constraint? */
 extern bool paxos_drops_constraint(List *cmds, const char *constraint);
 

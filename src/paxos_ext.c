@@ -344,6 +344,20 @@ paxos_fix_worker_settings(void)
 	}
 }
 
+void
+paxos_fix_settings_of_data(void)
+{
+	bool of_data = false;
+
+	for (int i = 0; i < lengthof(fixed_settings); i++)
+	{
+		of_data |= strcmp(fixed_settings[i].name, "DateStyle") == 0;
+		if (of_data)
+			(void) set_config_option(fixed_settings[i].name, fixed_settings[i].value, PGC_SUSET,
+									 PGC_S_SESSION, GUC_ACTION_SAVE, true, ERROR, false);
+	}
+}
+
 const char *
 paxos_peer_options(void)
 {

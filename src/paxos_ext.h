@@ -69,6 +69,9 @@ extern PGDLLEXPORT void paxos_learner_main(Datum arg);
  */
 extern void paxos_fix_worker_settings(void);
 
+/* Those that shape data, in a session, until its GUC nest level ends. */
+extern void paxos_fix_settings_of_data(void);
+
 /* The same as an "options=-c ..." string for libpq connections to peers. */
 extern const char *paxos_peer_options(void);
 
