@@ -77,7 +77,7 @@ DROP OWNED BY regress_paxos_other;
 DROP ROLE regress_paxos_other;
 
 -- nothing local may depend on it
-CREATE VIEW vw AS SELECT * FROM c;
+CREATE VIEW vw AS SELECT c.* FROM c, h;
 CREATE MATERIALIZED VIEW mv AS SELECT * FROM c;
 CREATE VIEW vw AS SELECT NULL::c AS x;
 CREATE TABLE d (id int REFERENCES c);

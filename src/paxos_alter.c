@@ -405,8 +405,8 @@ name_keys(const Statement *s, List *cmds, List *constraints, const char *column)
 	}
 }
 
-static void
-put_options(StringInfo out, List *options, bool values)
+void
+paxos_ddl_put_options(StringInfo out, List *options, bool values)
 {
 	ListCell *lc;
 
@@ -808,7 +808,7 @@ put_clause(Statement *s, StringInfo out, List *cmds, AlterTableCmd *cmd, Relatio
 		case AT_ResetOptions:
 			appendStringInfo(out, "ALTER COLUMN %s %s ", name,
 							 cmd->subtype == AT_SetOptions ? "SET" : "RESET");
-			put_options(out, castNode(List, cmd->def), cmd->subtype == AT_SetOptions);
+			paxos_ddl_put_options(out, castNode(List, cmd->def), cmd->subtype == AT_SetOptions);
 			break;
 		case AT_SetStorage:
 			appendStringInfo(out, "ALTER COLUMN %s SET STORAGE %s", name,
@@ -858,7 +858,7 @@ put_clause(Statement *s, StringInfo out, List *cmds, AlterTableCmd *cmd, Relatio
 		case AT_SetRelOptions:
 		case AT_ResetRelOptions:
 			appendStringInfoString(out, cmd->subtype == AT_SetRelOptions ? "SET " : "RESET ");
-			put_options(out, castNode(List, cmd->def), cmd->subtype == AT_SetRelOptions);
+			paxos_ddl_put_options(out, castNode(List, cmd->def), cmd->subtype == AT_SetRelOptions);
 			break;
 		case AT_AddIdentity:
 		{
@@ -1351,6 +1351,7 @@ set_access_method(Statement *s, const char *method)
 						errmsg("table \"%s\" has foreign keys to or from consensus-backed tables",
 							   s->name),
 						errhint("Drop them first.")));
+	paxos_object_check_leave(s->table, false);
 	s->op.kind = PAXOS_DDL_LEAVE;
 	appendStringInfo(&s->sql, "ALTER TABLE %s SET ACCESS METHOD heap", qualified(s));
 	return send(s, CMDTAG_ALTER_TABLE);
@@ -1431,6 +1432,7 @@ alter_table(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 		if (lfirst_node(AlterTableCmd, lc)->subtype != AT_AlterColumnType)
 			continue;
 		check_triggers_use(&s, lfirst_node(AlterTableCmd, lc));
+		paxos_object_check_column(table, lfirst_node(AlterTableCmd, lc)->name, false);
 		if (s.op.settings == NULL)
 			send_settings(&s);
 	}
@@ -1515,7 +1517,7 @@ alter_index(PaxosUtility *u, AlterTableStmt *stmt, Oid table, Oid index)
 									true);
 			index_close(rel, AccessShareLock);
 			appendStringInfoString(&s.sql, cmd->subtype == AT_SetRelOptions ? "SET " : "RESET ");
-			put_options(&s.sql, options, cmd->subtype == AT_SetRelOptions);
+			paxos_ddl_put_options(&s.sql, options, cmd->subtype == AT_SetRelOptions);
 		}
 		else if (cmd->subtype == AT_SetStatistics && cmd->name == NULL)
 		{

@@ -51,6 +51,7 @@
 #include "paxos_apply.h"
 #include "paxos_ddl_int.h"
 #include "paxos_fkey.h"
+#include "paxos_object.h"
 
 /* Never returns. */
 static void refuse_rows(Node *stmt, Oid table, ErrorData *error) pg_attribute_noreturn();
@@ -313,6 +314,9 @@ bind_alter(const PaxosDdlOp *op, AlterTableStmt *stmt, Oid table, Oid made)
 			name_must_be_free(c->conname, get_rel_namespace(table));
 		if (cmd->subtype == AT_AddIdentity)
 			bind_identity(c, table);
+
+		if (cmd->subtype == AT_AlterColumnType)
+			paxos_object_check_column(table, cmd->name, true);
 
 		/* CREATE and DROP TRIGGER do not count as changes of the definition. */
 		if (cmd->name != NULL && paxos_switches_trigger(cmd) &&

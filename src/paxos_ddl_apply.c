@@ -608,6 +608,7 @@ apply_leave(const PaxosDdlOp *op)
 						errmsg("table \"%s\" has foreign keys to or from consensus-backed tables",
 							   get_rel_name(relid)),
 						paxos_err_decided()));
+	paxos_object_check_leave(relid, true);
 	foreach (lc, getOwnedSequences(relid))
 		gather_sequence(lfirst_oid(lc), relid);
 	paxos_ddl_forget_table(op->table_ids[0], relid);

@@ -97,6 +97,9 @@ extern void paxos_ddl_check_parts(Oid relid);
 extern char *paxos_ddl_write_table(Oid relid, const char *schema, bool if_not_exists, bool spread,
 								   bool holes);
 
+/* " WITH (" and what a relation has of options, the bracket open; *any: there are some. */
+extern void paxos_ddl_put_reloptions(StringInfo out, const char *prefix, Oid relid, bool *any);
+
 /* One column of it.  instead: an expression that stands in the place of its default. */
 extern void paxos_ddl_write_column(StringInfo out, Relation rel, AttrNumber attnum, bool spread,
 								   const char *instead);
@@ -249,6 +252,9 @@ extern void paxos_fill_table(Oid relid, const PaxosReplicated *r, px_node origin
  * Returns the tables at the other ends of foreign keys that may have ended.
  */
 extern List *paxos_alter_apply(const PaxosDdlOp *op);
+
+/* "(name = value, ...)" of options, or their names. */
+extern void paxos_ddl_put_options(StringInfo out, List *options, bool values);
 
 /* GRANT and REVOKE without what they are about (paxos_alter.c). */
 extern void paxos_ddl_put_privileges(StringInfo out, const GrantStmt *stmt);

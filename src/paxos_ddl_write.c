@@ -377,8 +377,8 @@ paxos_ddl_check_dependencies(PaxosDdlOp *op, Oid relid, Oid parent)
  * ------------------------------------------------------------------
  */
 
-static void
-write_options(StringInfo out, const char *prefix, Oid relid, bool *any)
+void
+paxos_ddl_put_reloptions(StringInfo out, const char *prefix, Oid relid, bool *any)
 {
 	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
 	bool isnull;
@@ -785,9 +785,9 @@ paxos_ddl_write_table(Oid relid, const char *schema, bool if_not_exists, bool sp
 	}
 	else
 		appendStringInfoString(&out, ") USING paxos");
-	write_options(&out, "", relid, &any);
+	paxos_ddl_put_reloptions(&out, "", relid, &any);
 	if (OidIsValid(rel->rd_rel->reltoastrelid))
-		write_options(&out, "toast.", rel->rd_rel->reltoastrelid, &any);
+		paxos_ddl_put_reloptions(&out, "toast.", rel->rd_rel->reltoastrelid, &any);
 	if (any)
 		appendStringInfoChar(&out, ')');
 	table_close(rel, NoLock);

@@ -265,7 +265,7 @@ check_touched(void)
 					 errdetail(
 						 "An object of this node alone that depends on the table would make statements about it differ between nodes."),
 					 errhint(
-						 "Query the table itself; views, rules, policies and statistics on it, and foreign keys of ordinary tables to it, are not supported.")));
+						 "Query the table itself; rules, statistics and materialized views on it, views of it together with ordinary tables, and foreign keys of these to it, are not supported.")));
 		}
 		systable_endscan(scan);
 	}

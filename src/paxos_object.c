@@ -3,7 +3,7 @@
  *	  Objects that are no tables and exist on every node: which they are, what belongs to
  *	  them, and what they refer to.
  *
- * Schemas, enum, composite and range types, domains, functions and procedures.  With
+ * Schemas, enum, composite and range types, domains, functions, procedures and views.  With
  * paxos.ddl = all the statement that makes one goes through the log; from then on it has a
  * number, as a consensus table has: slot and position of that statement, the same on every
  * node.  paxos.object maps it to what it is here.  What becomes of it later goes through the
@@ -65,6 +65,7 @@
 #include "utils/typcache.h"
 
 #include "paxos_apply.h"
+#include "paxos_ddl_int.h"
 #include "paxos_expr.h"
 #include "paxos_extension.h"
 #include "paxos_object.h"
@@ -290,6 +291,12 @@ paxos_object_find(ObjectType type, Node *name, ObjectAddress *object)
 			class_id = ProcedureRelationId;
 			oid = LookupFuncWithArgs(type, castNode(ObjectWithArgs, name), true);
 			break;
+		case OBJECT_VIEW:
+			class_id = RelationRelationId;
+			oid = RangeVarGetRelid(makeRangeVarFromNameList(castNode(List, name)), NoLock, true);
+			if (OidIsValid(oid) && get_rel_relkind(oid) != RELKIND_VIEW)
+				oid = InvalidOid;
+			break;
 		default:
 			break;
 	}
@@ -306,6 +313,8 @@ paxos_object_kind(const ObjectAddress *object)
 			return "SCHEMA";
 		case TypeRelationId:
 			return get_typtype(object->objectId) == TYPTYPE_DOMAIN ? "DOMAIN" : "TYPE";
+		case RelationRelationId:
+			return "VIEW";
 		case ProcedureRelationId:
 			return get_func_prokind(object->objectId) == PROKIND_PROCEDURE ? "PROCEDURE"
 																		   : "FUNCTION";
@@ -333,6 +342,8 @@ paxos_object_owner(const ObjectAddress *object)
 
 	switch (object->classId)
 	{
+		case RelationRelationId:
+			return paxos_ddl_owner_of(object->objectId);
 		case NamespaceRelationId:
 			tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(object->objectId));
 			break;
@@ -609,6 +620,12 @@ paxos_object_need(PaxosDdlOp *op, int64 id)
 void
 paxos_object_need_table(PaxosDdlOp *op, int64 table_id)
 {
+	/* on its way to become one (paxos_method.c) */
+	if (table_id == 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("a table that the statement refers to is not known to the cluster"),
+						errhint("If a statement is making a consensus-backed table of it, try "
+								"again when that has ended.")));
 	for (int i = 0; i < op->n_tables; i++)
 	{
 		if (op->table_ids[i] == table_id)
@@ -694,6 +711,11 @@ paxos_object_check_drop(const Oid *tables, int n, bool decided)
 
 			if (paxos_object_place(&use->user, &id) != PAXOS_PLACE_OBJECT)
 				continue;
+			if (use->user.classId == RewriteRelationId)
+			{
+				(void) whole_of(&use->user, &use->user);
+				use->used.objectSubId = 0;
+			}
 			if (decided)
 				(void) paxos_err_decided();
 			ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
@@ -703,6 +725,57 @@ paxos_object_check_drop(const Oid *tables, int n, bool decided)
 									  getObjectDescription(&use->used, false)),
 							errhint("Use DROP ... CASCADE to drop the dependent objects too.")));
 		}
+	}
+}
+
+void
+paxos_object_check_column(Oid table, const char *column, bool decided)
+{
+	AttrNumber attnum = get_attnum(table, column);
+	ObjectAddress address;
+	ListCell *lc;
+
+	ObjectAddressSet(address, RelationRelationId, table);
+	foreach (lc, paxos_object_uses(paxos_object_parts(&address)))
+	{
+		PaxosUse *use = lfirst(lc);
+
+		if (use->user.classId != RewriteRelationId || use->used.classId != RelationRelationId ||
+			use->used.objectId != table || use->used.objectSubId != attnum)
+			continue;
+		if (decided)
+			(void) paxos_err_decided();
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("cannot alter type of a column used by a view or rule"),
+						errdetail("%s depends on column \"%s\"",
+								  getObjectDescription(&use->user, false), column)));
+	}
+}
+
+void
+paxos_object_check_leave(Oid table, bool decided)
+{
+	ObjectAddress address;
+	ListCell *lc;
+
+	ObjectAddressSet(address, RelationRelationId, table);
+	foreach (lc, paxos_object_uses(paxos_object_parts(&address)))
+	{
+		PaxosUse *use = lfirst(lc);
+		int64 id;
+
+		if (paxos_object_place(&use->user, &id) != PAXOS_PLACE_OBJECT)
+			continue;
+		if (decided)
+			(void) paxos_err_decided();
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("table \"%s\" cannot become an ordinary one because objects of all nodes "
+						"depend on it",
+						get_rel_name(table)),
+				 errdetail("%s depends on %s", getObjectDescription(&use->user, false),
+						   getObjectDescription(&use->used, false)),
+				 errhint("Drop them first.")));
 	}
 }
 
@@ -778,7 +851,11 @@ paxos_object_type_trouble(Oid type)
 			return paxos_object_type_trouble(get_multirange_range(type));
 		case TYPTYPE_COMPOSITE:
 		{
-			TupleDesc desc = lookup_rowtype_tupdesc(type, -1);
+			TupleDesc desc;
+
+			if (get_rel_relkind(get_typ_typrelid(type)) != RELKIND_COMPOSITE_TYPE)
+				return "it is the row type of a view";
+			desc = lookup_rowtype_tupdesc(type, -1);
 
 			why = NULL;
 			for (int i = 0; i < desc->natts && why == NULL; i++)

@@ -91,6 +91,11 @@ extern const char *paxos_object_type_trouble(Oid type);
  * after anything that may have taken some along with CASCADE: forget those that are gone.
  */
 extern void paxos_object_check_drop(const Oid *tables, int n, bool decided);
+
+/* The error if a view shows this column, whose type is to be changed; or if one of ours
+ * refers to a table that is to be an ordinary one. */
+extern void paxos_object_check_column(Oid table, const char *column, bool decided);
+extern void paxos_object_check_leave(Oid table, bool decided);
 extern void paxos_objects_purge(void);
 
 /* Does it refer to a consensus table, itself or through another object? */

@@ -105,6 +105,16 @@ paxos_object_made_by(Node *stmt, ObjectType *type, Node **name)
 								  : list_make1(makeString(rv->relname)));
 			return true;
 		}
+		case T_ViewStmt:
+		{
+			RangeVar *rv = ((ViewStmt *) stmt)->view;
+
+			*type = OBJECT_VIEW;
+			*name = (Node *) (rv->schemaname != NULL
+								  ? list_make2(makeString(rv->schemaname), makeString(rv->relname))
+								  : list_make1(makeString(rv->relname)));
+			return true;
+		}
 		case T_CreateFunctionStmt:
 			*type = OBJECT_ROUTINE;
 			*name = function_named(((CreateFunctionStmt *) stmt)->funcname,
@@ -181,7 +191,7 @@ check_new_name(const ObjectAddress *object, Node *stmt, bool checking)
 	{
 		ObjectType type = ((RenameStmt *) stmt)->renameType;
 
-		if (type == OBJECT_DOMCONSTRAINT || type == OBJECT_ATTRIBUTE)
+		if (type == OBJECT_DOMCONSTRAINT || type == OBJECT_ATTRIBUTE || type == OBJECT_COLUMN)
 			return;
 		name = ((RenameStmt *) stmt)->newname;
 		nsp = get_object_namespace(object);
@@ -205,6 +215,8 @@ check_new_name(const ObjectAddress *object, Node *stmt, bool checking)
 		if (OidIsValid(other.objectId))
 			check_taken(&other);
 	}
+	else if (object->classId == RelationRelationId)
+		check_type_name(nsp, name != NULL ? name : get_rel_name(object->objectId), true, checking);
 	else if (object->classId == TypeRelationId)
 	{
 		if (name == NULL)
@@ -396,13 +408,33 @@ clear_name(ObjectType type, const char *schema, Node *name)
 {
 	if (type == OBJECT_SCHEMA)
 		paxos_ddl_clear_name(NamespaceRelationId, strVal(name), InvalidOid);
-	else if (type == OBJECT_TYPE)
+	else if (type == OBJECT_TYPE || type == OBJECT_VIEW)
 		paxos_ddl_clear_name(TypeRelationId, strVal(llast(castNode(List, name))),
 							 paxos_ddl_schema_here(schema));
 	else if (type == OBJECT_ROUTINE)
 		paxos_ddl_clear_name(ProcedureRelationId,
 							 strVal(llast(castNode(ObjectWithArgs, name)->objname)),
 							 paxos_ddl_schema_here(schema));
+}
+
+/* Was it the object of that number that the statement was tried on? */
+static bool
+list_member_id(const PaxosDdlOp *op, int64 id)
+{
+	for (int i = 0; i < op->n_objects; i++)
+	{
+		if (op->object_ids[i] == id)
+			return true;
+	}
+	return false;
+}
+
+/* Who reads a view is not waited for either. */
+static void
+lock_view(const ObjectAddress *object, bool checking)
+{
+	if (object->classId == RelationRelationId && !checking)
+		(void) paxos_lock_for_apply(object->objectId, AccessExclusiveLock);
 }
 
 static void
@@ -432,15 +464,27 @@ create(const PaxosDdlOp *op, List *statements, int64 number, bool checking)
 		{
 			if ((op->flags & PAXOS_DDL_IF_NOT_EXISTS) != 0)
 				return;
+			if (type == OBJECT_VIEW && (op->flags & PAXOS_DDL_REPLACE) != 0 &&
+				list_member_id(op, id))
+			{
+				lock_view(&object, checking);
+				foreach (lc, statements)
+					run(op, lfirst_node(RawStmt, lc)->stmt);
+				if (!checking)
+					paxos_object_changed(id, number);
+				return;
+			}
 			name_taken(&object, true);
 		}
 		is_here = same_here(op, &object);
 		if (!is_here && (op->flags & PAXOS_DDL_REPLACE) == 0)
 			name_taken(&object, false);
 	}
-	else if (type == OBJECT_TYPE)
+	else if (type == OBJECT_TYPE || type == OBJECT_VIEW)
 		check_type_name(paxos_ddl_schema_here(op->schema), strVal(llast(castNode(List, name))),
-						IsA(stmt, CompositeTypeStmt), checking);
+						!IsA(stmt, CreateEnumStmt) && !IsA(stmt, CreateRangeStmt) &&
+							!IsA(stmt, CreateDomainStmt),
+						checking);
 	if (!is_here)
 	{
 		foreach (lc, statements)
@@ -493,6 +537,8 @@ change(const PaxosDdlOp *op, List *statements, int64 number, bool checking)
 		if (IsA(stmt, CreateFunctionStmt) && (op->flags & PAXOS_DDL_AS_OWNER) != 0)
 			require_no_superuser(op->owner);
 		check_new_name(&object, stmt, checking);
+		if (op->kind == PAXOS_DDL_ALTER_OBJECT)
+			lock_view(&object, checking);
 		run(op, stmt);
 	}
 	if (!checking && op->kind == PAXOS_DDL_ALTER_OBJECT)
@@ -516,6 +562,7 @@ drop(const PaxosDdlOp *op, bool checking)
 
 		if (!paxos_object_of_id(op->object_ids[i], &object, &altered))
 			retry();
+		lock_view(&object, checking);
 		add_exact_object_address(&object, targets);
 		parts = list_concat(parts, paxos_object_parts(&object));
 	}

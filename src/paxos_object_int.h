@@ -17,4 +17,7 @@ extern void paxos_objects_check(const PaxosDdlOp *op);
 /* An error if anything local to this node uses one of these parts of objects. */
 extern void paxos_object_check_users(List *parts);
 
+/* The default of a view's column, written down; NULL: it has none. */
+extern char *paxos_view_default(const ObjectAddress *view, const char *column);
+
 #endif /* PAXOS_OBJECT_INT_H */

@@ -22,6 +22,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
@@ -33,6 +34,8 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/analyze.h"
 #include "tcop/cmdtag.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
@@ -118,6 +121,8 @@ full_name(ObjectType type, Node *name, Oid *nsp)
 	return name;
 }
 
+static bool find_shared(ObjectType type, Node *name, ObjectAddress *object);
+
 static void
 write_new(PaxosDdlOp *op, const ObjectAddress *object, Oid nsp)
 {
@@ -168,6 +173,8 @@ paxos_object_create(PaxosUtility *u, ObjectType type, Node *name, bool replace)
 			op.flags |= PAXOS_DDL_IF_NOT_EXISTS;
 		if (replace)
 			op.flags |= PAXOS_DDL_REPLACE;
+		if (replace && type == OBJECT_VIEW && find_shared(type, name, &object))
+			paxos_object_need(&op, paxos_object_id(object.classId, object.objectId));
 		paxos_trial_begin(&trial);
 		PG_TRY();
 		{
@@ -325,6 +332,45 @@ write_attributes(StringInfo out, AlterTableStmt *stmt, const ObjectAddress *obje
 }
 
 static void
+write_view(StringInfo out, AlterTableStmt *stmt, const ObjectAddress *object, const char *name)
+{
+	ListCell *lc;
+
+	foreach (lc, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+		char *text;
+
+		appendStringInfo(out, "%sALTER VIEW %s ", foreach_current_index(lc) > 0 ? "; " : "", name);
+		switch (cmd->subtype)
+		{
+			case AT_ColumnDefault:
+				text = paxos_view_default(object, cmd->name);
+				if (text != NULL)
+					appendStringInfo(out, "ALTER COLUMN %s SET DEFAULT %s",
+									 quote_identifier(cmd->name), text);
+				else
+					appendStringInfo(out, "ALTER COLUMN %s DROP DEFAULT",
+									 quote_identifier(cmd->name));
+				break;
+			case AT_SetRelOptions:
+			case AT_ResetRelOptions:
+				appendStringInfoString(out, cmd->subtype == AT_SetRelOptions ? "SET " : "RESET ");
+				paxos_ddl_put_options(out, castNode(List, cmd->def),
+									  cmd->subtype == AT_SetRelOptions);
+				break;
+			case AT_ChangeOwner:
+				appendStringInfo(out, "OWNER TO %s",
+								 quote_identifier(GetUserNameFromId(
+									 get_rolespec_oid(cmd->newowner, false), false)));
+				break;
+			default:
+				refuse(object, "this form of ALTER VIEW", NULL);
+		}
+	}
+}
+
+static void
 write_enum(StringInfo out, AlterEnumStmt *stmt, const char *name)
 {
 	appendStringInfo(out, "ALTER TYPE %s ", name);
@@ -346,6 +392,9 @@ write_rename(StringInfo out, RenameStmt *stmt, const char *kind, const char *nam
 {
 	if (stmt->renameType == OBJECT_DOMCONSTRAINT)
 		appendStringInfo(out, "ALTER DOMAIN %s RENAME CONSTRAINT %s TO %s", name,
+						 quote_identifier(stmt->subname), quote_identifier(stmt->newname));
+	else if (stmt->renameType == OBJECT_COLUMN)
+		appendStringInfo(out, "ALTER %s %s RENAME COLUMN %s TO %s", kind, name,
 						 quote_identifier(stmt->subname), quote_identifier(stmt->newname));
 	else if (stmt->renameType == OBJECT_ATTRIBUTE)
 		appendStringInfo(out, "ALTER TYPE %s RENAME ATTRIBUTE %s TO %s%s", name,
@@ -398,7 +447,10 @@ write_change(StringInfo out, Node *stmt, const ObjectAddress *object, const char
 			write_domain(out, (AlterDomainStmt *) stmt, object, name);
 			break;
 		case T_AlterTableStmt:
-			write_attributes(out, (AlterTableStmt *) stmt, object, name);
+			if (object->classId == RelationRelationId)
+				write_view(out, (AlterTableStmt *) stmt, object, name);
+			else
+				write_attributes(out, (AlterTableStmt *) stmt, object, name);
 			break;
 		case T_CreateFunctionStmt: /* OR REPLACE */
 		case T_AlterFunctionStmt:
@@ -414,8 +466,10 @@ write_change(StringInfo out, Node *stmt, const ObjectAddress *object, const char
 
 /* Does it take the meaning from text that is on its way in write sets? */
 static bool
-changes_values(Node *stmt)
+changes_values(Node *stmt, const ObjectAddress *object)
 {
+	if (object->classId == RelationRelationId)
+		return false;
 	return (IsA(stmt, AlterEnumStmt) && ((AlterEnumStmt *) stmt)->oldVal != NULL) ||
 		   IsA(stmt, AlterTableStmt) ||
 		   (IsA(stmt, AlterDomainStmt) && strchr("COV", ((AlterDomainStmt *) stmt)->subtype));
@@ -459,7 +513,7 @@ change(PaxosUtility *u, const ObjectAddress *object)
 			((IsA(stmt, CreateFunctionStmt) || IsA(stmt, AlterFunctionStmt)) && !superuser()))
 			op.flags |= PAXOS_DDL_AS_OWNER;
 		paxos_object_need(&op, id);
-		if (changes_values(stmt))
+		if (changes_values(stmt, object))
 		{
 			op.flags |= PAXOS_DDL_VALUES;
 			foreach (lc, paxos_object_tables(object))
@@ -564,7 +618,9 @@ grant(PaxosUtility *u, GrantStmt *stmt, List *objects)
 			paxos_object_need(&op, id);
 			appendStringInfoString(&sql, sql.len > 0 ? "; " : "");
 			paxos_ddl_put_privileges(&sql, stmt);
-			appendStringInfo(&sql, " ON %s %s", paxos_object_kind(object),
+			appendStringInfo(&sql, " ON %s %s",
+							 object->classId == RelationRelationId ? "TABLE"
+																   : paxos_object_kind(object),
 							 paxos_object_name(object));
 			paxos_ddl_put_grantees(&sql, stmt, &roles);
 		}
@@ -605,9 +661,10 @@ check_may_drop(const ObjectAddress *object)
 	if (!has_privs_of_role(GetUserId(), owner) &&
 		!(OidIsValid(nsp) && PaxosOwnsSchema(nsp, GetUserId())))
 		aclcheck_error(ACLCHECK_NOT_OWNER,
-					   object->classId == NamespaceRelationId ? OBJECT_SCHEMA
-					   : object->classId == TypeRelationId    ? OBJECT_TYPE
-															  : OBJECT_FUNCTION,
+					   object->classId == NamespaceRelationId  ? OBJECT_SCHEMA
+					   : object->classId == RelationRelationId ? OBJECT_VIEW
+					   : object->classId == TypeRelationId     ? OBJECT_TYPE
+															   : OBJECT_FUNCTION,
 					   paxos_object_name(object));
 }
 
@@ -825,7 +882,19 @@ static bool
 is_kind(ObjectType type)
 {
 	return type == OBJECT_SCHEMA || type == OBJECT_TYPE || type == OBJECT_DOMAIN ||
-		   type == OBJECT_FUNCTION || type == OBJECT_PROCEDURE || type == OBJECT_ROUTINE;
+		   type == OBJECT_FUNCTION || type == OBJECT_PROCEDURE || type == OBJECT_ROUTINE ||
+		   type == OBJECT_VIEW;
+}
+
+static bool
+find_view(RangeVar *rv, ObjectAddress *object)
+{
+	Oid relid = rv != NULL ? RangeVarGetRelid(rv, NoLock, true) : InvalidOid;
+
+	if (!OidIsValid(relid) || get_rel_relkind(relid) != RELKIND_VIEW)
+		return false;
+	ObjectAddressSet(*object, RelationRelationId, relid);
+	return is_shared(object);
 }
 
 /* A composite type by its name as a relation. */
@@ -840,6 +909,25 @@ find_composite(RangeVar *rv, ObjectAddress *object)
 	return is_shared(object);
 }
 
+static List *
+shared_views(List *names, bool *others)
+{
+	List *result = NIL;
+	ListCell *lc;
+
+	*others = false;
+	foreach (lc, names)
+	{
+		ObjectAddress *object = palloc(sizeof(ObjectAddress));
+
+		if (find_view(lfirst_node(RangeVar, lc), object))
+			result = lappend(result, object);
+		else
+			*others = true;
+	}
+	return result;
+}
+
 /* The one object that the statement is about, if it is ours. */
 static bool
 find_subject(Node *stmt, ObjectAddress *object)
@@ -850,6 +938,10 @@ find_subject(Node *stmt, ObjectAddress *object)
 		{
 			RenameStmt *s = (RenameStmt *) stmt;
 
+			if (s->relation != NULL && find_view(s->relation, object))
+				return true;
+			if (s->renameType == OBJECT_VIEW)
+				return false;
 			if (s->renameType == OBJECT_SCHEMA)
 				return find_shared(OBJECT_SCHEMA, (Node *) makeString(s->subname), object);
 			if (s->renameType == OBJECT_ATTRIBUTE)
@@ -863,6 +955,8 @@ find_subject(Node *stmt, ObjectAddress *object)
 				   find_shared(((AlterOwnerStmt *) stmt)->objectType,
 							   ((AlterOwnerStmt *) stmt)->object, object);
 		case T_AlterObjectSchemaStmt:
+			if (((AlterObjectSchemaStmt *) stmt)->relation != NULL)
+				return find_view(((AlterObjectSchemaStmt *) stmt)->relation, object);
 			return is_kind(((AlterObjectSchemaStmt *) stmt)->objectType) &&
 				   find_shared(((AlterObjectSchemaStmt *) stmt)->objectType,
 							   ((AlterObjectSchemaStmt *) stmt)->object, object);
@@ -879,6 +973,8 @@ find_subject(Node *stmt, ObjectAddress *object)
 			return find_shared(((AlterFunctionStmt *) stmt)->objtype,
 							   (Node *) ((AlterFunctionStmt *) stmt)->func, object);
 		case T_AlterTableStmt:
+			if (find_view(((AlterTableStmt *) stmt)->relation, object))
+				return true;
 			return ((AlterTableStmt *) stmt)->objtype == OBJECT_TYPE &&
 				   find_composite(((AlterTableStmt *) stmt)->relation, object);
 		case T_CommentStmt:
@@ -892,7 +988,8 @@ find_subject(Node *stmt, ObjectAddress *object)
 				List *names = list_copy(castNode(List, s->object));
 
 				names = list_truncate(names, list_length(names) - 1);
-				return names != NIL && find_composite(makeRangeVarFromNameList(names), object);
+				return names != NIL && (find_composite(makeRangeVarFromNameList(names), object) ||
+										find_view(makeRangeVarFromNameList(names), object));
 			}
 			return is_kind(s->objtype) && find_shared(s->objtype, s->object, object);
 		}
@@ -907,9 +1004,10 @@ refuse_all_in_schema(GrantStmt *stmt)
 {
 	List *nsps = NIL;
 	ListCell *lc;
+	Oid class_id = stmt->objtype == OBJECT_TABLE ? RelationRelationId : ProcedureRelationId;
 
 	if (stmt->objtype != OBJECT_FUNCTION && stmt->objtype != OBJECT_PROCEDURE &&
-		stmt->objtype != OBJECT_ROUTINE)
+		stmt->objtype != OBJECT_ROUTINE && stmt->objtype != OBJECT_TABLE)
 		return;
 	foreach (lc, stmt->objects)
 		nsps = lappend_oid(nsps, LookupExplicitNamespace(strVal(lfirst(lc)), false));
@@ -919,15 +1017,14 @@ refuse_all_in_schema(GrantStmt *stmt)
 		int64 altered;
 
 		if (paxos_object_of_id(*(int64 *) lfirst(lc), &object, &altered) &&
-			object.classId == ProcedureRelationId &&
-			list_member_oid(nsps, get_object_namespace(&object)))
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot change privileges on all functions of the schema: %s exists on "
-							"every node",
-							getObjectDescription(&object, false)),
-					 errdetail("It would change them on this node only."),
-					 errhint("Name such functions, and the others in another statement.")));
+			object.classId == class_id && list_member_oid(nsps, get_object_namespace(&object)))
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							errmsg("cannot change privileges on all %s of the schema: %s exists on "
+								   "every node",
+								   class_id == RelationRelationId ? "tables" : "functions",
+								   getObjectDescription(&object, false)),
+							errdetail("It would change them on this node only."),
+							errhint("Name those, and the others in another statement.")));
 	}
 }
 
@@ -954,6 +1051,78 @@ refuse_rename_of_schema(RenameStmt *stmt)
 	}
 }
 
+typedef struct Relations
+{
+	bool temporary;
+	bool local;
+	bool everywhere;
+} Relations;
+
+static bool
+look_at_relations(Node *node, void *context)
+{
+	Relations *r = context;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		RangeTblEntry *rte = (RangeTblEntry *) node;
+		ObjectAddress relation;
+		int64 id;
+
+		if (rte->rtekind != RTE_RELATION || rte->relid < FirstNormalObjectId)
+			return false;
+		ObjectAddressSet(relation, RelationRelationId, rte->relid);
+		if (get_rel_persistence(rte->relid) == RELPERSISTENCE_TEMP)
+			r->temporary = true;
+		else if (paxos_object_place(&relation, &id) != PAXOS_PLACE_LOCAL)
+			r->everywhere = true;
+		else if (!OidIsValid(getExtensionOfObject(RelationRelationId, rte->relid)))
+			r->local = true;
+		return false;
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, look_at_relations, context,
+								 QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, look_at_relations, context);
+}
+
+/*
+ * A view goes through the log under paxos.ddl = all; and always if what it reads exists on every
+ * node: on one node alone it would be in the way of statements about that.  One that reads
+ * both is refused (paxos_guard.c).
+ */
+static bool
+view_is_shared(PaxosUtility *u, ViewStmt *stmt)
+{
+	Relations r = {false};
+	RawStmt *raw = makeNode(RawStmt);
+	PaxosTrial trial;
+
+	if (stmt->view->relpersistence == RELPERSISTENCE_TEMP)
+		return false;
+	raw->stmt = copyObject(stmt->query);
+	raw->stmt_location = u->pstmt->stmt_location;
+	raw->stmt_len = u->pstmt->stmt_len;
+	paxos_trial_begin(&trial); /* for the locks */
+	PG_TRY();
+	{
+		(void) look_at_relations(
+			(Node *) parse_analyze_fixedparams(raw, u->query_string, NULL, 0, NULL), &r);
+	}
+	PG_CATCH();
+	{
+		paxos_trial_failed(&trial, "", InvalidOid);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	paxos_trial_end(&trial);
+	if (r.temporary || (r.everywhere && r.local))
+		return false;
+	return r.everywhere || paxos_ddl_scope == PAXOS_DDL_ALL;
+}
+
 static bool
 creates(PaxosUtility *u)
 {
@@ -961,7 +1130,8 @@ creates(PaxosUtility *u)
 	ObjectType type;
 	Node *name;
 	ObjectAddress object;
-	bool replace = IsA(stmt, CreateFunctionStmt) && ((CreateFunctionStmt *) stmt)->replace;
+	bool replace = (IsA(stmt, CreateFunctionStmt) && ((CreateFunctionStmt *) stmt)->replace) ||
+				   (IsA(stmt, ViewStmt) && ((ViewStmt *) stmt)->replace);
 
 	if (IsA(stmt, CreateSchemaStmt))
 	{
@@ -991,6 +1161,15 @@ creates(PaxosUtility *u)
 	}
 	if (!paxos_object_made_by(stmt, &type, &name))
 		return false;
+	if (IsA(stmt, ViewStmt))
+	{
+		bool known = find_shared(type, name, &object);
+
+		if ((!known || !replace) && !view_is_shared(u, (ViewStmt *) stmt))
+			return false;
+		paxos_object_create(u, type, name, replace);
+		return true;
+	}
 
 	/* of this session alone */
 	if (!lasts(type, name))
@@ -1044,9 +1223,14 @@ paxos_object_statement(PaxosUtility *u)
 
 			if (s->targtype == ACL_TARGET_ALL_IN_SCHEMA)
 				refuse_all_in_schema(s);
-			if (s->targtype != ACL_TARGET_OBJECT || !is_kind(s->objtype))
+			if (s->targtype != ACL_TARGET_OBJECT)
 				return false;
-			objects = shared_of(s->objtype, s->objects, &others);
+			if (s->objtype == OBJECT_TABLE)
+				objects = shared_views(s->objects, &others);
+			else if (is_kind(s->objtype))
+				objects = shared_of(s->objtype, s->objects, &others);
+			else
+				return false;
 			if (objects == NIL)
 				return false;
 			if (others)
@@ -1057,6 +1241,14 @@ paxos_object_statement(PaxosUtility *u)
 			grant(u, s, objects);
 			return true;
 		}
+		case T_RuleStmt:
+			if (find_view(((RuleStmt *) stmt)->relation, &object))
+				refuse(&object, "CREATE RULE", NULL);
+			return false;
+		case T_CreateTrigStmt:
+			if (find_view(((CreateTrigStmt *) stmt)->relation, &object))
+				refuse(&object, "CREATE TRIGGER", NULL);
+			return false;
 		case T_RenameStmt:
 			if (((RenameStmt *) stmt)->renameType == OBJECT_SCHEMA && !find_subject(stmt, &object))
 				refuse_rename_of_schema((RenameStmt *) stmt);
@@ -1083,7 +1275,7 @@ paxos_object_guard(Oid class_id, Oid object_id, bool dropped)
 	ObjectAddress object;
 
 	if ((class_id != NamespaceRelationId && class_id != TypeRelationId &&
-		 class_id != ProcedureRelationId) ||
+		 class_id != ProcedureRelationId && class_id != RelationRelationId) ||
 		paxos_object_id(class_id, object_id) == 0)
 		return;
 	ObjectAddressSet(object, class_id, object_id);

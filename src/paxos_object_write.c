@@ -18,10 +18,12 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/transam.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_description.h"
@@ -45,11 +47,13 @@
 #include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
 #include "paxos_ddl_int.h"
 #include "paxos_object.h"
+#include "paxos_object_int.h"
 
 PG_FUNCTION_INFO_V1(paxos_sql_object_definition);
 
@@ -280,6 +284,69 @@ put_type(StringInfo out, const ObjectAddress *type)
 }
 
 /* ------------------------------------------------------------------
+ * Views
+ * ------------------------------------------------------------------
+ */
+
+/* With the names of its columns, and CHECK OPTION among the options. */
+static void
+put_view(StringInfo out, const ObjectAddress *view)
+{
+	Relation rel = relation_open(view->objectId, AccessShareLock);
+	TupleDesc desc = RelationGetDescr(rel);
+	char *query;
+	Size len;
+	bool any = false;
+
+	/* it is read by SPI, which would not see one that has been made just now */
+	PushActiveSnapshot(GetLatestSnapshot());
+	query = TextDatumGetCString(
+		OidFunctionCall1(F_PG_GET_VIEWDEF_OID, ObjectIdGetDatum(view->objectId)));
+	PopActiveSnapshot();
+	len = strlen(query);
+	while (len > 0 && (query[len - 1] == ';' || query[len - 1] == '\n'))
+		query[--len] = '\0';
+	appendStringInfo(out, "CREATE OR REPLACE VIEW %s (", paxos_object_name(view));
+	for (int i = 0; i < desc->natts; i++)
+		appendStringInfo(out, "%s%s", i > 0 ? ", " : "",
+						 quote_identifier(NameStr(TupleDescAttr(desc, i)->attname)));
+	appendStringInfoChar(out, ')');
+	paxos_ddl_put_reloptions(out, "", view->objectId, &any);
+	appendStringInfo(out, "%s AS %s", any ? ")" : "", query);
+	relation_close(rel, NoLock);
+}
+
+char *
+paxos_view_default(const ObjectAddress *view, const char *column)
+{
+	Relation rel = relation_open(view->objectId, AccessShareLock);
+	Node *expr = paxos_ddl_default(rel, get_attnum(view->objectId, column));
+	char *text = expr == NULL ? NULL : paxos_ddl_write_expression(rel, expr);
+
+	relation_close(rel, NoLock);
+	return text;
+}
+
+static List *
+put_view_defaults(List *rest, const ObjectAddress *view)
+{
+	Relation rel = relation_open(view->objectId, AccessShareLock);
+	TupleDesc desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		const char *column = NameStr(TupleDescAttr(desc, i)->attname);
+
+		if (TupleDescAttr(desc, i)->atthasdef)
+			rest = lappend(rest, psprintf("ALTER VIEW %s ALTER COLUMN %s SET DEFAULT %s",
+										  paxos_object_name(view), quote_identifier(column),
+										  paxos_view_default(view, column)));
+	}
+	relation_close(rel, NoLock);
+	return rest;
+}
+
+/* ------------------------------------------------------------------
  * All of them
  * ------------------------------------------------------------------
  */
@@ -301,6 +368,9 @@ paxos_object_definition(const ObjectAddress *object)
 			break;
 		case TypeRelationId:
 			put_type(&out, object);
+			break;
+		case RelationRelationId:
+			put_view(&out, object);
 			break;
 		case ProcedureRelationId:
 			if (get_func_prokind(object->objectId) == PROKIND_AGGREGATE)
@@ -326,7 +396,7 @@ paxos_sql_object_definition(PG_FUNCTION_ARGS)
 
 	/* one that is dropped while the view is read, among others */
 	if ((object.classId != NamespaceRelationId && object.classId != TypeRelationId &&
-		 object.classId != ProcedureRelationId) ||
+		 object.classId != ProcedureRelationId && object.classId != RelationRelationId) ||
 		getObjectIdentity(&object, true) == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(paxos_object_definition(&object)));
@@ -420,7 +490,10 @@ put_comments(List *rest, const ObjectAddress *object)
 		}
 		else if (part->classId == RelationRelationId)
 		{
-			TupleDesc desc = lookup_rowtype_tupdesc(object->objectId, -1);
+			TupleDesc desc = lookup_rowtype_tupdesc(object->classId == RelationRelationId
+														? get_rel_type_id(object->objectId)
+														: object->objectId,
+													-1);
 
 			for (int i = 0; i < desc->natts; i++)
 			{
@@ -452,7 +525,13 @@ paxos_object_rest(const ObjectAddress *object)
 		initStringInfo(&ignored);
 		put_domain(&ignored, object, &rest);
 	}
-	rest = put_acl(rest, object);
+	if (object->classId == RelationRelationId)
+	{
+		rest = put_view_defaults(rest, object);
+		rest = list_concat(rest, paxos_ddl_texts_of(paxos_grants_query, object->objectId));
+	}
+	else
+		rest = put_acl(rest, object);
 	rest = put_comments(rest, object);
 	AtEOXact_GUC(true, nest_level);
 	return rest;
