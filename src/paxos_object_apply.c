@@ -487,6 +487,8 @@ create(const PaxosDdlOp *op, List *statements, int64 number, bool checking)
 						checking);
 	if (!is_here)
 	{
+		if (OidIsValid(object.objectId))
+			lock_view(&object, checking);
 		foreach (lc, statements)
 			run(op, lfirst_node(RawStmt, lc)->stmt);
 		if (!paxos_object_find(type, name, &object))
