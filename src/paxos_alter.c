@@ -1346,6 +1346,8 @@ set_access_method(Statement *s, const char *method)
 	}
 	if (strcmp(method, DEFAULT_TABLE_ACCESS_METHOD) != 0)
 		refuse(s->table, "SET ACCESS METHOD to another than heap", NULL);
+	if (paxos_in_tree(s->table))
+		refuse(s->table, "SET ACCESS METHOD heap with partitions", "Detach the partition first.");
 	if (paxos_fkey_any(s->table))
 		ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 						errmsg("table \"%s\" has foreign keys to or from consensus-backed tables",
