@@ -37,6 +37,7 @@
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_policy.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_sequence.h"
 #include "catalog/pg_type.h"
@@ -314,6 +315,9 @@ paxos_ddl_check_dependencies(PaxosDdlOp *op, Oid relid, Oid parent)
 		SysScanDesc scan;
 		HeapTuple tuple;
 
+		/* looked at when it was made (paxos_policy.c) */
+		if (parts.at[i].classId == PolicyRelationId)
+			continue;
 		ScanKeyInit(&key[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
 					ObjectIdGetDatum(parts.at[i].classId));
 		ScanKeyInit(&key[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,

@@ -14,8 +14,8 @@
  * altered policy is dropped and made anew.
  *
  * What a policy's expressions refer to must be there on every node, and must not be able to go
- * on one of them alone: the table's own columns and what is built in, not another table or a
- * function of a user's.  Its roles are asked for on all members.
+ * on one of them alone: the table's own columns, what is built in or of an extension, and types and
+ * functions of all nodes; no other table.  Its roles are asked for on all members.
  *
  * No state; at the slot: paxos_alter_apply.c.
  */
@@ -51,6 +51,8 @@
 #include "paxos_apply.h"
 #include "paxos_compat.h"
 #include "paxos_ddl_int.h"
+#include "paxos_extension.h"
+#include "paxos_object.h"
 #include "paxos_version.h"
 
 /* A sub-select, be it of the table itself, would be written with the name of the copy. */
@@ -85,9 +87,30 @@ check_expressions(Oid policy)
 	table_close(catalog, AccessShareLock);
 }
 
+/* An object of all nodes that a newcomer makes before the tables, or of an extension. */
+static bool
+everywhere(PaxosDdlOp *op, const ObjectAddress *other)
+{
+	Oid extension = paxos_extension_of(other->classId, other->objectId);
+	ObjectAddress object;
+	int64 altered;
+	int64 id;
+
+	if (OidIsValid(extension))
+	{
+		op->extensions = list_append_unique_oid(op->extensions, extension);
+		return true;
+	}
+	if (paxos_object_place(other, &id) != PAXOS_PLACE_OBJECT ||
+		(paxos_object_of_id(id, &object, &altered) && paxos_object_late(&object)))
+		return false;
+	paxos_object_need(op, id);
+	return true;
+}
+
 /* Beside the table itself it may refer to what every server has. */
 static void
-check_parts(Oid policy, Oid copy)
+check_parts(PaxosDdlOp *op, Oid policy, Oid copy)
 {
 	Relation depend = table_open(DependRelationId, AccessShareLock);
 	ScanKeyData key[2];
@@ -107,12 +130,15 @@ check_parts(Oid policy, Oid copy)
 		if (d->refclassid == RelationRelationId && d->refobjid == copy)
 			continue;
 		ObjectAddressSet(other, d->refclassid, d->refobjid);
+		if (everywhere(op, &other))
+			continue;
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("%s cannot be used by a policy of a consensus-backed table",
 							   getObjectDescription(&other, false)),
 						errdetail("A policy would be in the way of its end on this node, and not "
 								  "on others, or refer to what others have not."),
-						errhint("Use the table's own columns, and functions that are built in.")));
+						errhint("Use the table's own columns, and functions that are built in or "
+								"were made on all nodes, with paxos.ddl = 'all'.")));
 	}
 	systable_endscan(scan);
 	table_close(depend, AccessShareLock);
@@ -244,7 +270,8 @@ about(Node *stmt, About *a)
 
 /* Tried on a copy, which says all that PostgreSQL says; the text that makes it anew. */
 static char *
-try_policy(PaxosUtility *u, Oid table, const char *table_name, const char *qualified)
+try_policy(PaxosUtility *u, PaxosDdlOp *op, Oid table, const char *table_name,
+		   const char *qualified)
 {
 	PaxosUtility trial_u = *u;
 	PaxosTrial trial;
@@ -273,7 +300,7 @@ try_policy(PaxosUtility *u, Oid table, const char *table_name, const char *quali
 		{
 			Oid policy = get_relation_policy_oid(copy, a.name, false);
 
-			check_parts(policy, copy);
+			check_parts(op, policy, copy);
 			check_expressions(policy);
 			sql = psprintf(
 				"%s%s",
@@ -355,7 +382,7 @@ send_policy(PaxosUtility *u, const About *a, Oid table)
 	}
 	else
 	{
-		op.sql = try_policy(u, table, name, qualified);
+		op.sql = try_policy(u, &op, table, name, qualified);
 		ask_for_roles(a->roles, op.owner);
 	}
 	UnlockRelationOid(table, AccessShareLock);

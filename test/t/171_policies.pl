@@ -65,11 +65,21 @@ $n[0]->fails("DROP OWNED BY clerk", '0A000', qr/REVOKE|policy|privileges/, 'what
 $n[0]->sql("REVOKE ALL ON letter FROM clerk");
 $n[0]->fails("DROP OWNED BY clerk", '0A000', qr/is named by a policy of consensus-backed "letter"/, 'by a policy, too');
 
+# What was made on all nodes.
+$n[0]->sql("SET paxos.ddl = 'all'; CREATE FUNCTION ours(text) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT \$1 IS NOT NULL'");
+$n[0]->sql("CREATE POLICY called ON letter FOR SELECT USING (ours(tenant))");
+$n[1]->sql_after_barrier("SELECT 1");
+$n[1]->fails("DROP FUNCTION ours(text)", '2BP01', qr/depend/, 'a function that a policy calls stays');
+$n[1]->fails("DROP FUNCTION ours(text) CASCADE", '0A000', qr/policy called on table letter uses function ours/, 'and takes no policy along');
+$n[1]->sql("ALTER FUNCTION ours(text) RENAME TO theirs");
+$n[1]->sql("ALTER TABLE letter ALTER more SET DEFAULT 1");
+is($c->same_everywhere("SELECT qual FROM pg_policies WHERE policyname = 'called'", 'a policy that calls it'), 'theirs(tenant)', 'whatever its name is');
+
 # Changed, renamed, dropped.
 $n[1]->sql_after_barrier("ALTER POLICY everything ON letter TO boss, keeper WITH CHECK (id < 200)");
 $n[1]->sql("ALTER POLICY everything ON letter RENAME TO most");
 $n[2]->sql_after_barrier("DROP POLICY own ON letter");
-is($c->same_everywhere($policies, 'changed'), 'most PERMISSIVE ALL {boss,keeper} true (id < 200); open RESTRICTIVE SELECT {clerk} (NOT secret)', 'as it was said');
+is($c->same_everywhere($policies, 'changed'), 'called PERMISSIVE SELECT {public} theirs(tenant); most PERMISSIVE ALL {boss,keeper} true (id < 200); open RESTRICTIVE SELECT {clerk} (NOT secret)', 'as it was said');
 
 # Three at once: one is first, the others are tried again, or ended, and hear that they are late.
 my @s = map { $_->session } @n;
