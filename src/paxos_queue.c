@@ -501,8 +501,20 @@ raise_not_sent(void)
 			 "See paxos.members for the members this node reaches, and paxos.statement_timeout.")));
 }
 
+/*
+ * What is submitted, and so what giving up means: a command that has been numbered may
+ * take effect; so may a write set, but one that has certainly lost.  A part of one has no
+ * effect by itself: who gives up has done nothing.
+ */
+typedef enum Submitted
+{
+	COMMAND,
+	WRITE_SET,
+	SET_PART
+} Submitted;
+
 static void
-raise_unknown(const char *why, const pg_uuid_t *request_id)
+raise_unknown(const char *why, Submitted what, const pg_uuid_t *request_id)
 {
 	char *id = NULL;
 
@@ -518,6 +530,13 @@ raise_unknown(const char *why, const pg_uuid_t *request_id)
 				 errhint("Call the same function again with this request id to learn the outcome, "
 						 "or ask paxos_outcome('%s').",
 						 id)));
+	if (what == WRITE_SET)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_STATEMENT_COMPLETION_UNKNOWN),
+				 errmsg("outcome of the transaction is unknown: %s", why),
+				 errdetail("Its changes were sent and may or may not take effect, all or none."),
+				 errhint("Look after paxos_barrier() whether they are there.  A row that names the "
+						 "transaction would say so for certain.")));
 	ereport(
 		ERROR,
 		(errcode(ERRCODE_T_R_STATEMENT_COMPLETION_UNKNOWN),
@@ -645,18 +664,6 @@ raise_doomed(void)
 	paxos_turn_raise();
 }
 
-/*
- * What is submitted, and so what giving up means: a command that has been numbered may
- * take effect; so may a write set, but one that has certainly lost.  A part of one has no
- * effect by itself: who gives up has done nothing.
- */
-typedef enum Submitted
-{
-	COMMAND,
-	WRITE_SET,
-	SET_PART
-} Submitted;
-
 static char *
 submit(const char *command, Size len, const pg_uuid_t *request_id, Submitted what, Size *result_len,
 	   px_slot *decided_at)
@@ -769,7 +776,7 @@ submit(const char *command, Size len, const pg_uuid_t *request_id, Submitted wha
 		if (!ProcDiePending)
 			QueryCancelPending = false;
 		RESUME_INTERRUPTS();
-		raise_unknown(why, request_id);
+		raise_unknown(why, what, request_id);
 	}
 	PX_ASSERT(state == CELL_DONE);
 
@@ -815,9 +822,9 @@ submit(const char *command, Size len, const pg_uuid_t *request_id, Submitted wha
 				 errdetail("A paxos worker of this node was restarted, or memory was short."),
 				 errhint("The transaction might succeed if retried.")));
 	if (reply == PAXOS_REPLY_UNKNOWN)
-		raise_unknown("its result was lost by a restart of a paxos worker", request_id);
+		raise_unknown("its result was lost by a restart of a paxos worker", what, request_id);
 	if (result == NULL)
-		raise_unknown("there is not enough memory for its result", request_id);
+		raise_unknown("there is not enough memory for its result", what, request_id);
 
 	paxos_histogram_add(&paxos_shared->commit_us, paxos_now_us() - start);
 	return result;
