@@ -1105,8 +1105,8 @@ alter_owner(Statement *s, AlterTableStmt *stmt)
  */
 
 /* The sequence in nextval('...') or nextval('...'::regclass), as it was parsed. */
-static Oid
-sequence_drawn_from(Node *raw)
+Oid
+paxos_ddl_sequence_drawn_from(Node *raw)
 {
 	FuncCall *f = (FuncCall *) raw;
 	Node *arg;
@@ -1400,7 +1400,7 @@ alter_table(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 		return switch_triggers(&s, stmt);
 	if (first->subtype == AT_ColumnDefault && list_length(stmt->cmds) == 1)
 	{
-		Oid sequence = sequence_drawn_from(first->def);
+		Oid sequence = paxos_ddl_sequence_drawn_from(first->def);
 
 		if (owned_by_column(sequence, table, first->name) ||
 			owned_above(sequence, table, first->name))

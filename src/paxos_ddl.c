@@ -317,6 +317,7 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 	trial_u.read_only_tree = false;
 	copy = (CreateStmt *) trial_u.pstmt->utilityStmt;
 	copy->accessMethod = copy->partspec == NULL ? pstrdup("paxos") : NULL;
+	paxos_partition_leave_out_defaults(copy);
 
 	paxos_trial_begin(&trial);
 	PG_TRY();

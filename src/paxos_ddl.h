@@ -54,6 +54,12 @@ extern void paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table);
 extern void paxos_partition_create(PaxosUtility *u, CreateStmt *stmt);
 
 /*
+ * A table of this node alone is being made, perhaps as partition of a table that a dump's
+ * statement has made a consensus table.
+ */
+extern void paxos_partition_release(PaxosUtility *u, CreateStmt *stmt);
+
+/*
  * ATTACH PARTITION of a consensus table to an empty partitioned table of this node alone:
  * that has become one.
  */

@@ -106,6 +106,9 @@ extern void paxos_ddl_write_column(StringInfo out, Relation rel, AttrNumber attn
 extern bool paxos_ddl_may_take_sequence(Oid relid, Oid role);
 extern Node *paxos_ddl_default(Relation rel, AttrNumber attnum);
 extern Oid paxos_ddl_serial(Relation rel, AttrNumber attnum);
+/* The sequence in nextval('...'), as it was parsed (paxos_alter.c). */
+extern Oid paxos_ddl_sequence_drawn_from(Node *raw);
+
 /* The sequence of a table above that a partition's column draws its default from. */
 extern Oid paxos_ddl_sequence_above(Relation rel, AttrNumber attnum);
 extern char *paxos_ddl_write_bound(Oid relid);

@@ -807,6 +807,8 @@ handle_statement(PaxosUtility *u)
 				paxos_ddl_create_table(u, stmt);
 				return true;
 			}
+			if (u->context == PROCESS_UTILITY_TOPLEVEL && !IsTransactionBlock())
+				paxos_partition_release(u, stmt);
 			foreach (lc, stmt->inhRelations)
 				refuse_name(lfirst(lc), "inheritance", NULL);
 			return false;

@@ -44,6 +44,7 @@
 
 #include "access/genam.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/index.h"
@@ -446,6 +447,14 @@ check_parent(CreateStmt *stmt, Oid parent)
 				 errdetail("Its rows are those of the partitioned table, which all nodes have.")));
 }
 
+static void
+write_sequence(StringInfo out, const char *table, const char *column, Oid sequence)
+{
+	append(out, psprintf("ALTER TABLE ONLY %s ALTER COLUMN %s SET DEFAULT "
+						 "nextval(%s::pg_catalog.regclass)",
+						 table, quote_identifier(column), quote_literal_cstr(qualified(sequence))));
+}
+
 /* What it draws from its parent's sequences, which every node has named by itself. */
 static void
 write_sequences(StringInfo out, Oid relid, const char *table)
@@ -458,10 +467,7 @@ write_sequences(StringInfo out, Oid relid, const char *table)
 		Oid sequence = att->attisdropped ? InvalidOid : paxos_ddl_sequence_above(rel, att->attnum);
 
 		if (OidIsValid(sequence))
-			append(out, psprintf("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT "
-								 "nextval(%s::pg_catalog.regclass)",
-								 table, quote_identifier(NameStr(att->attname)),
-								 quote_literal_cstr(qualified(sequence))));
+			write_sequence(out, table, NameStr(att->attname), sequence);
 	}
 	table_close(rel, NoLock);
 }
@@ -610,6 +616,115 @@ paxos_partition_create(PaxosUtility *u, CreateStmt *stmt)
  * ------------------------------------------------------------------
  */
 
+/* The partitioned table that a column of this name draws its default from. */
+static Oid
+sequence_of_partitioned(const char *column, const Constraint *c)
+{
+	Oid sequence =
+		c->contype == CONSTR_DEFAULT ? paxos_ddl_sequence_drawn_from(c->raw_expr) : InvalidOid;
+	Oid table;
+	int32 attnum;
+
+	if (!OidIsValid(sequence) || get_rel_relkind(sequence) != RELKIND_SEQUENCE ||
+		!sequenceIsOwned(sequence, DEPENDENCY_AUTO, &table, &attnum) ||
+		get_rel_relkind(table) != RELKIND_PARTITIONED_TABLE || attnum != get_attnum(table, column))
+		return InvalidOid;
+	return table;
+}
+
+/*
+ * A dump says nothing of what kind a partitioned table is (see below): with
+ * default_table_access_method = paxos it has become a consensus table, and its first
+ * partition is a local one.
+ */
+static bool
+is_empty(Oid table)
+{
+	return get_rel_relkind(table) == RELKIND_PARTITIONED_TABLE && !get_rel_relispartition(table) &&
+		   find_inheritance_children(table, NoLock) == NIL && PaxosOwnsRelation(table, GetUserId());
+}
+
+static bool
+becomes_local(Oid table, const RangeVar *name)
+{
+	Oid child = RangeVarGetRelid(name, NoLock, true);
+
+	return OidIsValid(child) && !paxos_is_consensus_table(child) && is_empty(table) &&
+		   PaxosOwnsRelation(child, GetUserId());
+}
+
+static void
+make_local(Oid table)
+{
+	PaxosDdlOp op = {0};
+	PaxosTrial trial;
+	List *volatile statements = NIL;
+	int nest_level;
+	ListCell *lc;
+
+	/* The locks that are taken meanwhile would be in the learner's way. */
+	paxos_trial_begin(&trial);
+	PG_TRY();
+	{
+		statements = paxos_ddl_texts_of(
+			"SELECT statement FROM (SELECT 0 AS n, 0::bigint AS m, paxos.table_statement($1) AS statement"
+			" UNION ALL SELECT 1, r.m, r.statement FROM paxos.table_rest($1) WITH ORDINALITY AS r(statement, m)"
+			" UNION ALL SELECT p.pass + 1, p.place, p.statement FROM paxos.table_place($1) p) x ORDER BY n, m",
+			table);
+	}
+	PG_CATCH();
+	{
+		paxos_trial_failed(&trial, "", InvalidOid);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	paxos_trial_end(&trial);
+
+	op.kind = PAXOS_DDL_DROP_TABLE;
+	op.schema = get_namespace_name(get_rel_namespace(table));
+	op.owner = GetUserNameFromId(GetUserId(), false);
+	op.sql = psprintf("DROP TABLE %s", qualified(table));
+	paxos_tree_add(&op, table, true);
+	ereport(NOTICE,
+			(errmsg("partitioned table \"%s\" becomes local to this node, as its partition is",
+					get_rel_name(table))));
+	if (!paxos_ddl_submit(&op))
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("the definition of the table was changed while the statement "
+							   "was on its way")));
+	AcceptInvalidationMessages();
+
+	nest_level = NewGUCNestLevel();
+	(void) set_config_option("default_table_access_method", DEFAULT_TABLE_ACCESS_METHOD,
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, ERROR, false);
+	foreach (lc, statements)
+		paxos_ddl_run_text(lfirst(lc));
+	AtEOXact_GUC(true, nest_level);
+	CommandCounterIncrement();
+}
+
+void
+paxos_partition_release(PaxosUtility *u, CreateStmt *stmt)
+{
+	ListCell *lc;
+	ListCell *lk;
+
+	foreach (lc, stmt->tableElts)
+	{
+		ColumnDef *column = lfirst(lc);
+
+		foreach (lk, IsA(column, ColumnDef) ? column->constraints : NIL)
+		{
+			Oid table = sequence_of_partitioned(column->colname, lfirst_node(Constraint, lk));
+
+			if (!OidIsValid(table) || !paxos_is_consensus_table(table) || !is_empty(table))
+				continue;
+			paxos_ddl_begin_statement(u, "CREATE TABLE");
+			make_local(table);
+		}
+	}
+}
+
 static void
 check_partition(Oid child, const PartitionCmd *p)
 {
@@ -620,6 +735,97 @@ check_partition(Oid child, const PartitionCmd *p)
 							   p->name->relname),
 						errhint("Create it with CREATE TABLE ... USING paxos.")));
 	paxos_ddl_refuse_kv(child, "ATTACH PARTITION");
+}
+
+/*
+ * What goes its own way cannot draw from the sequence of the table that it leaves: each
+ * node has named that by itself, and a newcomer may make it later than the table.
+ */
+static void
+write_lost_defaults(StringInfo out, List *below)
+{
+	ListCell *lc;
+
+	foreach (lc, below)
+	{
+		Relation rel = table_open(lfirst_oid(lc), NoLock);
+
+		for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
+		{
+			Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
+			Oid sequence =
+				att->attisdropped ? InvalidOid : paxos_ddl_sequence_above(rel, att->attnum);
+
+			if (!OidIsValid(sequence) || list_member_oid(below, paxos_consensus_owner(sequence)))
+				continue;
+			append(out,
+				   psprintf("ALTER TABLE ONLY %s ALTER COLUMN %s DROP DEFAULT",
+							qualified(lfirst_oid(lc)), quote_identifier(NameStr(att->attname))));
+			ereport(NOTICE, (errmsg("column \"%s\" of table \"%s\" loses its default, which draws "
+									"from a sequence of \"%s\"",
+									NameStr(att->attname), RelationGetRelationName(rel),
+									get_rel_name(paxos_consensus_owner(sequence)))));
+		}
+		table_close(rel, NoLock);
+	}
+}
+
+/* And what comes draws from it, as a partition does that is made with CREATE TABLE. */
+static void
+write_new_defaults(StringInfo out, List *below, Oid table)
+{
+	List *above = get_rel_relispartition(table) ? get_partition_ancestors(table) : NIL;
+	ListCell *lc;
+	ListCell *la;
+
+	above = lcons_oid(table, above);
+	foreach (lc, below)
+	{
+		Relation rel = table_open(lfirst_oid(lc), NoLock);
+
+		for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
+		{
+			Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
+			Oid sequence = InvalidOid;
+
+			foreach (la, att->attisdropped || att->atthasdef ? NIL : above)
+			{
+				Relation parent = table_open(lfirst_oid(la), NoLock);
+				AttrNumber attnum = get_attnum(lfirst_oid(la), NameStr(att->attname));
+
+				if (!OidIsValid(sequence) && attnum > 0)
+					sequence = paxos_ddl_serial(parent, attnum);
+				table_close(parent, NoLock);
+			}
+			if (OidIsValid(sequence))
+				write_sequence(out, qualified(lfirst_oid(lc)), NameStr(att->attname), sequence);
+		}
+		table_close(rel, NoLock);
+	}
+}
+
+void
+paxos_partition_leave_out_defaults(CreateStmt *stmt)
+{
+	ListCell *lc;
+	ListCell *lk;
+
+	foreach (lc, stmt->tableElts)
+	{
+		ColumnDef *column = lfirst(lc);
+
+		foreach (lk, IsA(column, ColumnDef) ? column->constraints : NIL)
+		{
+			Oid table = sequence_of_partitioned(column->colname, lfirst_node(Constraint, lk));
+
+			if (!OidIsValid(table))
+				continue;
+			column->constraints = foreach_delete_current (column->constraints, lk);
+			ereport(NOTICE, (errmsg("column \"%s\" gets its default from a sequence of \"%s\" when "
+									"the table becomes a partition of it",
+									column->colname, get_rel_name(table))));
+		}
+	}
 }
 
 bool
@@ -637,6 +843,12 @@ paxos_partition_alter(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 	char *child_name = NULL;
 
 	paxos_ddl_begin_statement(u, attach ? "ATTACH PARTITION" : "DETACH PARTITION");
+	if (attach && becomes_local(table, p->name))
+	{
+		make_local(table);
+		paxos_utility_next(u);
+		return true;
+	}
 	paxos_version_require(PAXOS_VERSION_DEFINITIONS, "partitioned consensus-backed tables");
 	if (p->concurrent)
 		paxos_ddl_not_supported("DETACH PARTITION CONCURRENTLY", "Use DETACH PARTITION.");
@@ -683,9 +895,13 @@ paxos_partition_alter(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 		initStringInfo(&out);
 		if (attach)
 			paxos_partition_write_indexes(&out, InvalidOid, below, before, &names);
+		else
+			write_lost_defaults(&out, below);
 		append(&out, psprintf("ALTER TABLE %s %s PARTITION %s %s", qualified(table),
 							  attach ? "ATTACH" : "DETACH", qualified(child),
 							  attach ? paxos_ddl_write_bound(paxos_copy_of(child)) : ""));
+		if (attach)
+			write_new_defaults(&out, below, table);
 		AtEOXact_GUC(true, nest_level);
 		op.sql = out.data;
 		paxos_ddl_check_dependencies(&op, paxos_copy_of(paxos_tree_top(table)), InvalidOid);
@@ -785,11 +1001,8 @@ write_owned_sequences(StringInfo out, Oid relid)
 
 		if (sequenceIsOwned(sequence, DEPENDENCY_AUTO, &table, &column) &&
 			!OidIsValid(paxos_ddl_serial(rel, (AttrNumber) column)))
-			append(out, psprintf("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT "
-								 "nextval(%s::pg_catalog.regclass)",
-								 qualified(relid),
-								 quote_identifier(get_attname(relid, (AttrNumber) column, false)),
-								 quote_literal_cstr(qualified(sequence))));
+			write_sequence(out, qualified(relid), get_attname(relid, (AttrNumber) column, false),
+						   sequence);
 		table_close(rel, NoLock);
 	}
 }

@@ -48,6 +48,12 @@ extern void paxos_partition_create_index(PaxosUtility *u, IndexStmt *stmt, Oid t
 extern bool paxos_partition_alter(PaxosUtility *u, AlterTableStmt *stmt, Oid table);
 extern bool paxos_partition_attach_index(PaxosUtility *u, AlterTableStmt *stmt, Oid index);
 
+/*
+ * A dump has partitions made first, with defaults from a sequence of the partitioned table:
+ * those are left out, for they come with ATTACH PARTITION.
+ */
+extern void paxos_partition_leave_out_defaults(CreateStmt *stmt);
+
 /* DROP TABLE of these n (in op): what goes with them, as an array, and the rest of op. */
 extern Oid *paxos_partition_drop(PaxosDdlOp *op, const Oid *relids, int *n);
 

@@ -230,7 +230,7 @@ CREATE FUNCTION paxos.table_place(tbl regclass, OUT pass int, OUT place bigint, 
     LEFT JOIN pg_constraint n ON n.conindid = i.indexrelid AND n.conrelid = i.indrelid AND n.contype IN ('p', 'u', 'x')
     WHERE i.indrelid = $1 AND c.relkind = 'I'
   UNION ALL
-    SELECT 3, i.indexrelid::bigint, p.indrelid, format('ALTER INDEX %s ATTACH PARTITION %s', h.inhparent::regclass, i.indexrelid::regclass)
+    SELECT 3, row_number() OVER (ORDER BY i.indexrelid::regclass::text), p.indrelid, format('ALTER INDEX %s ATTACH PARTITION %s', h.inhparent::regclass, i.indexrelid::regclass)
     FROM pg_index i JOIN pg_inherits h ON h.inhrelid = i.indexrelid JOIN pg_index p ON p.indexrelid = h.inhparent
     WHERE i.indrelid = $1
   UNION ALL

@@ -7,7 +7,7 @@ use PaxosCluster;
 use Test::More;
 
 my $c = PaxosCluster->new(nodes => 3, conf => "paxos.log_retention_slots = 20\n");
-my $new = PaxosCluster->new(nodes => 1);
+my $new = PaxosCluster->new(nodes => 1);    # for the dump
 $_->await_followers for $c, $new;
 my ($n1, $n2, $n3) = my @nodes = $c->nodes;
 
@@ -107,4 +107,109 @@ for my $case (
 	$n3->sql("INSERT INTO m VALUES (100, 1, 'moving')");
 	$c->await_equal;
 }
+$s1->close;
+
+# ---- a partition for rows that the default one is just getting ----------------------------------
+for my $case (
+	[ "CREATE TABLE m5 PARTITION OF m FOR VALUES IN (5)", "INSERT INTO m VALUES (500, 5)", 'a new partition, and a row for it on its way to the default one' ],
+	[ "ALTER TABLE m DETACH PARTITION m5", "INSERT INTO m VALUES (501, 5)", 'a partition detached, and a row on its way to it' ],
+	[ "ALTER TABLE m ATTACH PARTITION m5 FOR VALUES IN (5)", "INSERT INTO m VALUES (502, 5)", 'attached again, and a row on its way to the default one' ],
+	[ "DROP TABLE m5", "INSERT INTO m VALUES (503, 5)", 'dropped, and a row on its way to it' ],
+	[ "ALTER TABLE m ADD CHECK (id <> 504)", "INSERT INTO m VALUES (504, 1)", 'a constraint of the whole, and a row on its way to a partition' ])
+{
+	my ($first, $second, $name) = @$case;
+	$n1->sql("DELETE FROM rest WHERE region = 5");
+	$c->await_equal;
+
+	# Its node does not know the definition yet, when the row is proposed behind it.
+	my $h = held_back($n3, sub {
+		$n1->sql($first);
+		my $slot = $n1->sql("SELECT applied FROM paxos.replicated");
+		my $h = $n3->start_sql("BEGIN; $second; COMMIT");
+		$n1->poll_sql("SELECT applied > $slot FROM paxos.replicated");
+		return $h;
+	});
+	my $r = $n3->finish_sql($h);
+	is($r->{sqlstate}, '40001', "$name: it is told to try again") or diag($r->{err});
+}
+is($c->same_everywhere("SELECT string_agg(tableoid::regclass || ' ' || id, ', ' ORDER BY id) FROM m WHERE id BETWEEN 500 AND 510", 'no row where it does not belong'), '', 'none at all');
+
+# ---- partitions come and go under load -----------------------------------------------------------
+$n1->sql("CREATE TABLE load_rows (client int, op int, PRIMARY KEY (client, op)) PARTITION BY HASH (op) USING paxos");
+$n1->sql("CREATE TABLE load_$_ PARTITION OF load_rows FOR VALUES WITH (MODULUS 3, REMAINDER $_)") for 0 .. 2;
+$c->await_equal;
+my $load = $c->start_load(statement => q{INSERT INTO load_rows VALUES ($1::int, $2::int) RETURNING true}, clients => 1);
+$c->await_acknowledged($load, 10);
+my $changes = 0;
+for my $round (1 .. 4)
+{
+	my $n = $nodes[ $round % 3 ];
+	for my $sql ("ALTER TABLE load_rows DETACH PARTITION load_1", "ALTER TABLE load_rows ATTACH PARTITION load_1 FOR VALUES WITH (MODULUS 3, REMAINDER 1)", "CREATE INDEX load_index ON load_rows (op)", "DROP INDEX load_index")
+	{
+		my $then = PaxosCluster::now();
+		$n->sql($sql);
+		$changes++;
+		$c->await_acknowledged($load, 2, $then);
+	}
+}
+my $records = $c->finish_load($load);
+my %said = map { $_->[5] => 1 } grep { $_->[2] ne 'A' } @$records;
+is(join(' ', grep { !/^(40001|40003|57014|57P01|23514)$/ } sort keys %said), '', "under load, $changes changes of the tree: writers are told to try again, or that there is no partition, and nothing else");
+$c->check_inserts($records, 'partitions come and go');
+is($c->same_everywhere("SELECT count(*) FROM load_rows WHERE NOT satisfies_hash_partition('load_rows'::regclass, 3, substr(tableoid::regclass::text, 6)::int, op)", 'all rows'), 0, 'are in their partitions');
+
+# ---- away, and new -------------------------------------------------------------------------------
+$n3->stop;
+$c->await_leader;
+$n1->sql($_) for split /;\n/, q{
+CREATE TABLE m8 PARTITION OF m FOR VALUES IN (8) PARTITION BY HASH (id);
+CREATE TABLE m8a PARTITION OF m8 FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE m8b PARTITION OF m8 FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO m (region, what) SELECT 8, 'eight' FROM generate_series(1, 10);
+ALTER TABLE m DETACH PARTITION m3;
+CREATE INDEX unattached ON ONLY m (at);
+ALTER TABLE m ADD COLUMN later int DEFAULT 8;
+DROP TABLE load_rows};
+$n3->start;
+$c->same_everywhere($definitions, 'a node that was away has the same definitions');
+$c->same_everywhere($rows, 'and rows');
+$n1->poll_sql('SELECT truncated > 50 FROM paxos.status');
+$_->sql('SELECT paxos_truncate_log(0)') for @nodes;
+my $n4 = $c->add_server;
+$n4->start;
+$n4->create_extension;
+$n1->sql("SELECT paxos_add_member('" . $n4->member_conninfo . "', 'four')");
+$n4->poll_sql("SELECT state = 'member' FROM paxos.status");
+$c->await_equal;
+$c->same_everywhere($definitions, 'a newcomer, too, with the same numbers of columns and the same indexes');
+$c->same_everywhere($rows, 'and rows');
+$n4->sql("INSERT INTO m (region, what) VALUES (8, 'new'), (1, 'new'), (9, 'new')");
+$n4->sql("INSERT INTO m2 (region, what) VALUES (2, 'new')");
+$n4->sql("UPDATE m SET region = 2 WHERE region = 1 AND what = 'new'");
+$n4->sql("ALTER TABLE m DROP CONSTRAINT young");
+$n4->sql("CREATE TABLE m9 PARTITION OF m FOR VALUES IN (10)");
+$c->same_everywhere($definitions, 'it changes definitions');
+$c->same_everywhere($rows, 'and rows as others do');
+is($n4->sql("SELECT count(*) FROM paxos.alarms"), 0, 'without an alarm');
+is($n4->sql("SELECT bool_and(agrees) FROM paxos_verify('m8a')"), 't', 'and holds the rows that the others hold');
+
+# ---- a dump --------------------------------------------------------------------------------------
+$n1->sql("CREATE TABLE a_local (id int) PARTITION BY LIST (id)");
+$n1->sql("CREATE TABLE b_local PARTITION OF a_local FOR VALUES IN (1)");
+$n1->sql("CREATE TABLE z_local (id serial, z int) PARTITION BY LIST (id); CREATE TABLE z1_local PARTITION OF z_local FOR VALUES IN (1); COMMENT ON TABLE z_local IS 'local'");
+$n1->sql("ALTER SEQUENCE m_id_seq RESTART 100000");
+sub dumped
+{
+	my ($n) = @_;
+	my $file = "$n->{dir}/dump.sql";
+	$n->run('dump', 'pg_dump', '-d', $n->conninfo, '-f', $file);
+	return PaxosCluster::Node::slurp($file) =~ s/^\\(un)?restrict .*//mgr;    # a number drawn for each dump
+}
+my $dump = dumped($n1);
+my $m = $new->node(1);
+$m->run('restore', 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-d', $m->conninfo, '-f', "$n1->{dir}/dump.sql");
+is(dumped($m), $dump, 'psql restores the dump in a fresh cluster, where it is dumped the same');
+my $ours = "SELECT string_agg(relid::regclass::text, ' ' ORDER BY relid::regclass::text) FROM paxos.tables";
+is($m->sql($ours), $n1->sql($ours), 'the same tables are consensus-backed there');
+$m->sql("INSERT INTO m (region) VALUES (1), (8)");
 done_testing;
