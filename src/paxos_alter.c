@@ -129,6 +129,16 @@ typedef struct Statement
 	bool reads_rows;
 } Statement;
 
+/* One of all nodes: what its owner may make there can be changed through the log, too. */
+static void
+need_schema(Statement *s, Oid nsp)
+{
+	int64 id = paxos_object_id(NamespaceRelationId, nsp);
+
+	if (id != 0)
+		paxos_object_need(&s->op, id);
+}
+
 /* The table, locked ACCESS SHARE; false: it is gone. */
 static bool
 begin(Statement *s, PaxosUtility *u, Oid table, const char *what)
@@ -157,6 +167,7 @@ begin(Statement *s, PaxosUtility *u, Oid table, const char *what)
 	s->op.n_tables = 1;
 	s->op.table_ids = &s->table_id;
 	s->op.altered = &s->altered;
+	need_schema(s, s->nsp);
 	return true;
 }
 
@@ -164,6 +175,21 @@ static char *
 qualified(const Statement *s)
 {
 	return quote_qualified_identifier(s->schema, s->name);
+}
+
+/*
+ * What is carried out as this role at its slot would hold up every node if it may not look
+ * into the schema; and to grant that, in one of all nodes, must wait for the slot.
+ */
+static void
+check_sees_schema(Oid role, Oid nsp)
+{
+	if (PaxosSchemaAclCheck(nsp, role, ACL_USAGE) != ACLCHECK_OK)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied for schema %s", get_namespace_name(nsp)),
+						errdetail("The statement is carried out as role \"%s\", who has no USAGE "
+								  "privilege there.",
+								  GetUserNameFromId(role, false))));
 }
 
 /* False: the definition has changed meanwhile; all is to be looked at anew. */
@@ -175,6 +201,8 @@ send(Statement *s, CommandTag tag)
 	if (s->reads_rows)
 		bytes = DatumGetInt64(DirectFunctionCall1(pg_table_size, ObjectIdGetDatum(s->table)));
 	UnlockRelationOid(s->table, AccessShareLock);
+	if ((s->op.flags & PAXOS_DDL_AS_OWNER) != 0)
+		check_sees_schema(s->owner, s->nsp);
 	if (s->u->qc)
 		SetQueryCompletion(s->u->qc, tag, 0);
 	s->op.sql = s->sql.data;
@@ -1017,6 +1045,8 @@ try_alter(Statement *s, AlterTableStmt *stmt)
 	PaxosUtility trial_u = *s->u;
 	AlterTableStmt *changed;
 	PaxosTrial trial;
+	Oid user;
+	int security;
 	char *schema = paxos_copy_schema(s->nsp);
 	char **using = palloc0_array(char *, list_length(stmt->cmds));
 
@@ -1053,7 +1083,14 @@ try_alter(Statement *s, AlterTableStmt *stmt)
 				using[foreach_current_index(lc)] = write_using(s, copy, cmd, s->u->query_string);
 		}
 		paxos_trial_show(schema);
+
+		/* With what its owner may do, and may use: so it will be carried out.  (Who may not
+		 * act as the owner is told so.) */
+		GetUserIdAndSecContext(&user, &security);
+		if (PaxosOwnsRelation(s->table, user))
+			SetUserIdAndSecContext(s->owner, security | SECURITY_LOCAL_USERID_CHANGE);
 		paxos_utility_next(&trial_u);
+		SetUserIdAndSecContext(user, security);
 		CommandCounterIncrement();
 		write_alter(s, stmt, copy, using, before, below, indexes);
 		paxos_ddl_check_dependencies(&s->op, paxos_copy_of(paxos_tree_top(s->table)), InvalidOid);
@@ -1662,6 +1699,7 @@ set_schema(PaxosUtility *u, AlterObjectSchemaStmt *stmt, Oid table)
 		refuse(table, "SET SCHEMA " PAXOS_SCHEMA, "That schema is the extension's own.");
 	if (nsp != s.nsp)
 	{
+		need_schema(&s, nsp);
 		foreach (lc, paxos_ddl_names_taken(table))
 			check_name_free(lfirst(lc), nsp);
 		if (paxos_ddl_type_in_the_way(s.name, nsp))
@@ -1875,6 +1913,9 @@ grant(PaxosUtility *u, GrantStmt *stmt, List *relids)
 							"in one statement"),
 					 errhint("Name them one by one.")));
 		grantor = owner;
+		check_sees_schema(owner, RelationGetNamespace(rel));
+		if (paxos_object_id(NamespaceRelationId, RelationGetNamespace(rel)) != 0)
+			paxos_object_need(&op, paxos_object_id(NamespaceRelationId, RelationGetNamespace(rel)));
 		op.table_ids[foreach_current_index(lc)] = paxos_known_table_id(table);
 		op.altered[foreach_current_index(lc)] =
 			paxos_table_altered(op.table_ids[foreach_current_index(lc)]);

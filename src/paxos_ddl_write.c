@@ -347,7 +347,7 @@ paxos_ddl_check_dependencies(PaxosDdlOp *op, Oid relid, Oid parent)
 									errmsg("%s cannot be used by a consensus-backed table",
 										   getObjectDescription(&other, false)),
 									errdetail("It refers to a consensus-backed table itself.")));
-				paxos_object_need(op, id);
+				paxos_object_need_use(op, id);
 				continue;
 			}
 			if (d->refclassid == NamespaceRelationId)

@@ -324,13 +324,44 @@ paxos_object_kind(const ObjectAddress *object)
 	return NULL;
 }
 
+/* The learner may have dropped it since it was found. */
+static void is_gone(const ObjectAddress *object) pg_attribute_noreturn();
+
+static void
+is_gone(const ObjectAddress *object)
+{
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+					errmsg("object %u of catalog %u does not exist any more", object->objectId,
+						   object->classId)));
+}
+
+Oid
+paxos_object_schema(const ObjectAddress *object)
+{
+	int cache = object->classId == TypeRelationId ? TYPEOID : PROCOID;
+	HeapTuple tuple;
+	Oid nsp;
+
+	if (object->classId == NamespaceRelationId)
+		return InvalidOid;
+	if (object->classId == RelationRelationId)
+		return get_rel_namespace(object->objectId);
+	tuple = SearchSysCache1(cache, ObjectIdGetDatum(object->objectId));
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	nsp = cache == TYPEOID ? ((Form_pg_type) GETSTRUCT(tuple))->typnamespace
+						   : ((Form_pg_proc) GETSTRUCT(tuple))->pronamespace;
+	ReleaseSysCache(tuple);
+	return nsp;
+}
+
 char *
 paxos_object_name(const ObjectAddress *object)
 {
 	char *name = getObjectIdentity(object, true);
 
 	if (name == NULL)
-		elog(ERROR, "object %u of catalog %u is missing", object->objectId, object->classId);
+		is_gone(object);
 	return name;
 }
 
@@ -355,7 +386,7 @@ paxos_object_owner(const ObjectAddress *object)
 			break;
 	}
 	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "object %u of catalog %u is missing", object->objectId, object->classId);
+		is_gone(object);
 	owner = object->classId == NamespaceRelationId
 				? ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner
 			: object->classId == TypeRelationId ? ((Form_pg_type) GETSTRUCT(tuple))->typowner
@@ -618,6 +649,21 @@ paxos_object_need(PaxosDdlOp *op, int64 id)
 }
 
 void
+paxos_object_need_use(PaxosDdlOp *op, int64 id)
+{
+	ObjectAddress object;
+	int64 altered;
+	int64 schema;
+
+	paxos_object_need(op, id);
+	if (!paxos_object_of_id(id, &object, &altered))
+		return;
+	schema = paxos_object_id(NamespaceRelationId, paxos_object_schema(&object));
+	if (schema != 0)
+		paxos_object_need(op, schema);
+}
+
+void
 paxos_object_need_table(PaxosDdlOp *op, int64 table_id)
 {
 	/* on its way to become one (paxos_method.c) */
@@ -671,7 +717,7 @@ paxos_object_needs(PaxosDdlOp *op, const ObjectAddress *object)
 					paxos_object_need_table(op, id);
 					break;
 				case PAXOS_PLACE_OBJECT:
-					paxos_object_need(op, id);
+					paxos_object_need_use(op, id);
 					break;
 				case PAXOS_PLACE_LOCAL:
 					if (d->refclassid != NamespaceRelationId &&

@@ -62,6 +62,9 @@ extern const char *paxos_object_kind(const ObjectAddress *object);
 extern char *paxos_object_name(const ObjectAddress *object);
 extern Oid paxos_object_owner(const ObjectAddress *object);
 
+/* InvalidOid: it has none, or is gone. */
+extern Oid paxos_object_schema(const ObjectAddress *object);
+
 /* Itself and what is made with it: array types, constraints of domains ... */
 extern List *paxos_object_parts(const ObjectAddress *object);
 
@@ -80,6 +83,7 @@ extern List *paxos_object_tables(const ObjectAddress *type);
 /* A command needs this object, as it is now; or all that this new one refers to.
  * 0A000 for what is of this node alone. */
 extern void paxos_object_need(PaxosDdlOp *op, int64 id);
+extern void paxos_object_need_use(PaxosDdlOp *op, int64 id); /* and its schema */
 extern void paxos_object_need_table(PaxosDdlOp *op, int64 table_id);
 extern void paxos_object_needs(PaxosDdlOp *op, const ObjectAddress *object);
 

@@ -16,9 +16,11 @@
  * A new object that is here already, word for word, becomes it; of functions, with OR
  * REPLACE, any that the owner may replace.
  *
- * No code of the issuer's runs here but what CHECK constraints of domains call, which is built
- * in; what a role may not do by himself is done as that role, in a security-restricted
- * operation, with the bodies of functions unread.
+ * Who may do what has been found out where the statement was issued.  Here it is carried out by
+ * the learner, in a security-restricted operation, and given to its owner: a privilege that is
+ * revoked through the log meanwhile would hold up every node, with no way to grant it again.
+ * No code of the issuer's runs but what CHECK constraints of domains call, which is built in;
+ * the bodies of functions are not looked at.
  *
  * No state; what a crash interrupts is rolled back with the slot's transaction.
  */
@@ -49,6 +51,7 @@
 
 #include "paxos_acceptor.h"
 #include "paxos_apply.h"
+#include "paxos_compat.h"
 #include "paxos_ddl_int.h"
 #include "paxos_object.h"
 #include "paxos_object_int.h"
@@ -194,12 +197,12 @@ check_new_name(const ObjectAddress *object, Node *stmt, bool checking)
 		if (type == OBJECT_DOMCONSTRAINT || type == OBJECT_ATTRIBUTE || type == OBJECT_COLUMN)
 			return;
 		name = ((RenameStmt *) stmt)->newname;
-		nsp = get_object_namespace(object);
+		nsp = paxos_object_schema(object);
 	}
 	else if (IsA(stmt, AlterObjectSchemaStmt))
 	{
 		nsp = paxos_ddl_schema_here(((AlterObjectSchemaStmt *) stmt)->newschema);
-		if (nsp == get_object_namespace(object))
+		if (nsp == paxos_object_schema(object))
 			return;
 	}
 	else
@@ -347,11 +350,10 @@ run(const PaxosDdlOp *op, Node *stmt)
 	Oid user;
 	int security;
 
+	/* A grant has a grantor; all else has been allowed where it was issued. */
 	GetUserIdAndSecContext(&user, &security);
-	if ((op->flags & PAXOS_DDL_AS_OWNER) != 0)
-		SetUserIdAndSecContext(paxos_ddl_role_here(op->owner), security |
-																   SECURITY_LOCAL_USERID_CHANGE |
-																   SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(IsA(stmt, GrantStmt) ? paxos_ddl_role_here(op->owner) : user,
+						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	PG_TRY();
 	{
 		paxos_ddl_run_statement(stmt, op->sql);
@@ -390,16 +392,25 @@ same_here(const PaxosDdlOp *op, const ObjectAddress *here)
 
 /*
  * Who issued the statement was no superuser.  What he makes must not become a superuser's
- * (a function SECURITY DEFINER, say) where his namesake is one.
+ * (a function SECURITY DEFINER, say) where his namesake is one, nor take the place of another's.
+ * That he may make things in the schema of this node is asked beforehand only: privileges that
+ * go through the log must not hold up a slot.
  */
 static void
-require_no_superuser(const char *role)
+check_issuer(const char *name, Oid nsp, const ObjectAddress *replaces, bool checking)
 {
-	if (superuser_arg(paxos_ddl_role_here(role)))
+	Oid role = paxos_ddl_role_here(name);
+
+	if (checking && OidIsValid(nsp) && PaxosSchemaAclCheck(nsp, role, ACL_CREATE) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA, get_namespace_name(nsp));
+	if (replaces != NULL && paxos_object_owner(replaces) != role)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("must be owner of %s", getObjectDescription(replaces, false))));
+	if (superuser_arg(role))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("role \"%s\" is a superuser on this node, and not where the "
 							   "statement was issued",
-							   role)));
+							   name)));
 }
 
 /* No session keeps us waiting in a catalog's unique index. */
@@ -453,7 +464,9 @@ create(const PaxosDdlOp *op, List *statements, int64 number, bool checking)
 		(void) paxos_ddl_schema_here(op->schema);
 	(void) paxos_ddl_role_here(op->owner);
 	if ((op->flags & PAXOS_DDL_AS_OWNER) != 0)
-		require_no_superuser(op->owner);
+		check_issuer(op->owner,
+					 type == OBJECT_SCHEMA ? InvalidOid : paxos_ddl_schema_here(op->schema), NULL,
+					 checking);
 	if (!checking)
 		clear_name(type, op->schema, name);
 	if (paxos_object_find(type, name, &object))
@@ -479,6 +492,8 @@ create(const PaxosDdlOp *op, List *statements, int64 number, bool checking)
 		is_here = same_here(op, &object);
 		if (!is_here && (op->flags & PAXOS_DDL_REPLACE) == 0)
 			name_taken(&object, false);
+		if (!is_here && (op->flags & PAXOS_DDL_AS_OWNER) != 0)
+			check_issuer(op->owner, InvalidOid, &object, checking);
 	}
 	else if (type == OBJECT_TYPE || type == OBJECT_VIEW)
 		check_type_name(paxos_ddl_schema_here(op->schema), strVal(llast(castNode(List, name))),
@@ -537,14 +552,19 @@ change(const PaxosDdlOp *op, List *statements, int64 number, bool checking)
 				continue;
 		}
 		if (IsA(stmt, CreateFunctionStmt) && (op->flags & PAXOS_DDL_AS_OWNER) != 0)
-			require_no_superuser(op->owner);
+			check_issuer(op->owner, InvalidOid, NULL, checking);
 		check_new_name(&object, stmt, checking);
 		if (op->kind == PAXOS_DDL_ALTER_OBJECT)
 			lock_view(&object, checking);
 		run(op, stmt);
 	}
-	if (!checking && op->kind == PAXOS_DDL_ALTER_OBJECT)
-		paxos_object_changed(op->object_ids[0], number);
+
+	/* Of a note (COMMENT, GRANT) all, of an alteration the first, which may need others. */
+	for (int i = 0; !checking && i < op->n_objects; i++)
+	{
+		if (i == 0 || op->kind == PAXOS_DDL_NOTE_OBJECT)
+			paxos_object_changed(op->object_ids[i], number);
+	}
 }
 
 /*

@@ -14,8 +14,7 @@
  * DROP ... CASCADE takes along what goes through the log, and with a schema the consensus
  * tables in it; parts of other tables, and what is of this node alone, must be dropped before.
  *
- * A role makes what he may make: the statement is carried out under his name everywhere.
- * What a superuser makes is made by the learner and given to its owner.
+ * A role makes what he may make: that is found out here.
  *
  * No state.
  */
@@ -129,11 +128,9 @@ write_new(PaxosDdlOp *op, const ObjectAddress *object, Oid nsp)
 	op->owner = GetUserNameFromId(paxos_object_owner(object), false);
 	op->schema = OidIsValid(nsp) ? get_namespace_name(nsp) : "";
 	op->sql = paxos_object_definition(object);
-	if (object->classId == NamespaceRelationId)
-		; /* says whose it is */
-	else if (!superuser())
+	if (!superuser())
 		op->flags |= PAXOS_DDL_AS_OWNER;
-	else
+	if (object->classId != NamespaceRelationId) /* which says whose it is */
 		op->sql = psprintf("%s; ALTER %s %s OWNER TO %s", op->sql, paxos_object_kind(object),
 						   paxos_object_name(object), quote_identifier(op->owner));
 	if (OidIsValid(nsp))
@@ -478,7 +475,7 @@ changes_values(Node *stmt, const ObjectAddress *object)
 static bool
 changes_definition(Node *stmt)
 {
-	return !IsA(stmt, CommentStmt) && !IsA(stmt, AlterOwnerStmt);
+	return !IsA(stmt, CommentStmt);
 }
 
 static void
@@ -509,8 +506,7 @@ change(PaxosUtility *u, const ObjectAddress *object)
 		op.kind = changes_definition(stmt) ? PAXOS_DDL_ALTER_OBJECT : PAXOS_DDL_NOTE_OBJECT;
 		op.schema = name;
 		op.owner = GetUserNameFromId(paxos_object_owner(object), false);
-		if (IsA(stmt, AlterDomainStmt) ||
-			((IsA(stmt, CreateFunctionStmt) || IsA(stmt, AlterFunctionStmt)) && !superuser()))
+		if ((IsA(stmt, CreateFunctionStmt) || IsA(stmt, AlterFunctionStmt)) && !superuser())
 			op.flags |= PAXOS_DDL_AS_OWNER;
 		paxos_object_need(&op, id);
 		if (changes_values(stmt, object))
@@ -546,7 +542,7 @@ change(PaxosUtility *u, const ObjectAddress *object)
 			}
 			if (IsA(stmt, AlterObjectSchemaStmt))
 			{
-				int64 schema = paxos_object_id(NamespaceRelationId, get_object_namespace(object));
+				int64 schema = paxos_object_id(NamespaceRelationId, paxos_object_schema(object));
 
 				if (schema != 0)
 					paxos_object_need(&op, schema);
@@ -592,7 +588,6 @@ grant(PaxosUtility *u, GrantStmt *stmt, List *objects)
 
 		initStringInfo(&sql);
 		op.kind = PAXOS_DDL_NOTE_OBJECT;
-		op.flags = PAXOS_DDL_AS_OWNER;
 		foreach (lc, objects)
 		{
 			ObjectAddress *object = lfirst(lc);
@@ -655,7 +650,7 @@ listed(List *objects, const ObjectAddress *object)
 static void
 check_may_drop(const ObjectAddress *object)
 {
-	Oid nsp = get_object_namespace(object);
+	Oid nsp = paxos_object_schema(object);
 	Oid owner = paxos_object_owner(object);
 
 	if (!has_privs_of_role(GetUserId(), owner) &&
@@ -1017,7 +1012,7 @@ refuse_all_in_schema(GrantStmt *stmt)
 		int64 altered;
 
 		if (paxos_object_of_id(*(int64 *) lfirst(lc), &object, &altered) &&
-			object.classId == class_id && list_member_oid(nsps, get_object_namespace(&object)))
+			object.classId == class_id && list_member_oid(nsps, paxos_object_schema(&object)))
 			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 							errmsg("cannot change privileges on all %s of the schema: %s exists on "
 								   "every node",
@@ -1043,7 +1038,7 @@ refuse_rename_of_schema(RenameStmt *stmt)
 		int64 altered;
 
 		if (paxos_object_of_id(*(int64 *) lfirst(lc), &object, &altered) &&
-			object.classId != NamespaceRelationId && get_object_namespace(&object) == nsp)
+			object.classId != NamespaceRelationId && paxos_object_schema(&object) == nsp)
 			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 							errmsg("cannot rename schema \"%s\" on this node alone: %s exists on "
 								   "every node",

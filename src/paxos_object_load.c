@@ -6,10 +6,10 @@
  * Definitions are read from the catalogs, which show them as they are now and not as of the
  * snapshot: so it is looked afterwards whether one was changed since; then the receiver begins
  * anew.  (One that had been changed already would meet that change in the log once more,
- * which no node gets over.)  Privileges, comments and owners can be changed twice.
+ * which no node gets over.)
  *
  * An object that is here already with the number and last change that it has there is the same,
- * and stays.  Others go, and come anew: types and what else tables use before the tables, in
+ * and stays; one whose definition is the same gets owner, privileges and comments anew.  Others go, and come anew: types and what else tables use before the tables, in
  * the order in which they need each other; functions that refer to tables behind them.
  *
  * What of this node alone uses an object that has to go is named in the error, and the
@@ -68,7 +68,7 @@ describe(List *parts, int64 id, int depth)
 	if (contains(parts, id) || depth > 100 || !paxos_object_of_id(id, &object, &altered))
 		return parts;
 	paxos_object_needs(&op, &object);
-	nsp = object.classId == NamespaceRelationId ? InvalidOid : get_object_namespace(&object);
+	nsp = object.classId == NamespaceRelationId ? InvalidOid : paxos_object_schema(&object);
 	if (OidIsValid(nsp) && paxos_object_id(NamespaceRelationId, nsp) != 0)
 		paxos_object_need(&op, paxos_object_id(NamespaceRelationId, nsp));
 	for (int i = 0; i < op.n_objects; i++)
@@ -100,7 +100,7 @@ paxos_object_describe_all(void)
  */
 
 static bool
-stays(List *coming, int64 id, int64 altered)
+stays(List *coming, int64 id, const ObjectAddress *object, int64 altered)
 {
 	ListCell *lc;
 
@@ -108,8 +108,12 @@ stays(List *coming, int64 id, int64 altered)
 	{
 		PaxosObjectPart *part = lfirst(lc);
 
-		if (part->id == id)
-			return part->altered == altered && !part->late;
+		if (part->id != id)
+			continue;
+		return !part->late &&
+			   (part->altered == altered || object->classId == NamespaceRelationId ||
+				(strcmp(paxos_object_kind(object), "DOMAIN") != 0 && /* CHECK ... NOT VALID */
+				 strcmp(paxos_object_definition(object), part->definition) == 0));
 	}
 	return false;
 }
@@ -125,7 +129,7 @@ paxos_objects_differ(List *coming)
 		ObjectAddress object;
 		int64 altered;
 
-		if (paxos_object_of_id(id, &object, &altered) && !stays(coming, id, altered) &&
+		if (paxos_object_of_id(id, &object, &altered) && !stays(coming, id, &object, altered) &&
 			!paxos_object_late(&object))
 			return true;
 	}
@@ -182,7 +186,7 @@ paxos_objects_drop(List *coming, bool late)
 		ObjectAddress object;
 		int64 altered;
 
-		if (paxos_object_of_id(id, &object, &altered) && !stays(coming, id, altered) &&
+		if (paxos_object_of_id(id, &object, &altered) && !stays(coming, id, &object, altered) &&
 			paxos_object_late(&object) == late)
 			going = lappend(going, lfirst(lc));
 	}
@@ -234,6 +238,64 @@ run_rest(const char *sql)
 	paxos_ddl_run_statement(stmt, sql);
 }
 
+/* Privileges and comments as they are by nature, for those that come. */
+static void
+forget_rest(const ObjectAddress *object)
+{
+	ListCell *lc;
+
+	foreach (lc, paxos_object_rest(object))
+	{
+		char *sql = lfirst(lc);
+		Node *stmt = linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT))->stmt;
+
+		if (IsA(stmt, GrantStmt))
+		{
+			GrantStmt *grant = (GrantStmt *) stmt;
+
+			grant->is_grant = false;
+			grant->grant_option = false;
+			grant->behavior = DROP_CASCADE;
+		}
+		else if (IsA(stmt, CommentStmt))
+			((CommentStmt *) stmt)->comment = NULL;
+		else
+			continue; /* a constraint that is not valid */
+		paxos_ddl_run_statement(stmt, sql);
+	}
+}
+
+static void
+give(const PaxosObjectPart *part, const ObjectAddress *object, bool with_constraints)
+{
+	ListCell *lc;
+
+	run_rest(psprintf("ALTER %s %s OWNER TO %s", paxos_object_kind(object),
+					  paxos_object_name(object), quote_identifier(part->owner)));
+	foreach (lc, part->rest)
+	{
+		if (with_constraints || strncmp(lfirst(lc), "ALTER ", 6) != 0)
+			run_rest(lfirst(lc));
+	}
+}
+
+/* It is the same but for its owner, privileges and comments, and, of a schema, its name. */
+static void
+refresh(const PaxosObjectPart *part, const ObjectAddress *object)
+{
+	Node *stmt = linitial_node(RawStmt, raw_parser(part->definition, RAW_PARSE_DEFAULT))->stmt;
+
+	(void) paxos_ddl_role_here(part->owner);
+	if (object->classId == NamespaceRelationId &&
+		strcmp(get_namespace_name(object->objectId),
+			   castNode(CreateSchemaStmt, stmt)->schemaname) != 0)
+		run_rest(psprintf("ALTER SCHEMA %s RENAME TO %s", paxos_object_name(object),
+						  quote_identifier(castNode(CreateSchemaStmt, stmt)->schemaname)));
+	forget_rest(object);
+	give(part, object, false);
+	paxos_object_changed(part->id, part->altered);
+}
+
 static void
 load(const PaxosObjectPart *part)
 {
@@ -241,7 +303,6 @@ load(const PaxosObjectPart *part)
 	ObjectType type;
 	Node *name;
 	ObjectAddress object;
-	ListCell *lc;
 
 	if (!paxos_object_made_by(stmt, &type, &name))
 		ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION),
@@ -261,11 +322,7 @@ load(const PaxosObjectPart *part)
 		if (!paxos_object_find(type, name, &object))
 			elog(ERROR, "nothing was made by \"%s\"", part->definition);
 	}
-	if (type != OBJECT_SCHEMA)
-		run_rest(psprintf("ALTER %s %s OWNER TO %s", paxos_object_kind(&object),
-						  paxos_object_name(&object), quote_identifier(part->owner)));
-	foreach (lc, part->rest)
-		run_rest(lfirst(lc));
+	give(part, &object, true);
 	paxos_object_record(part->id, &object, part->altered);
 }
 
@@ -283,8 +340,12 @@ paxos_objects_load(List *coming, bool late)
 		ObjectAddress object;
 		int64 altered;
 
-		if (part->late == late && !paxos_object_of_id(part->id, &object, &altered))
+		if (part->late != late)
+			continue;
+		if (!paxos_object_of_id(part->id, &object, &altered))
 			load(part);
+		else if (altered != part->altered)
+			refresh(part, &object);
 	}
 	AtEOXact_GUC(true, nest_level);
 }
