@@ -95,18 +95,6 @@ is_index(Oid relid)
 	return kind == RELKIND_INDEX || kind == RELKIND_PARTITIONED_INDEX;
 }
 
-/* Never returns. */
-static void refuse(Oid table, const char *what, const char *hint) pg_attribute_noreturn();
-
-static void
-refuse(Oid table, const char *what, const char *hint)
-{
-	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					errmsg("%s is not supported on consensus-backed table \"%s\"", what,
-						   get_rel_name(table)),
-					hint ? errhint("%s", hint) : 0));
-}
-
 /* ------------------------------------------------------------------
  * A statement about one table
  * ------------------------------------------------------------------
@@ -243,8 +231,8 @@ check_constraints(const Statement *s, List *constraints)
 	foreach (lc, constraints)
 	{
 		if (lfirst_node(Constraint, lc)->contype == CONSTR_FOREIGN)
-			refuse(s->table, "adding a foreign key together with something else",
-				   "Use a statement of its own.");
+			paxos_refuse(s->table, "adding a foreign key together with something else",
+						 "Use a statement of its own.");
 	}
 	paxos_ddl_check_constraint_clauses(constraints);
 }
@@ -316,8 +304,9 @@ check_added(const Statement *s, List *cmds, const AlterTableCmd *cmd)
 
 		if (other->subtype == AT_AddColumn &&
 			strcmp(castNode(ColumnDef, other->def)->colname, cmd->name) == 0)
-			refuse(s->table, "a default or identity for a column that the same statement adds",
-				   "Say it in ADD COLUMN, or use a statement of its own.");
+			paxos_refuse(s->table,
+						 "a default or identity for a column that the same statement adds",
+						 "Say it in ADD COLUMN, or use a statement of its own.");
 	}
 }
 
@@ -359,12 +348,12 @@ check_clause(const Statement *s, AlterTableCmd *cmd)
 			break;
 		case AT_SetIdentity:
 			if (paxos_sequence_has_options(castNode(List, cmd->def)))
-				refuse(s->table, "a change of sequence options together with something else",
-					   "Use a statement of its own.");
+				paxos_refuse(s->table, "a change of sequence options together with something else",
+							 "Use a statement of its own.");
 			break;
 		case AT_SetAccessMethod:
-			refuse(s->table, "SET ACCESS METHOD together with other clauses",
-				   "Use a statement of its own.");
+			paxos_refuse(s->table, "SET ACCESS METHOD together with other clauses",
+						 "Use a statement of its own.");
 		case AT_EnableTrig:
 		case AT_EnableAlwaysTrig:
 		case AT_EnableReplicaTrig:
@@ -373,25 +362,25 @@ check_clause(const Statement *s, AlterTableCmd *cmd)
 		case AT_DisableTrigAll:
 		case AT_EnableTrigUser:
 		case AT_DisableTrigUser:
-			refuse(s->table, "enabling or disabling triggers together with something else",
-				   "Use a statement of its own.");
+			paxos_refuse(s->table, "enabling or disabling triggers together with something else",
+						 "Use a statement of its own.");
 		case AT_SetTableSpace:
-			refuse(s->table, "a tablespace", "Tablespaces are local to a node.");
+			paxos_refuse(s->table, "a tablespace", "Tablespaces are local to a node.");
 		case AT_SetLogged:
 		case AT_SetUnLogged:
-			refuse(s->table, "SET LOGGED or UNLOGGED", NULL);
+			paxos_refuse(s->table, "SET LOGGED or UNLOGGED", NULL);
 		case AT_DetachPartitionFinalize:
-			refuse(s->table, "DETACH PARTITION ... FINALIZE", NULL);
+			paxos_refuse(s->table, "DETACH PARTITION ... FINALIZE", NULL);
 		case AT_AddInherit:
 		case AT_DropInherit:
 		case AT_AddOf:
 		case AT_DropOf:
-			refuse(s->table, "inheritance", NULL);
+			paxos_refuse(s->table, "inheritance", NULL);
 		default:
-			refuse(s->table, "this form of ALTER TABLE", NULL);
+			paxos_refuse(s->table, "this form of ALTER TABLE", NULL);
 	}
 	if (cmd->subtype == AT_SetStatistics && cmd->name == NULL)
-		refuse(s->table, "SET STATISTICS by column number", NULL);
+		paxos_refuse(s->table, "SET STATISTICS by column number", NULL);
 }
 
 /*
@@ -1117,7 +1106,8 @@ alter_owner(Statement *s, AlterTableStmt *stmt)
 	Oid role = get_rolespec_oid(cmd->newowner, false);
 
 	if (list_length(stmt->cmds) > 1)
-		refuse(s->table, "OWNER TO together with other clauses", "Use a statement of its own.");
+		paxos_refuse(s->table, "OWNER TO together with other clauses",
+					 "Use a statement of its own.");
 	paxos_ddl_check_owner(s->table);
 	if (!superuser())
 	{
@@ -1212,9 +1202,10 @@ check_may_own(const Statement *s, Oid sequence, const char *column)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("sequence must be in same schema as table it is linked to")));
 	if (!paxos_ddl_may_take_sequence(sequence, s->owner))
-		refuse(s->table, "owning such a sequence",
-			   "It must be logged, owned and used by nothing else, and have no INCREMENT, CYCLE or "
-			   "small MAXVALUE.");
+		paxos_refuse(
+			s->table, "owning such a sequence",
+			"It must be logged, owned and used by nothing else, and have no INCREMENT, CYCLE or "
+			"small MAXVALUE.");
 	ReleaseSysCache(tuple);
 
 	if (attnum <= 0)
@@ -1226,9 +1217,10 @@ check_may_own(const Statement *s, Oid sequence, const char *column)
 	if (!att->attnotnull || att->atthasdef || att->attidentity != '\0' ||
 		(att->atttypid != INT2OID && att->atttypid != INT4OID && att->atttypid != INT8OID) ||
 		owns_sequence(s->table, attnum))
-		refuse(s->table, "a sequence of a column that cannot become serial",
-			   "The column must be of an integer type and NOT NULL, and have no default and no "
-			   "sequence yet.");
+		paxos_refuse(
+			s->table, "a sequence of a column that cannot become serial",
+			"The column must be of an integer type and NOT NULL, and have no default and no "
+			"sequence yet.");
 	table_close(rel, AccessShareLock); /* else we were in the learner's way: begin() has its own */
 }
 
@@ -1254,7 +1246,7 @@ own_sequence(PaxosUtility *u, AlterSeqStmt *stmt, Oid table, Oid sequence, const
 		return false;
 	paxos_ddl_check_owner(table);
 	if (list_length(stmt->options) != 1)
-		refuse(table, "OWNED BY together with other options", "Use a statement of its own.");
+		paxos_refuse(table, "OWNED BY together with other options", "Use a statement of its own.");
 	check_may_own(&s, sequence, column);
 	return make_serial(&s, column, sequence, CMDTAG_ALTER_SEQUENCE);
 }
@@ -1328,8 +1320,8 @@ switch_triggers(Statement *s, const AlterTableStmt *stmt)
 							errmsg("permission denied: \"%s\" is a system trigger", cmd->name)));
 		if ((cmd->subtype == AT_DisableTrigAll || cmd->subtype == AT_EnableTrigAll) &&
 			paxos_fkey_any(s->table))
-			refuse(s->table, "enabling or disabling the triggers of foreign keys",
-				   "Use ENABLE or DISABLE TRIGGER USER.");
+			paxos_refuse(s->table, "enabling or disabling the triggers of foreign keys",
+						 "Use ENABLE or DISABLE TRIGGER USER.");
 		appendStringInfo(&s->sql, "%s %s TRIGGER %s", foreach_current_index(lc) > 0 ? "," : "",
 						 cmd->subtype == AT_EnableAlwaysTrig    ? "ENABLE ALWAYS"
 						 : cmd->subtype == AT_EnableReplicaTrig ? "ENABLE REPLICA"
@@ -1382,9 +1374,10 @@ set_access_method(Statement *s, const char *method)
 		return true;
 	}
 	if (strcmp(method, DEFAULT_TABLE_ACCESS_METHOD) != 0)
-		refuse(s->table, "SET ACCESS METHOD to another than heap", NULL);
+		paxos_refuse(s->table, "SET ACCESS METHOD to another than heap", NULL);
 	if (paxos_in_tree(s->table))
-		refuse(s->table, "SET ACCESS METHOD heap with partitions", "Detach the partition first.");
+		paxos_refuse(s->table, "SET ACCESS METHOD heap with partitions",
+					 "Detach the partition first.");
 	if (paxos_fkey_any(s->table))
 		ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 						errmsg("table \"%s\" has foreign keys to or from consensus-backed tables",
@@ -1408,8 +1401,8 @@ alter_table(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 	if (!begin(&s, u, table, "ALTER TABLE on a consensus-backed table"))
 		return false;
 	if (first->subtype == AT_SetAccessMethod && paxos_in_tree(table))
-		refuse(table, "SET ACCESS METHOD of a partitioned table or a partition",
-			   "Use DETACH PARTITION first.");
+		paxos_refuse(table, "SET ACCESS METHOD of a partitioned table or a partition",
+					 "Use DETACH PARTITION first.");
 	if (first->subtype == AT_SetAccessMethod && list_length(stmt->cmds) == 1)
 		return set_access_method(&s, first->name ? first->name : default_table_access_method);
 	if (first->subtype == AT_SetIdentity && list_length(stmt->cmds) == 1 &&
@@ -1449,7 +1442,8 @@ alter_table(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 			/* Else it could not be written down for a newcomer (paxos_ddl_serial()). */
 			if (!att->attnotnull ||
 				(att->atttypid != INT2OID && att->atttypid != INT4OID && att->atttypid != INT8OID))
-				refuse(table, "a default from a sequence for what is no not-null integer", NULL);
+				paxos_refuse(table, "a default from a sequence for what is no not-null integer",
+							 NULL);
 			table_close(rel, AccessShareLock);
 			paxos_ddl_check_owner(table);
 			return make_serial(&s, first->name, sequence, CMDTAG_ALTER_TABLE);
@@ -1534,7 +1528,7 @@ alter_index(PaxosUtility *u, AlterTableStmt *stmt, Oid table, Oid index)
 	if (!begin(&s, u, table, "ALTER INDEX on a consensus-backed table"))
 		return false;
 	if (get_rel_relkind(index) == RELKIND_PARTITIONED_INDEX)
-		refuse(table, "this form of ALTER INDEX on an index of a partitioned table", NULL);
+		paxos_refuse(table, "this form of ALTER INDEX on an index of a partitioned table", NULL);
 	if (!PaxosOwnsRelation(index, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, get_rel_name(index));
 	appendStringInfo(&s.sql, "ALTER INDEX %s ",
@@ -1565,7 +1559,7 @@ alter_index(PaxosUtility *u, AlterTableStmt *stmt, Oid table, Oid index)
 							 statistics_target(cmd));
 		}
 		else
-			refuse(table, "this form of ALTER INDEX", NULL);
+			paxos_refuse(table, "this form of ALTER INDEX", NULL);
 	}
 	return send(&s, CMDTAG_ALTER_INDEX);
 }
@@ -1676,7 +1670,7 @@ rename_part(PaxosUtility *u, RenameStmt *stmt, Oid table, Oid relid)
 			tag = CMDTAG_ALTER_TRIGGER;
 			break;
 		default:
-			refuse(table, "this form of RENAME", NULL);
+			paxos_refuse(table, "this form of RENAME", NULL);
 	}
 	if (s.names != NIL)
 		paxos_ddl_ask_members(s.schema, s.op.owner, s.table_id, s.names);
@@ -1696,7 +1690,7 @@ set_schema(PaxosUtility *u, AlterObjectSchemaStmt *stmt, Oid table)
 	nsp = LookupCreationNamespace(stmt->newschema);
 	CheckSetNamespace(s.nsp, nsp);
 	if (strcmp(stmt->newschema, PAXOS_SCHEMA) == 0)
-		refuse(table, "SET SCHEMA " PAXOS_SCHEMA, "That schema is the extension's own.");
+		paxos_refuse(table, "SET SCHEMA " PAXOS_SCHEMA, "That schema is the extension's own.");
 	if (nsp != s.nsp)
 	{
 		need_schema(&s, nsp);

@@ -83,9 +83,6 @@
 PG_FUNCTION_INFO_V1(paxos_backstop);
 PG_FUNCTION_INFO_V1(paxos_backstop_install);
 
-/* These never return. */
-static void refuse(Oid table, const char *what, const char *hint) pg_attribute_noreturn();
-
 static ProcessUtility_hook_type previous_utility = NULL;
 static ExecutorStart_hook_type previous_executor_start = NULL;
 static post_parse_analyze_hook_type previous_analyze = NULL;
@@ -126,8 +123,8 @@ extension_here(void)
 static const char *const use_functions =
 	"Use paxos_insert_if_not_exists(), paxos_cas(), paxos_update_if(), paxos_delete_if() or paxos_upsert().";
 
-static void
-refuse(Oid table, const char *what, const char *hint)
+void
+paxos_refuse(Oid table, const char *what, const char *hint)
 {
 	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					errmsg("%s is not supported on consensus-backed table \"%s\"", what,
@@ -153,7 +150,7 @@ refuse_name(RangeVar *rv, const char *what, const char *hint)
 	Oid table = owner_of_name(rv);
 
 	if (OidIsValid(table))
-		refuse(table, what, hint);
+		paxos_refuse(table, what, hint);
 }
 
 /* DROP RULE, POLICY: the table's name, then the object's. */
@@ -374,7 +371,7 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 
 		/* REASSIGN OWNED and the like come by without naming the table. */
 		if (OidIsValid(table) && !(alter && alter->is_internal))
-			refuse(table, "a change of definition or owner", NULL);
+			paxos_refuse(table, "a change of definition or owner", NULL);
 	}
 	/* A large object depends on nothing, and one statement may make millions. */
 	if (class_id != PublicationRelRelationId && class_id != LargeObjectRelationId)
@@ -1311,12 +1308,12 @@ paxos_backstop(PG_FUNCTION_ARGS)
 		paxos_set_truncates(RelationGetRelid(data->tg_relation));
 		return PointerGetDatum(NULL);
 	}
-	refuse(RelationGetRelid(data->tg_relation),
-		   TRIGGER_FIRED_BY_INSERT(data->tg_event)   ? "direct INSERT"
-		   : TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? "direct UPDATE"
-		   : TRIGGER_FIRED_BY_DELETE(data->tg_event) ? "direct DELETE"
-													 : "TRUNCATE",
-		   use_functions);
+	paxos_refuse(RelationGetRelid(data->tg_relation),
+				 TRIGGER_FIRED_BY_INSERT(data->tg_event)   ? "direct INSERT"
+				 : TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? "direct UPDATE"
+				 : TRIGGER_FIRED_BY_DELETE(data->tg_event) ? "direct DELETE"
+														   : "TRUNCATE",
+				 use_functions);
 	PG_RETURN_NULL();
 }
 

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -23,6 +24,48 @@ const char *conninfos[MAX_NODES];
 int n_nodes;
 atomic_int stop;
 _Atomic int64_t stopped_at;
+
+bool
+read_options(int argc, char **argv, Options *options)
+{
+	for (int i = 1; i < argc; i++)
+	{
+		const char *o = argv[i];
+		const char *v;
+
+		if (strcmp(o, "--setup") == 0)
+		{
+			options->setup = true;
+			continue;
+		}
+		if (++i == argc)
+			return false;
+		v = argv[i];
+		if (strcmp(o, "--history") == 0)
+			options->file = v;
+		else if (strcmp(o, "--seed") == 0)
+			options->seed = strtoull(v, NULL, 10);
+		else if (strcmp(o, "--clients") == 0)
+			options->per_node = atoi(v);
+		else if (strcmp(o, "--home") == 0)
+			options->home = atoi(v);
+		else if (strcmp(o, "--name") == 0)
+			options->name = v;
+		else if (strcmp(o, "--seconds") == 0)
+			options->seconds = atof(v);
+		else if (strcmp(o, "--think") == 0)
+			options->think_ms = atoi(v);
+		else if (options->own_name != NULL && strcmp(o, options->own_name) == 0)
+			options->own = atoi(v);
+		else if (strcmp(o, "--conninfo") == 0 && n_nodes < MAX_NODES)
+			conninfos[n_nodes++] = v;
+		else
+			return false;
+	}
+	return n_nodes > 0 && options->home >= 0 && options->home <= n_nodes &&
+		   options->per_node >= 1 && options->per_node <= 999 &&
+		   (options->setup || options->file != NULL);
+}
 
 int64_t
 now_us(void)

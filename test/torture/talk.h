@@ -29,6 +29,24 @@ extern int n_nodes;
 extern atomic_int stop; /* since stopped_at: no more is begun */
 extern _Atomic int64_t stopped_at;
 
+/* What every program of clients is told; defaults are the program's. */
+typedef struct Options
+{
+	bool setup;       /* make the tables, and no more */
+	const char *file; /* of the history */
+	const char *name; /* of this process, in the history */
+	uint64_t seed;
+	int per_node; /* clients */
+	int home;     /* only those of this node; 0: of all */
+	int think_ms;
+	double seconds;
+	const char *own_name; /* of one option more, a number; or NULL */
+	int own;
+} Options;
+
+/* False: it has been called the wrong way. */
+extern bool read_options(int argc, char **argv, Options *options);
+
 extern int64_t now_us(void); /* of CLOCK_MONOTONIC */
 extern void pause_ms(long ms);
 extern uint64_t draw_from(uint64_t *random);

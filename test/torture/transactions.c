@@ -102,10 +102,10 @@ typedef struct Client
 	pthread_t thread;
 } Client;
 
-static const char *process_name = "x";
-static uint64_t seed = 1;
-static int think_ms = 3;
-static int large_permille = 0;
+static const char *process_name;
+static uint64_t seed;
+static int think_ms;
+static int large_permille;
 static atomic_int may_serialize = 1;
 static atomic_int may_lock = 1;
 
@@ -693,68 +693,33 @@ usage(void)
 int
 main(int argc, char **argv)
 {
-	const char *file = NULL;
-	int per_node = 4;
-	int home = 0;
+	Options options = {.name = "x", .seed = 1, .per_node = 4, .think_ms = 3, .own_name = "--large"};
 	int n_clients = 0;
-	double run_seconds = 0;
-	bool setup = false;
 	int64_t began;
 	Client *clients;
 
-	for (int i = 1; i < argc; i++)
-	{
-		const char *o = argv[i];
-		const char *v;
-
-		if (strcmp(o, "--setup") == 0)
-		{
-			setup = true;
-			continue;
-		}
-		if (++i == argc)
-			return usage();
-		v = argv[i];
-		if (strcmp(o, "--history") == 0)
-			file = v;
-		else if (strcmp(o, "--seed") == 0)
-			seed = strtoull(v, NULL, 10);
-		else if (strcmp(o, "--clients") == 0)
-			per_node = atoi(v);
-		else if (strcmp(o, "--home") == 0)
-			home = atoi(v);
-		else if (strcmp(o, "--name") == 0)
-			process_name = v;
-		else if (strcmp(o, "--seconds") == 0)
-			run_seconds = atof(v);
-		else if (strcmp(o, "--think") == 0)
-			think_ms = atoi(v);
-		else if (strcmp(o, "--large") == 0)
-			large_permille = atoi(v);
-		else if (strcmp(o, "--conninfo") == 0 && n_nodes < MAX_NODES)
-			conninfos[n_nodes++] = v;
-		else
-			return usage();
-	}
-	if (n_nodes == 0 || home < 0 || home > n_nodes || per_node < 1 || per_node > 999)
+	if (!read_options(argc, argv, &options))
 		return usage();
-	if (setup)
+	process_name = options.name;
+	seed = options.seed;
+	think_ms = options.think_ms;
+	large_permille = options.own;
+	if (options.setup)
 		return make_tables();
-	if (file == NULL)
-		return usage();
-	history = fopen(file, "a");
+	history = fopen(options.file, "a");
 	if (history == NULL)
 	{
-		fprintf(stderr, "transactions: %s: %s\n", file, strerror(errno));
+		fprintf(stderr, "transactions: %s: %s\n", options.file, strerror(errno));
 		return 2;
 	}
 	block_signals();
 	began = now_us();
-	clients = calloc((size_t) (per_node * n_nodes), sizeof(Client));
+	clients = calloc((size_t) (options.per_node * n_nodes), sizeof(Client));
 	if (clients == NULL)
 		abort();
 	for (int node = 0; node < n_nodes; node++)
-		for (int i = 0; i < per_node && (home == 0 || home == node + 1); i++)
+		for (int i = 0; i < options.per_node && (options.home == 0 || options.home == node + 1);
+			 i++)
 		{
 			static const int patience[] = {5000, 1000, 2500, 5000};
 			Client *c = &clients[n_clients++];
@@ -769,13 +734,13 @@ main(int argc, char **argv)
 				return 2;
 			}
 		}
-	wait_for_the_end(run_seconds);
+	wait_for_the_end(options.seconds);
 	for (int i = 0; i < n_clients; i++)
 		pthread_join(clients[i].thread, NULL);
 	free(clients);
 	if (fclose(history) != 0)
 	{
-		fprintf(stderr, "transactions: %s: %s\n", file, strerror(errno));
+		fprintf(stderr, "transactions: %s: %s\n", options.file, strerror(errno));
 		return 2;
 	}
 	return figures((double) (stopped_at - began) / 1e6);
