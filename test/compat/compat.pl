@@ -51,14 +51,14 @@ sub settings
 }
 
 # Roles are each server's own; whoever creates one creates it everywhere.  So are schemas where
-# the script says so (Script::keyed).
+# the script says so (Script::keyed), and privileges on schemas.
 sub create_locals
 {
 	my ($script, @nodes) = @_;
-	my %locals;
-	while ($script =~ /^\s*CREATE\s+(?:ROLE|USER|GROUP)\s+(?!MAPPING)("?\w+"?)/gim) { $locals{"CREATE ROLE $1 SUPERUSER;\n"} = 1 }
-	while ($script =~ /^SET paxos\.ddl = 'tables';\s*(?:--[^\n]*\n\s*)*CREATE\s+SCHEMA\s+(?!AUTHORIZATION)("?\w+"?)/gim) { $locals{"CREATE SCHEMA $1;\n"} = 1 }
-	$_->try("\\unset ON_ERROR_STOP\n" . join('', sort keys %locals), database => $database) for @nodes;
+	my @locals = ("GRANT ALL ON SCHEMA public TO PUBLIC;\n");
+	while ($script =~ /^\s*(CREATE\s+(?:ROLE|USER|GROUP)\s+(?!MAPPING)[^;]*;)/gim) { push @locals, "$1\n" }
+	while ($script =~ /^SET paxos\.ddl = 'tables';\s*(?:--[^\n]*\n\s*)*CREATE\s+SCHEMA\s+(?!AUTHORIZATION)("?\w+"?)/gim) { push @locals, "CREATE SCHEMA $1;\nGRANT ALL ON SCHEMA $1 TO PUBLIC;\n" }
+	$_->try("\\unset ON_ERROR_STOP\n" . join('', @locals), database => $database) for @nodes;
 }
 
 # One script through psql, as pg_regress runs it; how it ended.
