@@ -842,6 +842,40 @@ paxos_apply_delete(PaxosApplyTable *t)
 	}
 }
 
+/*
+ * KEY SHARE lets a transaction be that has updated the row, but not what that has done to
+ * the row since: its newer versions may be deleted, or locked FOR UPDATE.  (A session updates a
+ * parent and deletes it; a child comes from the log in between.)
+ */
+static void
+clear_newer_versions(PaxosApplyTable *t, LockTupleMode mode)
+{
+	TupleTableSlot *row = t->found;
+
+	for (;;)
+	{
+		HeapTuple tuple = ExecFetchSlotHeapTuple(row, false, NULL);
+		HeapTupleHeader header = tuple->t_data;
+		ItemPointerData next = header->t_ctid;
+		TransactionId updater;
+
+		if ((header->t_infomask & HEAP_XMAX_INVALID) != 0 ||
+			HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask) ||
+			HeapTupleHeaderIndicatesMovedPartitions(header) ||
+			ItemPointerEquals(&tuple->t_self, &next))
+			break;
+		updater = HeapTupleHeaderGetUpdateXid(header);
+		if (!table_tuple_fetch_row_version(t->rel, &next, SnapshotAny, t->other))
+			break;
+		tuple = ExecFetchSlotHeapTuple(t->other, false, NULL);
+		if (!TransactionIdEquals(HeapTupleHeaderGetXmin(tuple->t_data), updater))
+			break;
+		paxos_clear_row_locks(t->other, mode);
+		row = t->other;
+	}
+	ExecClearTuple(t->other);
+}
+
 void
 paxos_apply_lock(PaxosApplyTable *t, LockTupleMode mode)
 {
@@ -852,8 +886,10 @@ paxos_apply_lock(PaxosApplyTable *t, LockTupleMode mode)
 		TM_Result result;
 
 		paxos_clear_row_locks(t->found, mode);
+		clear_newer_versions(t, mode);
 		result = table_tuple_lock(t->rel, &tid, GetActiveSnapshot(), t->other,
-								  GetCurrentCommandId(true), mode, LockWaitBlock, 0, &failure);
+								  GetCurrentCommandId(true), mode, LockWaitBlock,
+								  TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS, &failure);
 		ExecClearTuple(t->other);
 		if (result == TM_Ok)
 			return;
