@@ -113,6 +113,42 @@ paxos_configuration_now(PaxosConfiguration *c)
 	return found;
 }
 
+bool
+paxos_configuration_last_with(px_node node, PaxosMember *member)
+{
+	Relation rel = open_configuration(AccessShareLock);
+	Relation index = index_open(PaxosPrimaryKeyIndex(rel), AccessShareLock);
+	SysScanDesc scan;
+	HeapTuple tuple;
+	bool found = false;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	scan = systable_beginscan_ordered(rel, index, GetActiveSnapshot(), 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		PaxosConfiguration row = {0};
+		px_value_view view;
+		px_member_view m;
+		uint32_t pos = 0;
+
+		row_of_tuple(tuple, RelationGetDescr(rel), &row);
+		if (!px_value_open(row.value, &view))
+			continue; /* row_of_tuple() has opened it */
+		while (px_value_next_member(&view, &pos, &m))
+		{
+			if (m.node != node)
+				continue;
+			paxos_member_of(&m, member);
+			found = true;
+		}
+	}
+	systable_endscan_ordered(scan);
+	PopActiveSnapshot();
+	index_close(index, NoLock);
+	table_close(rel, NoLock);
+	return found;
+}
+
 /* The row of a slot in the open table, or none; the scan is left open. */
 static HeapTuple
 find_row(Relation rel, px_slot position, SysScanDesc *scan)

@@ -28,6 +28,9 @@ extern bool paxos_configuration_read(PaxosConfiguration *c);
 /* The same under a snapshot of its own. */
 extern bool paxos_configuration_now(PaxosConfiguration *c);
 
+/* A node as the last configuration has it in which it stands; false: there is none. */
+extern bool paxos_configuration_last_with(px_node node, PaxosMember *member);
+
 /* Insert or replace the one of a slot.  Needs the acceptor lock. */
 extern void paxos_configuration_write(px_slot position, px_ballot ballot, px_bytes value,
 									  bool recorded);

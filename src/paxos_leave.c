@@ -31,6 +31,7 @@
 
 #include "paxos_acceptor.h"
 #include "paxos_cluster.h"
+#include "paxos_configuration.h"
 #include "paxos_node.h"
 #include "paxos_object.h"
 
@@ -225,6 +226,7 @@ paxos_rejoin(PG_FUNCTION_ARGS)
 	px_node self;
 	pg_uuid_t cluster;
 	int version = paxos_version_in_use(); /* while the members are known */
+	PaxosMember was;
 	List *members;
 	ListCell *lc;
 	MemoryContext caller = CurrentMemoryContext;
@@ -246,16 +248,13 @@ paxos_rejoin(PG_FUNCTION_ARGS)
 	cluster = paxos_shared->cluster_id;
 	LWLockRelease(paxos_identity_lock);
 	members = paxos_node_members();
-	foreach (lc, members)
+	/* who has recorded its own removal is not among them */
+	if (paxos_configuration_last_with(self, &was))
 	{
-		PaxosMember *m = lfirst(lc);
-
-		if (m->node != self)
-			continue;
 		if (conninfo == NULL)
-			conninfo = pstrdup(m->conninfo);
-		name = pstrdup(m->name);
-		voter = m->voter || m->joining;
+			conninfo = pstrdup(was.conninfo);
+		name = pstrdup(was.name);
+		voter = was.voter || was.joining;
 	}
 	if (conninfo == NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

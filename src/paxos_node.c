@@ -390,15 +390,21 @@ paxos_node_members(void)
 		{
 			PaxosMember *m = palloc0(sizeof(PaxosMember));
 
-			m->node = member.node;
-			m->voter = member.voter;
-			m->joining = member.joining;
-			strlcpy(m->name, member.name, sizeof(m->name));
-			strlcpy(m->conninfo, member.conninfo, sizeof(m->conninfo));
+			paxos_member_of(&member, m);
 			members = lappend(members, m);
 		}
 	}
 	return members;
+}
+
+void
+paxos_member_of(const px_member_view *view, PaxosMember *member)
+{
+	member->node = view->node;
+	member->voter = view->voter;
+	member->joining = view->joining;
+	strlcpy(member->name, view->name, sizeof(member->name));
+	strlcpy(member->conninfo, view->conninfo, sizeof(member->conninfo));
 }
 
 bool

@@ -8,6 +8,7 @@
 
 #include "nodes/pg_list.h"
 
+#include "core/px_value.h"
 #include "paxos_ext.h"
 
 /* One member with its address. */
@@ -33,6 +34,7 @@ extern PaxosMembership paxos_node_load(void);
  * PaxosMember *.  In a transaction. */
 extern List *paxos_node_members(void);
 extern bool paxos_node_member(px_node node, PaxosMember *member);
+extern void paxos_member_of(const px_member_view *view, PaxosMember *member);
 
 /* The rows have been deleted and that is committed: in shared memory too this server is
  * no node of any cluster.  The workers are held off. */

@@ -473,6 +473,8 @@ described(Oid relid)
 {
 	SetTable *t = add_table(relid);
 
+	if (t->stale) /* it may even have become another consensus table since */
+		t->table_id = paxos_table_id(relid);
 	if (t->keys == NULL || t->stale)
 		describe(t);
 	return t;

@@ -56,6 +56,17 @@ $s->query($_) for 'BEGIN', 'SAVEPOINT a', 'UPDATE shelf SET other = 3', 'ROLLBAC
 $n[1]->sql("DROP TABLE shelf");
 $n[0]->poll_sql("SELECT to_regclass('shelf') IS NULL");
 is($s->query("COMMIT"), '', 'a table that has gone since is nobody\'s business');
+
+# One that is another consensus table since.
+$n[0]->sql("CREATE TABLE shelf (id int PRIMARY KEY) USING paxos");
+$s->query($_) for 'BEGIN', 'SAVEPOINT a', 'INSERT INTO shelf VALUES (1)', 'ROLLBACK TO a';
+$n[0]->sql("ALTER TABLE shelf SET ACCESS METHOD heap");
+$_->sql("SELECT paxos_barrier()") for @n;
+$_->sql("DROP TABLE shelf") for @n[ 1, 2 ];
+$n[0]->sql("ALTER TABLE shelf SET ACCESS METHOD paxos");
+is($s->query("INSERT INTO shelf VALUES (2)"), '', 'another table of that name and number here: the transaction goes on');
+is($s->query("COMMIT"), '', '... and commits');
+is($_->sql("SELECT paxos_barrier() > 0; SELECT id FROM shelf"), "t\n2", "the row is there, on node $_->{number}") for @n;
 $s->close;
 $c->await_equal;
 done_testing();
