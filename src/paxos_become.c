@@ -175,6 +175,19 @@ has_user_trigger(Relation rel)
 	return false;
 }
 
+static bool
+has_columns(Relation rel)
+{
+	TupleDesc desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (!TupleDescAttr(desc, i)->attisdropped)
+			return true;
+	}
+	return false;
+}
+
 /* In the words of CREATE TABLE (paxos_ddl.c) where it has them. */
 static void
 check_table(Relation rel)
@@ -188,6 +201,8 @@ check_table(Relation rel)
 	if (form->relkind != RELKIND_RELATION)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("\"%s\" is not a table", RelationGetRelationName(rel))));
+	if (!has_columns(rel))
+		paxos_ddl_not_supported("a table without columns", NULL);
 	if (form->relpersistence == RELPERSISTENCE_TEMP)
 		paxos_ddl_not_supported("TEMPORARY", NULL);
 	if (form->relpersistence == RELPERSISTENCE_UNLOGGED)
@@ -513,8 +528,6 @@ ship_rows(Becoming *b)
 	TupleDesc desc = RelationGetDescr(s.rel);
 	TableScanDesc scan;
 
-	if (desc->natts == 0)
-		paxos_ddl_not_supported("a table without columns that has rows", NULL);
 	s.cxt = AllocSetContextCreate(CurrentMemoryContext, "paxos rows", ALLOCSET_DEFAULT_SIZES);
 	s.row = table_slot_create(s.rel, NULL);
 	s.output = palloc0(sizeof(FmgrInfo) * desc->natts);

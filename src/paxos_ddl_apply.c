@@ -277,7 +277,7 @@ paxos_ddl_holder_of_name(const char *name, Oid nsp)
 	table = OidIsValid(existing) ? paxos_consensus_owner(existing) : InvalidOid;
 	if (OidIsValid(table) && paxos_table_id(table) == 0)
 	{
-		paxos_becoming_give_way(table, existing, name);
+		paxos_becoming_give_way(table);
 		existing = get_relname_relid(name, nsp);
 	}
 	if (OidIsValid(existing) && get_rel_relkind(existing) == RELKIND_SEQUENCE &&

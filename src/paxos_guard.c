@@ -532,6 +532,31 @@ check_alter_table(AlterTableStmt *stmt)
 	}
 }
 
+/* What EXPLAIN ANALYZE executes passes no utility hook. */
+static bool
+explains_table_as(ExplainStmt *stmt)
+{
+	Query *query = (Query *) stmt->query;
+	IntoClause *into;
+	ListCell *lc;
+
+	if (!IsA(query, Query) || query->commandType != CMD_UTILITY ||
+		!IsA(query->utilityStmt, CreateTableAsStmt))
+		return false;
+	into = ((CreateTableAsStmt *) query->utilityStmt)->into;
+	if (!effective_am_is_paxos(into->accessMethod) ||
+		heap_by_default(into->accessMethod, into->rel))
+		return false;
+	foreach (lc, stmt->options)
+	{
+		DefElem *e = lfirst_node(DefElem, lc);
+
+		if (strcmp(e->defname, "analyze") == 0)
+			return defGetBoolean(e);
+	}
+	return false;
+}
+
 /* ALTER TABLE ... SET ACCESS METHOD paxos of an ordinary table. */
 static bool
 becomes_consensus(AlterTableStmt *stmt)
@@ -832,6 +857,13 @@ handle_statement(PaxosUtility *u)
 			paxos_become_as(u, (CreateTableAsStmt *) u->pstmt->utilityStmt);
 			return true;
 		}
+		case T_ExplainStmt:
+			if (explains_table_as((ExplainStmt *) parse))
+				ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+								errmsg("EXPLAIN ANALYZE of CREATE TABLE AS is not supported for a "
+									   "consensus-backed table"),
+								errhint("Add USING heap, or EXPLAIN the query.")));
+			return false;
 		case T_IndexStmt:
 		{
 			Oid table = owner_of_name(((IndexStmt *) parse)->relation);

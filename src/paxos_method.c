@@ -366,21 +366,37 @@ paxos_becoming_given_up(uint64 set)
 	(void) put_back(e);
 }
 
-void
-paxos_becoming_give_way(Oid relid, Oid holder, const char *name)
+static void
+rename_aside(Oid relid)
 {
-	Entry *e = find(0, relid);
-	char *other;
+	char *name = get_rel_name(relid);
+	char *other = ChooseRelationName(name, NULL, "local", get_rel_namespace(relid), false);
 
-	if (e == NULL || !put_back(e))
-		return;
-	other = ChooseRelationName(name, NULL, "local", get_rel_namespace(holder), false);
-	RenameRelationInternal(holder, other, false, get_rel_relkind(holder) == RELKIND_INDEX);
+	RenameRelationInternal(relid, other, false, get_rel_relkind(relid) == RELKIND_INDEX);
 	CommandCounterIncrement();
 	ereport(LOG, (errmsg("paxos learner: relation \"%s\" of this node is now called \"%s\"", name,
 						 other),
-				  errdetail("It was about to become part of a consensus-backed table; the cluster "
-							"has got another of its name meanwhile.")));
+				  errdetail("It was about to become consensus-backed; the cluster has got another "
+							"table of its name meanwhile.")));
+}
+
+/* With its indexes, whose names will be wanted too. */
+void
+paxos_becoming_give_way(Oid relid)
+{
+	Entry *e = find(0, relid);
+	Relation rel;
+	List *indexes;
+	ListCell *lc;
+
+	if (e == NULL || !put_back(e))
+		return;
+	rel = table_open(relid, NoLock);
+	indexes = RelationGetIndexList(rel);
+	table_close(rel, NoLock);
+	foreach (lc, indexes)
+		rename_aside(lfirst_oid(lc));
+	rename_aside(relid);
 }
 
 void
@@ -396,7 +412,7 @@ paxos_becoming_clear_names(Oid relid, Oid nsp)
 		Oid table = OidIsValid(existing) ? paxos_consensus_owner(existing) : InvalidOid;
 
 		if (OidIsValid(table) && paxos_table_id(table) == 0)
-			paxos_becoming_give_way(table, existing, lfirst(lc));
+			paxos_becoming_give_way(table);
 	}
 }
 

@@ -28,7 +28,7 @@ extern Oid paxos_becoming_of(uint64 set);
 /* It is a consensus table now; at this slot nobody ships it any more; another needs its name. */
 extern void paxos_becoming_done(Oid relid);
 extern void paxos_becoming_given_up(uint64 set);
-extern void paxos_becoming_give_way(Oid relid, Oid holder, const char *name);
+extern void paxos_becoming_give_way(Oid relid);
 
 /* The same of all names that this table will need in that schema (a snapshot's). */
 extern void paxos_becoming_clear_names(Oid relid, Oid nsp);

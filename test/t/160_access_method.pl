@@ -213,6 +213,16 @@ is($s->answer, '', 'and it is done');
 $_->close for $s, $blocker;
 everywhere("SELECT count(*) FROM victim", 20000, 'at last');
 
+# ---- an older snapshot ---------------------------------------------------------------------
+$n1->sql("CREATE TABLE seen (a int); INSERT INTO seen SELECT generate_series(1, 10)");
+$s = $n1->session;
+$s->query($_) for "BEGIN ISOLATION LEVEL REPEATABLE READ", "SELECT count(*) FROM d";
+$n1->sql("ALTER TABLE seen SET ACCESS METHOD paxos");
+is($s->query("SELECT count(*) FROM seen"), 10, 'who has an older snapshot does not find it empty');
+$s->query("COMMIT");
+$s->close;
+$n1->fails("EXPLAIN ANALYZE CREATE TABLE bad USING paxos AS SELECT 1 AS a", '0A000', qr/EXPLAIN ANALYZE of CREATE TABLE AS/, 'EXPLAIN ANALYZE makes none');
+
 # ---- rows that do not fit ------------------------------------------------------------------
 $n1->sql("CREATE TABLE broken (id int, t text)");
 $n1->sql("INSERT INTO broken SELECT i % 10, 'x' FROM generate_series(1, 20) i");
