@@ -984,13 +984,12 @@ paxos_apply_store(PaxosApply *apply, PaxosApplyTable *t, bool update)
 	/*
 	 * Of what a deferrable constraint forbids nothing is left when a write set is applied
 	 * (its rows leave first, then come), but what a session has put there since we looked:
-	 * the next try ends it.
+	 * it is ended.  Who comes now finds our entry.  (Or what the origin has let pass, where
+	 * nothing was checked: then it stands here, too.)
 	 */
 	if (recheck != NIL)
-		ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-						errmsg("a value that a deferrable constraint of consensus table \"%s\" "
-							   "forbids twice has just been taken on this node",
-							   RelationGetRelationName(t->rel))));
+		clear_unique_keys(apply, t, update ? t->fresh : t->proposed);
+	list_free(recheck);
 }
 
 static void

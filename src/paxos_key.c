@@ -13,8 +13,8 @@
  * the index (its OID is each node's own) and the values in a form that equal values
  * share: numbers as numbers, numeric without its trailing zeros, character(n)
  * without its blanks.  A type that is not listed counts as having one value only.  So
- * do expressions, and exclusion constraints, whose rows can be in each other's way
- * without being equal.
+ * do expressions, operator classes of extensions, and exclusion constraints, whose rows can
+ * be in each other's way without being equal.
  *
  * No state.
  */
@@ -25,6 +25,7 @@
 #include "access/genam.h"
 #include "access/relation.h"
 #include "access/sysattr.h"
+#include "access/transam.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "nodes/bitmapset.h"
@@ -44,7 +45,8 @@
 
 typedef struct KeyIndex
 {
-	bool coarse;      /* an expression, or an exclusion constraint */
+	bool coarse; /* an expression, an exclusion constraint, an extension's operator class */
+	bool deferrable;
 	bool nulls_equal; /* NULLS NOT DISTINCT */
 	int n;
 	AttrNumber attnum[INDEX_MAX_KEYS];
@@ -99,18 +101,27 @@ paxos_key_kept(uint64 key)
 	return finish(paxos_digest_fold(key, UINT64_MAX - 5));
 }
 
+/* What an extension's operator class takes for equal it alone knows, also of a built-in type. */
+static bool
+is_built_in(Relation index, int column)
+{
+	return index->rd_opfamily[column] < FirstNormalObjectId &&
+		   index_getprocid(index, (AttrNumber) (column + 1), 1) < FirstNormalObjectId;
+}
+
 static void
 describe(KeyIndex *k, Relation rel, Relation index)
 {
 	Form_pg_index form = index->rd_index;
 
-	k->coarse = form->indisexclusion || !form->indimmediate;
+	k->deferrable = !form->indimmediate;
+	k->coarse = form->indisexclusion || k->deferrable;
 	k->nulls_equal = form->indnullsnotdistinct;
 	k->n = IndexRelationGetNumberOfKeyAttributes(index);
 	for (int i = 0; i < k->n; i++)
 	{
 		k->attnum[i] = form->indkey.values[i];
-		if (k->attnum[i] <= 0)
+		if (k->attnum[i] <= 0 || !is_built_in(index, i))
 			k->coarse = true;
 		else if (index->rd_opcintype[i] == BPCHAROID)
 			k->type[i] = BPCHAROID; /* of text by bpchar_ops, too: blanks do not count */
@@ -163,6 +174,17 @@ paxos_keys_are_plain(const PaxosKeys *keys)
 		}
 	}
 	return true;
+}
+
+bool
+paxos_keys_are_deferrable(const PaxosKeys *keys)
+{
+	for (int i = 0; i < keys->n; i++)
+	{
+		if (keys->at[i].deferrable)
+			return true;
+	}
+	return false;
 }
 
 bool

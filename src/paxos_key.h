@@ -17,6 +17,9 @@ extern PaxosKeys *paxos_keys_of(Relation rel, int64 table_id);
 /* None is an expression, or of a type whose values are not told apart. */
 extern bool paxos_keys_are_plain(const PaxosKeys *keys);
 
+/* Is one of them checked by a trigger? */
+extern bool paxos_keys_are_deferrable(const PaxosKeys *keys);
+
 /*
  * Is there another value in a column that the condition of a partial unique index looks
  * at?  Then the row may enter the index, or leave it, with the keys it had.

@@ -834,6 +834,22 @@ paxos_set_read_row(Oid relid, const Datum *key)
 	}
 }
 
+/*
+ * A deferrable key is checked by a trigger, which this setting switches off.  What is there
+ * twice then could not be indexed by a node that loads a snapshot.
+ */
+static void
+require_check(const SetTable *t)
+{
+	if (SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
+		paxos_keys_are_deferrable(t->keys))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot change table \"%s\" while session_replication_role is replica",
+						get_rel_name(t->relid)),
+				 errdetail("Its deferrable constraints would not be checked.")));
+}
+
 /* paxos.capture(): the trigger function; runs in per-tuple memory. */
 Datum
 paxos_capture(PG_FUNCTION_ARGS)
@@ -850,6 +866,8 @@ paxos_capture(PG_FUNCTION_ARGS)
 	if (t == NULL || t->keys == NULL)
 		elog(ERROR, "a change of table \"%s\" was not announced",
 			 RelationGetRelationName(data->tg_relation));
+	if (!TRIGGER_FIRED_BY_DELETE(data->tg_event))
+		require_check(t);
 	table = (int) (t - set->tables);
 	mark();
 	capture_rows(table, data->tg_trigslot,

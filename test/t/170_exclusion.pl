@@ -68,6 +68,18 @@ $c->await_equal;
 like($s[2]->query("COMMIT"), qr/40001|57P01/, 'who was slower makes way');
 is($c->same_everywhere("SELECT (SELECT string_agg(id::text, ' ') FROM booking WHERE id >= 200) || '/' || (SELECT string_agg(id::text, ' ') FROM place WHERE id >= 200)", 'what stands'), '201/201', 'is the faster');
 
+# Who switches the triggers off that check: told so; and if he finds a way, it holds nobody up.
+$n[0]->sql_after_barrier("SELECT 1");
+$n[0]->fails("SET session_replication_role = replica; INSERT INTO place VALUES (500, 200, 500)", '0A000', qr/session_replication_role.*deferrable/s, 'nothing unchecked');
+$n[0]->sql("SET session_replication_role = replica; DELETE FROM place WHERE id = 4; INSERT INTO booking VALUES (500, '[90,91)')");
+$n[0]->sql($_)
+  for q{CREATE FUNCTION back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('session_replication_role', 'origin', false); RETURN NULL; END $$},
+  "CREATE TRIGGER a AFTER INSERT ON place FOR EACH ROW EXECUTE FUNCTION back()", "ALTER TABLE place ENABLE ALWAYS TRIGGER a",
+  "SET session_replication_role = replica; INSERT INTO place VALUES (501, 200, 501)";
+is($c->same_everywhere("SELECT count(*) FROM place WHERE at = 200", 'what was not checked'), 2, 'is there for all nodes');
+$n[0]->sql("DELETE FROM place WHERE id = 501");
+$n[0]->sql("DROP TRIGGER a ON place");
+
 # Added and dropped later.
 $n[1]->sql_after_barrier("ALTER TABLE booking DROP CONSTRAINT booking_during_excl");
 $n[1]->sql("INSERT INTO booking VALUES (300, '[45,46)')");

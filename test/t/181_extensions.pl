@@ -57,6 +57,27 @@ is(scalar @lost, 1, 'equal keys at once: one is there');
 is($c->same_everywhere("SELECT count(*) FROM person WHERE name = 'bob'", 'and on every node'), 1, 'the same');
 $_->close for $s1, $s2;
 
+# Equal by an operator class of an extension, and not by the type, which is built in: the second
+# to come is lost, while its node has not heard of the first.
+$_->sql(q{CREATE FUNCTION tens(int, int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT pg_catalog.btint4cmp($1 / 10, $2 / 10)';
+CREATE FUNCTION same_ten(int, int) RETURNS bool IMMUTABLE LANGUAGE sql AS 'SELECT $1 / 10 OPERATOR(pg_catalog.=) $2 / 10';
+CREATE OPERATOR === (FUNCTION = same_ten, LEFTARG = int, RIGHTARG = int);
+CREATE OPERATOR CLASS tens_ops FOR TYPE int USING btree AS OPERATOR 3 ===, FUNCTION 1 tens(int, int);
+ALTER EXTENSION citext ADD FUNCTION tens(int, int); ALTER EXTENSION citext ADD FUNCTION same_ten(int, int); ALTER EXTENSION citext ADD OPERATOR ===(int, int);
+ALTER EXTENSION citext ADD OPERATOR FAMILY tens_ops USING btree; ALTER EXTENSION citext ADD OPERATOR CLASS tens_ops USING btree}) for $c->nodes;
+$n1->sql("CREATE TABLE by_ten (id int PRIMARY KEY, v int) USING paxos");
+$n1->sql("CREATE UNIQUE INDEX by_ten_v ON by_ten (v tens_ops)");
+$c->await_equal;
+($s1, $s2) = ($n1->session, $n2->session);
+$s1->query("BEGIN; INSERT INTO by_ten VALUES (1, 11)");
+$s2->query("BEGIN; INSERT INTO by_ten VALUES (2, 12)");
+$s1->ask("COMMIT");
+$s2->ask("COMMIT");
+is(scalar(grep { /40001/ } $s1->answer, $s2->answer), 1, 'equal by an operator class: one is lost');
+is($c->same_everywhere("SELECT count(*) FROM by_ten", 'rows of it'), 1, 'and nobody is held up');
+$_->close for $s1, $s2;
+$n1->sql("DROP TABLE by_ten");
+
 # ---- a newcomer ----------------------------------------------------------------------------
 my $n4 = $c->add_server;
 $n4->start;
