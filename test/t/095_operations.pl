@@ -300,7 +300,7 @@ $place{"/$_"} = "$c->{dir}/$_" for qw(backup standby new);
 $place{'/archive'} = $archive;
 mkdir $place{$_} for '/backup', '/standby', '/new';
 done($n2, 'pg_dump -f dump.sql', 'a dump');
-$n2->fails("SELECT paxos_table_definition('pg_class')", '42809', qr/pg_class is not a consensus-backed table/, 'of other tables there is none');
+$n2->fails("SELECT paxos_table_definition('pg_class')", '42809', qr/"pg_class" is not a consensus-backed table/, 'of other tables there is none');
 
 # A server beside the members.
 sub beside
