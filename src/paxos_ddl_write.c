@@ -26,6 +26,7 @@
 #include "access/reloptions.h"
 #include "access/table.h"
 #include "access/toast_compression.h"
+#include "access/transam.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/objectaddress.h"
@@ -734,7 +735,19 @@ check_partition_key(Relation rel)
 	PartitionKey key = RelationGetPartitionKey(rel);
 
 	for (int i = 0; i < key->partnatts; i++)
+	{
 		paxos_ddl_check_collation(RelationGetRelationName(rel), key->partcollation[i]);
+
+		/* An enum's hash is one of numbers that each node gives by itself. */
+		if (key->strategy == PARTITION_STRATEGY_HASH &&
+			getBaseType(key->parttypid[i]) >= FirstUnpinnedObjectId)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("a consensus-backed table cannot be partitioned by hash of type %s",
+							format_type_be(key->parttypid[i])),
+					 errdetail("Nodes may come to other values of the hash."),
+					 errhint("Use a column of a built-in type.")));
+	}
 }
 
 char *

@@ -107,6 +107,28 @@ for my $case (
 	$n3->sql("INSERT INTO m VALUES (100, 1, 'moving')");
 	$c->await_equal;
 }
+
+# What was read or locked is all of the table, a partition that was not there yet included.
+$n1->sql("CREATE TABLE p (id int PRIMARY KEY) PARTITION BY LIST (id) USING paxos");
+$n1->sql("CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1, 2, 3)");
+my $next = 4;
+for my $depends ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SELECT count(*) FROM p", "LOCK TABLE p IN SHARE MODE")
+{
+	$c->await_equal;
+	$s1->query("BEGIN; $depends; INSERT INTO p VALUES ($next - 3)");
+	held_back($n1, sub {
+		$n2->sql("CREATE TABLE p$next PARTITION OF p FOR VALUES IN ($next)");
+		$n2->sql("INSERT INTO p VALUES ($next)");
+		$s1->ask("COMMIT");
+	});
+	like($s1->answer, qr/40001/, "a row in a new partition is seen: $depends");
+	$s1->query("ROLLBACK");
+	$next++;
+}
+$n1->sql("SET paxos.ddl = 'all'; CREATE TYPE mood AS ENUM ('good', 'bad')");
+$n1->fails("CREATE TABLE q (m mood) PARTITION BY HASH (m) USING paxos", '0A000', qr/by hash of type public.mood/, 'no partition by what each node hashes otherwise');
+$n1->sql("DROP TABLE p");
+$n1->sql("DROP TYPE mood");
 $s1->close;
 
 # ---- a partition for rows that the default one is just getting ----------------------------------
