@@ -64,6 +64,7 @@
 #include "parser/parse_node.h"
 #include "parser/parse_relation.h"
 #include "parser/parse_type.h"
+#include "rewrite/rewriteHandler.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -655,8 +656,13 @@ put_column(Statement *s, StringInfo out, Relation copy, const char *name, String
 	AttrNumber attnum = column_of(copy, name);
 	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(copy), attnum - 1);
 	Node *expr = att->attgenerated ? NULL : paxos_ddl_default(copy, attnum);
+	bool of_type =
+		expr == NULL && !att->attgenerated && get_typtype(att->atttypid) == TYPTYPE_DOMAIN;
 	char *instead = NULL;
 
+	/* the rows that are there get a domain's default, too */
+	if (of_type)
+		expr = build_column_default(copy, attnum);
 	appendStringInfoString(out, "ADD COLUMN ");
 	if (owns_sequence(RelationGetRelid(copy), attnum) ||
 		(expr != NULL && contain_volatile_functions(expr)))
@@ -664,8 +670,9 @@ put_column(Statement *s, StringInfo out, Relation copy, const char *name, String
 	else if (expr != NULL && (contain_mutable_functions(expr) || calls_own(expr, NULL)))
 	{
 		instead = value_now(copy, attnum, expr);
-		appendStringInfo(more, "; ALTER TABLE %s ALTER COLUMN %s SET DEFAULT %s", qualified(s),
-						 quote_identifier(name), paxos_ddl_write_expression(copy, expr));
+		appendStringInfo(more, "; ALTER TABLE %s ALTER COLUMN %s %s%s", qualified(s),
+						 quote_identifier(name), of_type ? "DROP DEFAULT" : "SET DEFAULT ",
+						 of_type ? "" : paxos_ddl_write_expression(copy, expr));
 	}
 	paxos_ddl_write_column(out, copy, attnum, false, instead);
 	if (att->attstorage != get_typstorage(att->atttypid))

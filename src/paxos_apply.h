@@ -57,6 +57,9 @@ extern void paxos_table_forget(void);
  */
 extern bool paxos_lock_for_apply(Oid relid, LOCKMODE mode);
 
+/* The same of something else in the catalogs, ACCESS EXCLUSIVE. */
+extern void paxos_lock_object_for_apply(Oid class_id, Oid object_id);
+
 /*
  * Learner only: see that no transaction holds a lock on this row that conflicts with
  * 'mode', which it is about to take.

@@ -297,7 +297,11 @@ append_all(Becoming *b, List *statements)
 		appendStringInfo(&b->sql, ";\n%s", (char *) lfirst(lc));
 }
 
-/* Made once, empty, in a schema of the trial's: as it will be made elsewhere. */
+/*
+ * Made once, empty, in a schema of the trial's: as it will be made elsewhere.  As the owner: what
+ * it consists of has not been looked at yet, and CREATE INDEX computes what is constant in an
+ * expression, so that a function of the user's would run with the rights of whoever makes it.
+ */
 static void
 try_on_copy(Becoming *b, const char *definition, List *rest)
 {
@@ -321,11 +325,11 @@ try_on_copy(Becoming *b, const char *definition, List *rest)
 		(void) set_config_option("search_path", "pg_catalog", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, ERROR, false);
 		paxos_ddl_run_text(psprintf("CREATE SCHEMA %s AUTHORIZATION %s", schema, owner));
+		SetUserIdAndSecContext(b->owner, security | SECURITY_LOCAL_USERID_CHANGE |
+											 SECURITY_RESTRICTED_OPERATION);
 		copy = paxos_ddl_create_in(schema, definition);
 		foreach (lc, rest)
 			paxos_ddl_run_in(schema, lfirst(lc));
-		paxos_ddl_run_text(psprintf("ALTER TABLE %s OWNER TO %s",
-									quote_qualified_identifier(schema, b->name), owner));
 		SetUserIdAndSecContext(user, security);
 		AtEOXact_GUC(true, nest_level);
 		CommandCounterIncrement();

@@ -354,7 +354,7 @@ paxos_ddl_check_dependencies(PaxosDdlOp *op, Oid relid, Oid parent)
 			if (d->refclassid == NamespaceRelationId)
 				continue;
 			extension = paxos_extension_of(d->refclassid, d->refobjid);
-			if (OidIsValid(extension))
+			if (OidIsValid(extension) && paxos_extension_trusted(d->refclassid, d->refobjid))
 			{
 				op->extensions = list_append_unique_oid(op->extensions, extension);
 				continue;

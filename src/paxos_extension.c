@@ -22,10 +22,12 @@
 #include "access/table.h"
 #include "catalog/indexing.h"
 #include "catalog/dependency.h"
+#include "catalog/objectaddress.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -47,6 +49,35 @@ paxos_extension_of(Oid class_id, Oid object_id)
 	if (!OidIsValid(extension) || strcmp(get_extension_name(extension), "paxos_ext") == 0)
 		return InvalidOid;
 	return extension;
+}
+
+/*
+ * Who may create a trusted extension owns it, and can add (ALTER EXTENSION ... ADD) a function of
+ * his own: another one on each node, and with the learner waiting for it.  What an extension
+ * brings is a superuser's.
+ */
+bool
+paxos_extension_trusted(Oid class_id, Oid object_id)
+{
+	Oid element = class_id == TypeRelationId ? get_element_type(object_id) : InvalidOid;
+	AttrNumber owner = get_object_attnum_owner(class_id);
+	Relation catalog;
+	HeapTuple tuple;
+	bool isnull;
+	bool trusted = false;
+
+	if (!OidIsValid(paxos_extension_of(class_id, object_id)))
+		return false;
+	if (owner == InvalidAttrNumber)
+		return true;
+	catalog = table_open(class_id, AccessShareLock);
+	tuple = get_catalog_object_by_oid(catalog, get_object_attnum_oid(class_id),
+									  OidIsValid(element) ? element : object_id);
+	if (HeapTupleIsValid(tuple))
+		trusted = superuser_arg(
+			DatumGetObjectId(heap_getattr(tuple, owner, RelationGetDescr(catalog), &isnull)));
+	table_close(catalog, AccessShareLock);
+	return trusted;
 }
 
 static char *

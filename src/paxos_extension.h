@@ -13,6 +13,9 @@
  */
 extern Oid paxos_extension_of(Oid class_id, Oid object_id);
 
+/* The same, and is it what the extension has brought? */
+extern bool paxos_extension_trusted(Oid class_id, Oid object_id);
+
 /* The name of a type that is not built in and no object of all nodes, alike on every node. */
 extern char *paxos_extension_type_name(Oid type);
 

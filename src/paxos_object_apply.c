@@ -513,6 +513,20 @@ create(const PaxosDdlOp *op, List *statements, int64 number, bool checking)
 		paxos_object_record(number, &object, 0);
 }
 
+/*
+ * Whoever makes something in a schema open just now has it locked; so has who makes a table of
+ * a composite type.  Both may stay as long as they like.
+ */
+static void
+lock(const ObjectAddress *object)
+{
+	Oid relid = object->classId == TypeRelationId ? get_typ_typrelid(object->objectId) : InvalidOid;
+
+	paxos_lock_object_for_apply(object->classId, object->objectId);
+	if (OidIsValid(relid))
+		(void) paxos_lock_for_apply(relid, AccessExclusiveLock);
+}
+
 static void
 change(const PaxosDdlOp *op, List *statements, int64 number, bool checking)
 {
@@ -556,6 +570,8 @@ change(const PaxosDdlOp *op, List *statements, int64 number, bool checking)
 		check_new_name(&object, stmt, checking);
 		if (op->kind == PAXOS_DDL_ALTER_OBJECT)
 			lock_view(&object, checking);
+		if (!checking && IsA(stmt, AlterTableStmt))
+			lock(&object);
 		run(op, stmt);
 	}
 
@@ -585,6 +601,10 @@ drop(const PaxosDdlOp *op, bool checking)
 		if (!paxos_object_of_id(op->object_ids[i], &object, &altered))
 			retry();
 		lock_view(&object, checking);
+
+		/* before its users are looked for: one that comes behind would be taken for an answer */
+		if (!checking)
+			lock(&object);
 		add_exact_object_address(&object, targets);
 		parts = list_concat(parts, paxos_object_parts(&object));
 	}

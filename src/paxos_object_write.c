@@ -52,6 +52,7 @@
 #include "utils/typcache.h"
 
 #include "paxos_ddl_int.h"
+#include "paxos_extension.h"
 #include "paxos_object.h"
 #include "paxos_object_int.h"
 
@@ -162,15 +163,27 @@ type_name(Oid type)
 	return name;
 }
 
-static void
-put_range(StringInfo out, Oid type)
+static bool
+is_local(Oid function)
 {
+	return function >= FirstNormalObjectId &&
+		   !paxos_extension_trusted(ProcedureRelationId, function);
+}
+
+/* What reads a value, or puts it into an index, is called by learners. */
+static void
+put_range(StringInfo out, const ObjectAddress *object)
+{
+	Oid type = object->objectId;
 	HeapTuple tuple = SearchSysCache1(RANGETYPE, ObjectIdGetDatum(type));
 	Form_pg_range form;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for range type %u", type);
 	form = (Form_pg_range) GETSTRUCT(tuple);
+	if (is_local(form->rngcanonical) || is_local(form->rngsubdiff))
+		cannot(object, "Its function CANONICAL or SUBTYPE_DIFF is neither built in nor of an "
+					   "extension; every node calls it by itself.");
 	appendStringInfo(out,
 					 " AS RANGE (SUBTYPE = %s, SUBTYPE_OPCLASS = %s, MULTIRANGE_TYPE_NAME = %s",
 					 format_type_be_qualified(form->rngsubtype), opclass_name(form->rngsubopc),
@@ -273,7 +286,7 @@ put_type(StringInfo out, const ObjectAddress *type)
 			put_composite(out, type->objectId);
 			break;
 		case TYPTYPE_RANGE:
-			put_range(out, type->objectId);
+			put_range(out, type);
 			break;
 		case TYPTYPE_DOMAIN:
 			put_domain(out, type, NULL);

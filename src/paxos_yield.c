@@ -35,6 +35,7 @@
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/syscache.h"
@@ -103,12 +104,12 @@ signal_in_the_way(const LOCKTAG *tag, LOCKMODE mode, int signal_number)
 }
 
 /*
- * Stand in the queue for a relation's lock for YIELD_QUEUE_MS: true if we have
+ * Stand in the queue for a lock for YIELD_QUEUE_MS: true if we have
  * it.  The way out of the queue is the error of lock_timeout, hence the
  * subtransaction; a lock obtained goes to the outer one.
  */
 static bool
-queue_for_lock(Oid relid, LOCKMODE mode)
+queue_for_lock(const LOCKTAG *tag, LOCKMODE mode)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -120,7 +121,8 @@ queue_for_lock(Oid relid, LOCKMODE mode)
 	PG_TRY();
 	{
 		LockTimeout = YIELD_QUEUE_MS;
-		LockRelationOid(relid, mode);
+		(void) LockAcquire(tag, mode, false, false);
+		AcceptInvalidationMessages();
 		LockTimeout = timeout;
 		ReleaseCurrentSubTransaction();
 		locked = true;
@@ -148,38 +150,29 @@ queue_for_lock(Oid relid, LOCKMODE mode)
 }
 
 /*
- * Obtain the relation lock 'mode' on relid or, when relid is invalid, see
- * transaction xid end, ending whoever stands in the way.
+ * Obtain the lock 'mode' of a relation or other object or, when the tag is a transaction's,
+ * see it end, ending whoever stands in the way.
  */
 static void
-clear_the_way(Oid relid, LOCKMODE mode, TransactionId xid)
+clear_the_way(LOCKTAG tag, LOCKMODE mode, TransactionId xid)
 {
 	static uint32 wait_event = 0;
 	TimestampTz began = GetCurrentTimestamp();
-	LOCKTAG tag;
+	bool object = !TransactionIdIsValid(xid);
 	long wait_ms = 1;
-
-	if (OidIsValid(relid))
-		SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
-	else
-	{
-		/* a subtransaction that has ended, of one that has not, is locked by nobody */
-		SET_LOCKTAG_TRANSACTION(tag, SubTransGetTopmostTransaction(xid));
-		mode = ShareLock; /* what a waiter for a transaction asks for */
-	}
 
 	for (;;)
 	{
 		bool patient;
 		int deaf;
 
-		if (OidIsValid(relid) && queue_for_lock(relid, mode))
+		if (object && queue_for_lock(&tag, mode))
 			break;
 
 		patient = !TimestampDifferenceExceeds(began, GetCurrentTimestamp(), paxos_yield_timeout_ms);
 		deaf = signal_in_the_way(&tag, mode, patient ? SIGINT : SIGTERM);
 
-		if (!OidIsValid(relid))
+		if (!object)
 		{
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait_ms,
 							 paxos_wait_event(&wait_event, "PaxosLearnerYield"));
@@ -194,10 +187,11 @@ clear_the_way(Oid relid, LOCKMODE mode, TransactionId xid)
 			ereport(
 				ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 OidIsValid(relid)
-					 ? errmsg("could not obtain the lock on relation %u needed to apply the log",
-							  relid)
-					 : errmsg("transaction %u is in the way of applying the log", xid),
+				 object ? errmsg("could not obtain the lock on %s %u needed to apply the log",
+								 tag.locktag_type == LOCKTAG_RELATION ? "relation" : "object",
+								 tag.locktag_type == LOCKTAG_RELATION ? tag.locktag_field2
+																	  : tag.locktag_field3)
+						: errmsg("transaction %u is in the way of applying the log", xid),
 				 deaf == 0 ? errdetail("A prepared transaction holds it.") : 0,
 				 deaf == 0 ? errhint("Finish it with COMMIT PREPARED or ROLLBACK PREPARED.") : 0));
 	}
@@ -209,14 +203,21 @@ clear_the_way(Oid relid, LOCKMODE mode, TransactionId xid)
 void
 paxos_end_transaction_in_the_way(TransactionId xid)
 {
-	clear_the_way(InvalidOid, NoLock, xid);
+	LOCKTAG tag;
+
+	/* a subtransaction that has ended, of one that has not, is locked by nobody */
+	SET_LOCKTAG_TRANSACTION(tag, SubTransGetTopmostTransaction(xid));
+	clear_the_way(tag, ShareLock, xid); /* what a waiter for a transaction asks for */
 }
 
 bool
 paxos_lock_for_apply(Oid relid, LOCKMODE mode)
 {
+	LOCKTAG tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
 	if (!ConditionalLockRelationOid(relid, mode))
-		clear_the_way(relid, mode, InvalidTransactionId);
+		clear_the_way(tag, mode, InvalidTransactionId);
 
 	/* locked; but is there still something under that number? */
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
@@ -225,6 +226,15 @@ paxos_lock_for_apply(Oid relid, LOCKMODE mode)
 		return false;
 	}
 	return true;
+}
+
+void
+paxos_lock_object_for_apply(Oid class_id, Oid object_id)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, class_id, object_id, 0);
+	clear_the_way(tag, AccessExclusiveLock, InvalidTransactionId);
 }
 
 /* As the heap: each lock of a row by a lock of a table that conflicts with the same. */
@@ -281,7 +291,7 @@ clear_holder(TransactionId xid, LockTupleMode held, LockTupleMode mode)
 	if (TransactionIdIsNormal(xid) && !TransactionIdIsCurrentTransactionId(xid) &&
 		DoLockModesConflict(as_table_lock(held), as_table_lock(mode)) &&
 		TransactionIdIsInProgress(xid))
-		clear_the_way(InvalidOid, NoLock, xid);
+		paxos_end_transaction_in_the_way(xid);
 }
 
 /*
