@@ -38,6 +38,7 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parser.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -49,6 +50,7 @@
 #include "utils/varlena.h"
 
 #include "paxos_apply.h"
+#include "paxos_compat.h"
 #include "paxos_ddl_int.h"
 #include "paxos_fkey.h"
 #include "paxos_object.h"
@@ -706,10 +708,25 @@ refuse_if_filled(Oid table)
  * ------------------------------------------------------------------
  */
 
+/*
+ * Privileges on consensus tables are changed by the log alone, so that every node finds
+ * here what an earlier slot has taken from who grants by a grant option; if it were
+ * no answer, two such statements at once would hold up every learner.  That he cannot
+ * look into the schema is another matter, and trouble of this node.
+ */
+static bool
+needs_grant_option(const PaxosDdlOp *op, Node *stmt, Oid table)
+{
+	return IsA(stmt, GrantStmt) && (op->flags & PAXOS_DDL_AS_OWNER) != 0 &&
+		   PaxosSchemaAclCheck(get_rel_namespace(table), paxos_ddl_role_here(op->owner),
+							   ACL_USAGE) == ACLCHECK_OK;
+}
+
 static void
 run_one(const PaxosDdlOp *op, Node *stmt, Oid table)
 {
 	MemoryContext caller = CurrentMemoryContext;
+	bool may_lack_option = needs_grant_option(op, stmt, table);
 	Oid user;
 	int security;
 
@@ -729,6 +746,11 @@ run_one(const PaxosDdlOp *op, Node *stmt, Oid table)
 		/* Only what is replicated can depend on a consensus table (paxos_guard.c). */
 		if (geterrcode() == ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST)
 			(void) paxos_err_decided();
+		if (may_lack_option && geterrcode() == ERRCODE_INSUFFICIENT_PRIVILEGE)
+		{
+			(void) errcode(ERRCODE_T_R_SERIALIZATION_FAILURE); /* it is tried again, and refused */
+			(void) paxos_err_decided();
+		}
 		if (!paxos_ddl_is_data_error(geterrcode()))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(caller);

@@ -181,9 +181,9 @@ typedef struct PaxosDdlOp
 	char **settings; /* names and values that shape its meaning, in turn */
 	int n_objects;   /* that it is about or needs (paxos_object.c) */
 	int64 *object_ids;
-	int64 *objects_altered; /* what they were */
-	List *extensions;       /* that it needs, by OID; asked for where it is issued, and not sent */
-	uint64 parts_of;        /* PAXOS_DDL_ROWS: the number of the parts with its rows */
+	int64 *objects_altered;  /* what they were */
+	struct List *extensions; /* that it needs, by OID; asked for where it is issued, and not sent */
+	uint64 parts_of;         /* PAXOS_DDL_ROWS: the number of the parts with its rows */
 	uint32 n_parts;
 } PaxosDdlOp;
 

@@ -99,5 +99,11 @@ is($r[1]{sqlstate}, '42501', 'who has lost it meanwhile is told so') or diag($r[
 @r = while_learners_stand([$n1, "REVOKE CREATE ON SCHEMA r FROM alice"],
 	[$n1, "SET ROLE alice; ${all}CREATE TYPE r.t AS ENUM ('a')"]);
 is($r[1]{sqlstate}, '42501', 'so who may not create in the schema any more') or diag($r[1]{err});
+$n1->sql("CREATE TABLE g (id int PRIMARY KEY) USING paxos; GRANT SELECT ON g TO alice WITH GRANT OPTION");
+$c->await_equal;
+@r = while_learners_stand([$n1, "REVOKE ALL ON g FROM alice"], [$n1, "SET ROLE alice; GRANT SELECT ON g TO bob"]);
+ok($r[0]{ok}, 'a grant option is revoked');
+is($r[1]{sqlstate}, '42501', 'and who has lost it meanwhile holds up nobody') or diag($r[1]{err});
+$c->same_everywhere("SELECT relacl FROM pg_class WHERE relname = 'g'", 'privileges are the same');
 $c->await_equal;
 done_testing();
