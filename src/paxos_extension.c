@@ -158,16 +158,22 @@ paxos_extension_describe(List *extensions)
 Datum
 paxos_sql_check_extensions(PG_FUNCTION_ARGS)
 {
+	ArrayType *array;
 	Datum *values;
 	int n;
 
 	(void) paxos_peer_check(fcinfo, NULL);
-	if (PG_ARGISNULL(3) || array_contains_nulls(PG_GETARG_ARRAYTYPE_P(3)))
+	if (PG_ARGISNULL(3))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("extensions must not be null")));
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(3), TEXTOID, -1, false, TYPALIGN_INT, &values, NULL,
-					  &n);
-	for (int i = 0; i + 2 < n; i += 3)
+	array = PG_GETARG_ARRAYTYPE_P(3);
+	if (ARR_NDIM(array) != 1 || array_contains_nulls(array) ||
+		ArrayGetNItems(1, ARR_DIMS(array)) % 3 != 0)
+		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+						errmsg("extensions must be a one-dimensional array of names, versions and "
+							   "schemas")));
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, NULL, &n);
+	for (int i = 0; i < n; i += 3)
 	{
 		char *name = TextDatumGetCString(values[i]);
 		char *wanted_version = TextDatumGetCString(values[i + 1]);

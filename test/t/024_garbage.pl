@@ -59,6 +59,7 @@ my %known = (
 	check_function => { good => [ @head, "'lower(text)'", 'NULL', 'NULL' ], any => [qw(function schema owner)] },
 	try_statement => { good => [ @head, "'\\x00'" ], fails => '08P01|22...|55000|0A000' },
 	object_definition => { good => [ 0, 0 ], any => [qw(classid objid)], fails => '00000|0A000|22...' },
+	check_extensions => { good => [ @head, "'{plpgsql,1.0,pg_catalog}'" ] },
 	check_roles => { good => [ @head, "'{node}'" ], any => [qw(roles)] },
 	greet => { good => [ @head, $incarnation, $instance, 0, 0, 0, $node, $version ],
 		lie => [qw(speaks incarnation instance remembered_incarnation remembered_promised remembered_accepted)] },
