@@ -61,6 +61,17 @@ $n[0]->sql("UPDATE big SET a = 800 WHERE id IN (15999, 16001)");
 like($s->query("COMMIT"), qr/40001/, 'overtaken in one of its rows');
 everywhere("SELECT count(*) FILTER (WHERE a = 700), count(*) FILTER (WHERE a = 800) FROM big", '0|2', 'nothing of it');
 
+# The session commits, and has sent a part; it hears nothing of it, for its learner stands.
+sub held_at_part
+{
+	my ($session) = @_;
+	my $learner = $n[1]->worker_pid('learner');
+	kill 'STOP', $learner;
+	$session->ask("COMMIT");
+	$n[2]->poll_sql("SELECT count(*) > 0 FROM paxos.set_part WHERE origin = 2");
+	return $learner;
+}
+
 # Cancelled, and terminated, in the middle of its parts: it has not been, and is not kept.
 for my $how ('cancel', 'terminate')
 {
@@ -68,9 +79,9 @@ for my $how ('cancel', 'terminate')
 	my $pid = $victim->query("SELECT pg_backend_pid()");
 	$victim->query("BEGIN");
 	$victim->query("UPDATE big SET a = a + 1000");
-	$victim->ask("COMMIT");
-	$n[2]->poll_sql("SELECT count(*) > 1 FROM paxos.set_part WHERE origin = 2");
+	my $learner = held_at_part($victim);
 	$n[1]->sql("SELECT pg_${how}_backend($pid)");
+	kill 'CONT', $learner;
 	like($victim->answer, $how eq 'cancel' ? qr/57014/ : qr/57P01|terminat|closed/, "$how: not sent");
 	$victim->close;
 	nothing_left("$how: nothing is kept");
@@ -81,8 +92,7 @@ everywhere("SELECT count(*) FILTER (WHERE a > 990) FROM big", '0', 'and nothing 
 my $victim = $n[1]->session;
 $victim->query("BEGIN");
 $victim->query("UPDATE big SET a = a + 1000");
-$victim->ask("COMMIT");
-$n[2]->poll_sql("SELECT count(*) > 1 FROM paxos.set_part WHERE origin = 2");
+held_at_part($victim);
 $n[1]->kill9;
 $n[0]->sql("UPDATE big SET a = 9 WHERE id = 9");
 cmp_ok($n[0]->sql("SELECT count(*) FROM paxos.set_part"), '>', 0, 'the parts of a node that is away are there');
