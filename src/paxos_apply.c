@@ -35,7 +35,7 @@
  * No state of its own survives, and none has to: a crash loses caches.
  *
  * Not here: in which order and transaction commands run and what becomes of
- * their errors (paxos_learner.c); DDL (paxos_ddl.c); who may ask (paxos_api.c).
+ * their errors (paxos_execute.c); DDL (paxos_ddl.c); who may ask (paxos_api.c).
  */
 #include "postgres.h"
 

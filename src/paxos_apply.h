@@ -71,7 +71,7 @@ extern void paxos_end_transaction_in_the_way(TransactionId xid);
 
 /*
  * Execute a DDL command at its slot, as its owner, in the learner (paxos_ddl.c).
- * Errors are thrown; paxos_learner.c decides whether they are a result.
+ * Errors are thrown; paxos_execute.c decides whether they are a result.
  */
 extern void paxos_ddl_apply(const PaxosDdlOp *op, px_slot at_slot, uint32 index,
 							const PaxosReplicated *r, px_node origin);

@@ -34,7 +34,7 @@
  * never read outside them, allocate no more than the bytes can back, and insist
  * on ranges, on text valid in the database's encoding, and on nothing being
  * left over.  A command that does not decode is the same bytes on every node,
- * and so fails in the same way on every node (paxos_learner.c).
+ * and so fails in the same way on every node (paxos_execute.c).
  *
  * Not here: what a command means (paxos_apply.c, paxos_ddl.c), and its place in
  * a batch (core/px_value.c).  No state; a crash loses nothing.

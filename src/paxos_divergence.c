@@ -13,7 +13,7 @@
  * written by the learner after its commits), paxos.compare_digests(), and the
  * judgement.  Not its business: when digests are sent (the proposer sends those
  * above the last slot it agreed on with a member, now and then, over its ordinary
- * connection to it), what goes into one (paxos_learner.c, paxos_verify.c).
+ * connection to it), what goes into one (paxos_execute.c, paxos_verify.c).
  *
  * The odd one raises the alarm: a node that as many members differ from as agree
  * with it, itself included.  With an even split all do, for nobody can say who is

@@ -5,8 +5,8 @@
  *	  what became of their commands (protocol.md §§ 5, 6; architecture.md § 3).
  *
  * Owns: what the row paxos.replicated says, and the learner's part of shared
- * memory.  Not its business: whether a slot is chosen (the acceptor says so), what
- * a command does (paxos_apply.c, paxos_ddl.c), how entries are fetched
+ * memory.  Not its business: whether a slot is chosen (the acceptor says so), how its
+ * value is carried out (paxos_execute.c), how entries are fetched
  * (paxos_catchup.c), how the row is kept (paxos_replicated.c), the cells of
  * sessions (paxos_queue.c).
  *
@@ -65,7 +65,6 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "core/px_ballot.h"
@@ -73,7 +72,7 @@
 #include "paxos_apply.h"
 #include "paxos_catchup.h"
 #include "paxos_divergence.h"
-#include "paxos_key.h"
+#include "paxos_execute.h"
 #include "paxos_log.h"
 #include "paxos_memory.h"
 #include "paxos_method.h"
@@ -85,12 +84,11 @@
 #include "paxos_snapshot.h"
 #include "paxos_truncate.h"
 #include "paxos_turn.h"
-#include "paxos_verify.h"
 #include "paxos_window.h"
 
 /* One transaction takes no more than this, so that results and the watermark
  * keep moving while the learner is far behind. */
-#define BATCH_SLOTS 256
+#define BATCH_SLOTS PAXOS_OUTCOME_SLOTS
 #define BATCH_BYTES (2 * 1024 * 1024)
 #define BATCH_US UINT64CONST(100000)
 
@@ -131,45 +129,10 @@
 static PaxosReplicated committed;
 static PaxosReplicated working;
 
-/* ---- what a transaction has to tell after its commit ---- */
-
-typedef struct Delivery
-{
-	uint32 cell;
-	uint64 generation;
-	uint64 incarnation;
-	uint64 sequence;
-	uint32 index;
-	px_slot decided_at;
-	char *result;
-	Size len;
-} Delivery;
-
-typedef struct Settlement
-{
-	uint64 old_incarnation;
-	uint64 old_last;
-	uint64 new_incarnation;
-} Settlement;
-
-typedef struct Outcome
-{
-	List *deliveries;  /* of Delivery *, oldest first */
-	List *settlements; /* of Settlement * */
-	uint64 gaps;
-	uint64 slots;
-	uint64 digests[BATCH_SLOTS]; /* after each of them */
-	uint64 commands;
-	uint64 not_met;
-	uint64 errors;
-} Outcome;
-
 /* ---- this process ---- */
 
-static MemoryContext batch_cxt;   /* one transaction: results on their way out */
-static MemoryContext value_cxt;   /* one slot's value */
-static MemoryContext command_cxt; /* one command */
-static PaxosApply *apply = NULL;  /* open in the running transaction, or NULL */
+static MemoryContext batch_cxt; /* one transaction: results on their way out */
+static MemoryContext value_cxt; /* one slot's value */
 
 static bool loaded = false;   /* 'committed' is what the table says */
 static bool newcomer = false; /* the log alone would not do: paxos_snapshot_needed() */
@@ -177,23 +140,8 @@ static uint64 identity_seen = 0;
 static PaxosMembership membership = PAXOS_NO_DATABASE;
 static pg_uuid_t loaded_cluster; /* whose state is loaded */
 
-static px_slot at_slot = 0; /* being applied, for errors */
-static uint32 at_command = 0;
+static px_slot at_slot = 0;      /* being applied, for errors */
 static px_slot careful_slot = 0; /* to be run alone with subtransactions */
-static bool decided = false;     /* paxos_err_decided() since the command began */
-
-/* A statement was carried out in this transaction: what comes behind it has another, because a
- * label of an enum cannot be used in the one that adds it. */
-static bool new_definitions = false;
-static bool in_keyed = false;         /* inside a keyed operation (or thrown out of one) */
-static bool in_verify = false;        /* the same of a verification */
-static bool in_set = false;           /* the same of a write set */
-static bool only_judging = false;     /* what is certified is not applied */
-static uint64 *certified_keys = NULL; /* what it changes, in batch_cxt */
-static int n_certified_keys = 0;
-static uint64 certified_parts = 0;                /* number of its parts */
-static const px_command_view *own_command = NULL; /* at hand, of this node */
-static bool set_alone = false; /* a write set may stand where the command stands */
 
 static px_entry repaired;          /* came from another member; slot 0: none */
 static MemoryContext repaired_cxt; /* its value */
@@ -220,690 +168,6 @@ typedef struct Unflushed
 
 static Unflushed unflushed[MAX_UNFLUSHED];
 static int n_unflushed = 0;
-
-int
-paxos_err_decided(void)
-{
-	decided = true;
-	return 0;
-}
-
-void
-paxos_err_forget(void)
-{
-	decided = false;
-}
-
-bool
-paxos_err_was_decided(void)
-{
-	return decided;
-}
-
-/* What a set says of tables and rows.  Its parts were folded in at their slots. */
-static uint64
-fold_set(uint64 digest, const PaxosWriteSet *set)
-{
-	for (int i = 0; i < set->n_tables; i++)
-	{
-		digest = paxos_digest_fold(digest, (uint64) set->tables[i].table_id);
-		digest = paxos_digest_fold(digest, set->tables[i].hold);
-	}
-	for (int i = 0; i < set->n_rows; i++)
-	{
-		const PaxosSetRow *row = &set->rows[i];
-
-		digest = paxos_digest_fold(digest, (uint64) set->tables[row->table].table_id);
-		for (int j = 0; j < row->n_key; j++)
-			digest = paxos_digest_text(digest, row->key[j].text);
-		for (int j = 0; j < row->n_row; j++)
-			digest = paxos_digest_text(digest, row->row[j].isnull ? NULL : row->row[j].text);
-	}
-	return digest;
-}
-
-/*
- * What a command did and answered.  Of a failure only its SQLSTATE: texts differ
- * between versions.  The row before is folded where it vanishes; elsewhere the
- * row after has every column that was kept.
- */
-static uint64
-fold_result(uint64 digest, const PaxosCommand *command, const PaxosCommandResult *r)
-{
-	int kind = command == NULL                        ? 0
-			   : command->kind == PAXOS_COMMAND_KEYED ? (int) command->u.keyed.verb
-			   : command->kind == PAXOS_COMMAND_DDL   ? 0x10 + (int) command->u.ddl.kind
-			   : command->kind == PAXOS_COMMAND_LIST  ? 0x30
-			   : command->kind == PAXOS_COMMAND_SET   ? 0x40
-			   : command->kind == PAXOS_COMMAND_TXN   ? 0x50
-			   : command->kind == PAXOS_COMMAND_PART  ? 0x41
-													  : 0x20;
-
-	digest = paxos_digest_fold(digest, (uint64) kind | (uint64) r->failed << 8 |
-										   (uint64) r->applied << 9 | (uint64) r->existed << 10 |
-										   (uint64) r->replayed << 11 |
-										   (uint64) (uint32) r->sqlstate << 32);
-	digest = paxos_digest_fold(digest, (uint64) r->table_id);
-	digest = paxos_digest_fold(digest, r->decided_at);
-	if (r->failed)
-		return digest;
-	if (command->kind == PAXOS_COMMAND_DDL)
-		return paxos_digest_text(digest, command->u.ddl.sql);
-	for (int i = 0; i < r->n_parts; i++)
-	{
-		const PaxosResultPart *part = &r->parts[i];
-
-		digest =
-			paxos_digest_fold(digest, (uint64) part->applied << 9 | (uint64) part->existed << 10);
-		digest = paxos_digest_text(digest, part->current != NULL ? part->current : part->previous);
-	}
-	if (command->kind == PAXOS_COMMAND_SET)
-		return fold_set(digest, &command->u.set);
-	if (command->kind == PAXOS_COMMAND_PART)
-		return fold_set(paxos_digest_fold(digest, command->u.part.number), &command->u.part.body);
-	return paxos_digest_text(digest, r->current != NULL ? r->current : r->previous);
-}
-
-/*
- * ---- one command ----
- */
-
-/*
- * Errors outside of the classes below that built-in functions raise of values: no
- * tsquery; elements of an array that cannot be ordered, or are searched for in two
- * dimensions.  What a keyed operation or the rows under a new index evaluate is
- * built in, on every node of one major version alike (paxos_ddl.c sees to it), so
- * this is no opinion of this node.  Taken for one, a single row would stop every
- * learner for ever.  But a server built without libxml says 0A000 of its own.
- */
-bool
-paxos_error_of_values(int sqlstate)
-{
-	switch (sqlstate)
-	{
-		case ERRCODE_SYNTAX_ERROR:
-		case ERRCODE_UNDEFINED_FUNCTION:
-		case ERRCODE_DATATYPE_MISMATCH:
-		case ERRCODE_INDETERMINATE_COLLATION:
-			return true;
-		case ERRCODE_FEATURE_NOT_SUPPORTED:
-#ifdef USE_LIBXML
-			return true;
-#else
-			return false;
-#endif
-		default:
-			return false;
-	}
-}
-
-/*
- * Two met in a unique index of the catalogs: somebody here is making a thing of the name
- * that DDL needs.  That is this node's own, and never what all nodes would answer.
- */
-bool
-paxos_error_of_catalogs(const ErrorData *edata)
-{
-	return edata->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && edata->schema_name != NULL &&
-		   strcmp(edata->schema_name, "pg_catalog") == 0;
-}
-
-/*
- * Is this error what the command itself deserves, on every node alike
- * (protocol.md § 6)?  Exactly 54000: the stack depth (54001) is a local matter.
- */
-static bool
-error_is_result(const ErrorData *edata)
-{
-	/* What the origin has checked, and may have committed, cannot fail by itself. */
-	if (edata->elevel != ERROR || in_set)
-		return false;
-
-	/* A table that cannot be read is what a verification is there to find. */
-	if (in_verify && ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_INTERNAL_ERROR)
-		return true;
-	if (decided)
-		return true;
-
-	if (paxos_error_of_catalogs(edata))
-		return false;
-	if (edata->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
-		return true;
-	if (in_keyed && paxos_error_of_values(edata->sqlerrcode))
-		return true;
-	if (in_keyed && paxos_evaluating && edata->sqlerrcode == ERRCODE_INTERNAL_ERROR)
-		return true;
-	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
-	{
-		case ERRCODE_CARDINALITY_VIOLATION:          /* class 21 */
-		case ERRCODE_DATA_EXCEPTION:                 /* 22 */
-		case ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION: /* 23 */
-		case ERRCODE_WITH_CHECK_OPTION_VIOLATION:    /* 44 */
-		case ERRCODE_PLPGSQL_ERROR:                  /* P0 */
-			return true;
-		default:
-			return false;
-	}
-}
-
-static void
-result_of_error(const ErrorData *edata, int64 table_id, PaxosCommandResult *result)
-{
-	memset(result, 0, sizeof(*result));
-	result->failed = true;
-	result->table_id = table_id;
-	result->sqlstate = edata->sqlerrcode;
-	result->message = edata->message;
-	result->detail = edata->detail;
-	result->hint = edata->hint;
-	result->schema_name = edata->schema_name;
-	result->table_name = edata->table_name;
-	result->column_name = edata->column_name;
-	result->datatype_name = edata->datatype_name;
-	result->constraint_name = edata->constraint_name;
-}
-
-static void
-close_apply(void)
-{
-	PaxosApply *a = apply;
-
-	apply = NULL;
-	if (a != NULL)
-		paxos_apply_end(a);
-}
-
-static bool
-is_keyed(const PaxosCommand *command)
-{
-	return command->kind == PAXOS_COMMAND_KEYED || command->kind == PAXOS_COMMAND_LIST ||
-		   command->kind == PAXOS_COMMAND_TXN;
-}
-
-/* It cannot fail by itself. */
-static bool
-is_set(const PaxosCommand *command)
-{
-	return command->kind == PAXOS_COMMAND_SET || command->kind == PAXOS_COMMAND_PART;
-}
-
-static void
-open_apply(void)
-{
-	MemoryContext old = MemoryContextSwitchTo(batch_cxt);
-
-	if (apply == NULL)
-		apply = paxos_apply_begin();
-	MemoryContextSwitchTo(old);
-}
-
-/* Its lock keeps every writer of its tables away. */
-static const uint64 *
-keys_of_ddl(const PaxosDdlOp *op, int *n)
-{
-	uint64 *keys = palloc(sizeof(uint64) * (2 * op->n_tables + 1));
-
-	*n = 0;
-	if (op->kind == PAXOS_DDL_NOTE || op->kind == PAXOS_DDL_CREATE_OBJECT ||
-		(op->kind == PAXOS_DDL_ALTER_OBJECT && (op->flags & PAXOS_DDL_VALUES) == 0))
-		return keys; /* keeps nobody away */
-	for (int i = 0; i < op->n_tables; i++)
-	{
-		keys[(*n)++] = paxos_key_whole(op->table_ids[i]);
-		keys[(*n)++] = paxos_key_any(op->table_ids[i]);
-	}
-	return keys;
-}
-
-/*
- * What a large set depends on stands in its parts.  Its base was let pass, so each of
- * them is judged as the set is.
- */
-static px_certificate
-judge_parts(const PaxosWriteSet *set, px_slot slot, px_node origin, bool *overtaken)
-{
-	px_certificate verdict = PX_CERTIFIED;
-	MemoryContext cxt =
-		AllocSetContextCreate(CurrentMemoryContext, "paxos part", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(cxt);
-
-	for (uint32 number = 1; number <= set->n_parts && verdict == PX_CERTIFIED; number++)
-	{
-		PaxosWriteSet body;
-
-		if (paxos_part_read(&working, origin, set->parts_of, number, true, &body))
-		{
-			body.base = set->base;
-			body.snapshot = set->snapshot;
-			verdict = paxos_window_judge(&working, slot, &body, overtaken);
-		}
-		MemoryContextReset(cxt);
-	}
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(cxt);
-	return verdict;
-}
-
-/*
- * The verdict is a matter of the log alone: no row is looked at, no lock taken.  The
- * origin's own transaction, if it is still there, has been given its turn instead
- * (run_turn); when that is no more, its set is applied here like any other.  A session
- * that could wait yet must not: it would be found in the way, and be told that it lost.
- */
-static void
-execute_set(const PaxosWriteSet *set, px_slot slot, px_node origin, PaxosCommandResult *result)
-{
-	bool overtaken;
-	bool complete =
-		set->n_parts == 0 || paxos_part_complete(&working, origin, set->parts_of, set->n_parts);
-	px_certificate verdict = paxos_window_judge(&working, slot, set, &overtaken);
-	uint64 *changed;
-	int n;
-
-	if (verdict == PX_CERTIFIED && !complete)
-		verdict = PX_LOST;
-	else if (verdict == PX_CERTIFIED && set->n_parts > 0)
-		verdict = judge_parts(set, slot, origin, &overtaken);
-	memset(result, 0, sizeof(*result));
-	if (verdict != PX_CERTIFIED)
-	{
-		result->failed = true;
-		result->sqlstate =
-			verdict == PX_LOST ? ERRCODE_T_R_SERIALIZATION_FAILURE : ERRCODE_SNAPSHOT_TOO_OLD;
-		result->message =
-			pstrdup("could not serialize access due to a concurrent change on another node");
-		if (verdict == PX_LOST && !overtaken)
-			result->detail = pstrdup(
-				complete ? "It is not known what was changed since the transaction's snapshot."
-						 : "Parts of its write set are gone.");
-		result->hint = pstrdup("The transaction might succeed if retried.");
-		if (verdict == PX_LOST && set->n_parts > 0 && !only_judging)
-			paxos_part_finish(&working, origin, set->parts_of);
-		return;
-	}
-	result->applied = true;
-	if (only_judging)
-	{
-		MemoryContext old = MemoryContextSwitchTo(batch_cxt);
-
-		certified_keys = paxos_window_keys_of_set(set, &n_certified_keys);
-		certified_parts = set->parts_of;
-		MemoryContextSwitchTo(old);
-		return;
-	}
-	if (own_command != NULL)
-		paxos_queue_disown(own_command->cell, own_command->generation);
-	changed = paxos_window_keys_of_set(set, &n);
-	if (paxos_apply_truncates(set))
-	{
-		/* a table that is open cannot be */
-		close_apply();
-		paxos_apply_truncate(set, changed, n);
-	}
-	open_apply();
-	paxos_apply_set(apply, &working, origin, set, changed, n);
-	paxos_window_note(&working, slot, changed, n);
-	if (set->n_parts > 0)
-		paxos_part_finish(&working, origin, set->parts_of);
-}
-
-static void
-execute_part(const PaxosSetPart *part, px_node origin, px_bytes bytes, PaxosCommandResult *result)
-{
-	memset(result, 0, sizeof(*result));
-	if (part->number == 0 && origin == paxos_shared->node_id)
-	{
-		close_apply(); /* a table may be dropped */
-		paxos_becoming_given_up(part->set);
-	}
-	result->applied =
-		paxos_part_store(&working, origin, part, (const char *) bytes.data, bytes.len);
-	if (result->applied)
-		return;
-	result->failed = true;
-	result->sqlstate = ERRCODE_T_R_SERIALIZATION_FAILURE;
-	result->message = pstrdup("parts of the transaction's write set are gone");
-	result->detail = pstrdup("The paxos proposer of this node was restarted meanwhile, or the "
-							 "transaction took too long.");
-	result->hint = pstrdup("The transaction might succeed if retried.");
-}
-
-/*
- * A command that could have ended local transactions counts as having changed what
- * it meant to, whatever became of it: their sessions have been told that they lost.
- */
-static void
-note_changes(const PaxosCommand *command, px_slot slot)
-{
-	const uint64 *changed;
-	int n;
-
-	if (is_keyed(command))
-	{
-		changed = paxos_apply_changed(&n);
-		paxos_window_note(&working, slot, changed, n);
-	}
-	else if (command->kind == PAXOS_COMMAND_DDL)
-	{
-		changed = keys_of_ddl(&command->u.ddl, &n);
-		paxos_window_note(&working, slot, changed, n);
-	}
-}
-
-static void
-execute(const PaxosCommand *command, px_slot slot, uint32 index, px_node origin, px_bytes bytes,
-		bool want_previous, PaxosCommandResult *result)
-{
-	decided = false;
-	paxos_turn_changing(NULL, 0);
-	in_keyed = is_keyed(command);
-	in_verify = command->kind == PAXOS_COMMAND_VERIFY;
-	in_set = is_set(command);
-	switch (command->kind)
-	{
-		case PAXOS_COMMAND_KEYED:
-		case PAXOS_COMMAND_LIST:
-		case PAXOS_COMMAND_TXN:
-			open_apply();
-			if (command->kind == PAXOS_COMMAND_KEYED)
-				paxos_apply_keyed(apply, &command->u.keyed, want_previous, result);
-			else if (command->kind == PAXOS_COMMAND_TXN)
-				paxos_apply_txn(apply, &command->u.txn, want_previous, result);
-			else
-				paxos_apply_list(apply, &command->u.list, want_previous, result);
-			break;
-		case PAXOS_COMMAND_DDL:
-			memset(result, 0, sizeof(*result));
-			{
-				int n;
-				const uint64 *keys = keys_of_ddl(&command->u.ddl, &n);
-
-				paxos_turn_changing(keys, n);
-			}
-			paxos_ddl_apply(&command->u.ddl, slot, index, &working, origin);
-			result->applied = true;
-			new_definitions = true;
-			break;
-		case PAXOS_COMMAND_VERIFY:
-			paxos_verify_apply(&command->u.verify, result);
-			break;
-		case PAXOS_COMMAND_SET:
-			execute_set(&command->u.set, slot, origin, result);
-			break;
-		case PAXOS_COMMAND_PART:
-			execute_part(&command->u.part, origin, bytes, result);
-			break;
-	}
-	in_keyed = false;
-	in_verify = false;
-	in_set = false;
-}
-
-static void
-execute_in_subtransaction(const PaxosCommand *command, px_slot slot, uint32 index, px_node origin,
-						  px_bytes bytes, bool want_previous, PaxosCommandResult *result)
-{
-	MemoryContext old = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-
-	/*
-	 * Relations opened outside belong to the outer transaction: DDL inside would
-	 * find its table in use by it.
-	 */
-	close_apply();
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(old);
-	PG_TRY();
-	{
-		execute(command, slot, index, origin, bytes, want_previous, result);
-		close_apply();
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(old);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData *edata;
-
-		MemoryContextSwitchTo(old);
-		edata = CopyErrorData();
-		FlushErrorState();
-
-		/* Its relations and pins go with the subtransaction, its memory with
-		 * the batch. */
-		apply = NULL;
-		paxos_apply_forget();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(old);
-		CurrentResourceOwner = owner;
-
-		if (!error_is_result(edata))
-			ReThrowError(edata);
-		result_of_error(edata,
-						command->kind == PAXOS_COMMAND_KEYED  ? command->u.keyed.table_id
-						: command->kind == PAXOS_COMMAND_LIST ? command->u.list.ops[0].table_id
-															  : 0,
-						result);
-	}
-	PG_END_TRY();
-}
-
-/*
- * One command of an origin batch that is executed.  Its result, encoded and in
- * batch_cxt, is made only when somebody here waits for it.
- */
-static char *
-run_command(px_bytes bytes, px_slot slot, uint32 index, px_node origin, bool careful, bool wanted,
-			bool *remembered, Outcome *outcome, Size *len)
-{
-	MemoryContext old;
-	PaxosCommand command;
-	PaxosCommandResult result;
-	bool decodes;
-	char *encoded = NULL;
-
-	MemoryContextReset(command_cxt);
-	old = MemoryContextSwitchTo(command_cxt);
-	at_command = index;
-
-	/*
-	 * Written by a node that is newer than this one knew (it went back to an older
-	 * build).  "Could not be decoded" would be this node's result alone.
-	 */
-	if (bytes.len > 0 && bytes.data[0] > paxos_protocol_max)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("the command is of format version %d, this node reads versions up "
-							   "to %d: install a newer version of paxos_ext here",
-							   bytes.data[0], paxos_protocol_max)));
-	decodes = paxos_command_decode((const char *) bytes.data, bytes.len, &command);
-	if (!decodes)
-	{
-		memset(&result, 0, sizeof(result));
-		result.failed = true;
-		result.sqlstate = ERRCODE_PROTOCOL_VIOLATION;
-		result.message = pstrdup("the command could not be decoded");
-		result.detail = psprintf("It has %u bytes.", bytes.len);
-	}
-	else if (!command.has_request_id ||
-			 !paxos_request_find(&command.request_id, working.log_time_us, &working.requests,
-								 &result))
-	{
-		/* an id seen again needs the row before as well: the result is kept */
-		if (command.kind == PAXOS_COMMAND_SET && !set_alone)
-		{
-			memset(&result, 0, sizeof(result));
-			result.failed = true;
-			result.sqlstate = ERRCODE_PROTOCOL_VIOLATION;
-			result.message = pstrdup("a write set must be alone in its slot");
-		}
-		else if (!is_set(&command) && (careful || !is_keyed(&command)))
-			execute_in_subtransaction(&command, slot, index, origin, bytes,
-									  wanted || command.has_request_id, &result);
-		else
-			execute(&command, slot, index, origin, bytes, wanted || command.has_request_id,
-					&result);
-		/* it stands in the command's memory, which goes with the command */
-		paxos_turn_changing(NULL, 0);
-		note_changes(&command, slot);
-		result.decided_at = slot;
-		if (command.kind == PAXOS_COMMAND_VERIFY)
-			paxos_verify_keep(&command.u.verify, slot, &result);
-
-		/* What is to be sent again, under the same id, has had no effect. */
-		if (command.has_request_id &&
-			!(result.failed && result.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE))
-		{
-			CommandCounterIncrement();
-			paxos_request_remember(&command, slot, index, working.log_time_us, &result,
-								   &working.requests);
-			*remembered = true;
-		}
-	}
-	if (!decodes)
-		result.decided_at = slot;
-	CommandCounterIncrement();
-
-	working.digest = fold_result(working.digest, decodes ? &command : NULL, &result);
-	outcome->commands++;
-	if (result.failed)
-		outcome->errors++;
-	else if (!result.applied)
-		outcome->not_met++;
-
-	if (wanted)
-	{
-		MemoryContextSwitchTo(batch_cxt);
-		encoded = paxos_result_encode(&result, len);
-	}
-	MemoryContextSwitchTo(old);
-	return encoded;
-}
-
-/*
- * ---- one slot ----
- */
-
-static void
-apply_batch(const px_batch_view *batch, px_slot slot, uint32 *index, bool careful, bool *remembered,
-			Outcome *outcome)
-{
-	px_node self = paxos_shared->node_id;
-	bool own = batch->origin == self;
-	px_origin before = px_origins_get(&working.origins, batch->origin);
-	px_verdict verdict =
-		px_origins_judge(&working.origins, batch->origin, batch->incarnation, batch->sequence);
-	px_origin after = px_origins_get(&working.origins, batch->origin);
-	px_command_view command;
-	uint32_t pos = 0;
-	uint32 in_batch = 0;
-
-	working.digest =
-		paxos_digest_fold(working.digest, (uint64) batch->origin | (uint64) verdict << 16);
-	working.digest = paxos_digest_fold(working.digest, batch->incarnation);
-	working.digest = paxos_digest_fold(working.digest, batch->sequence);
-
-	/*
-	 * Judged here, told after the commit.  The last sequence of the old
-	 * incarnation is final from here on: whatever of it comes later is stale.
-	 */
-	if (own && after.incarnation != before.incarnation)
-	{
-		MemoryContext old = MemoryContextSwitchTo(batch_cxt);
-		Settlement *s = palloc(sizeof(Settlement));
-
-		s->old_incarnation = before.incarnation;
-		s->old_last = before.last;
-		s->new_incarnation = after.incarnation;
-		outcome->settlements = lappend(outcome->settlements, s);
-		MemoryContextSwitchTo(old);
-	}
-	if (own && verdict == PX_GAP)
-		outcome->gaps++;
-
-	if (verdict != PX_EXECUTE)
-	{
-		if (paxos_trace_level >= PAXOS_TRACE_MESSAGES)
-			ereport(LOG, (errmsg("paxos learner: slot " UINT64_FORMAT ": batch " UINT64_FORMAT
-								 "." UINT64_FORMAT " of node %u skipped: %s",
-								 slot, batch->incarnation, batch->sequence, batch->origin,
-								 px_verdict_name(verdict))));
-		*index += batch->n_commands;
-		return;
-	}
-
-	set_alone = batch->alone && batch->n_commands == 1;
-	while (px_batch_next_command(batch, &pos, &command))
-	{
-		Size len = 0;
-		char *result;
-
-		own_command = own ? &command : NULL;
-		result = run_command(command.bytes, slot, *index, batch->origin, careful, own, remembered,
-							 outcome, &len);
-		if (own)
-		{
-			MemoryContext old = MemoryContextSwitchTo(batch_cxt);
-			Delivery *d = palloc(sizeof(Delivery));
-
-			d->cell = command.cell;
-			d->generation = command.generation;
-			d->incarnation = batch->incarnation;
-			d->sequence = batch->sequence;
-			d->index = in_batch;
-			d->decided_at = slot;
-			d->result = result;
-			d->len = len;
-			outcome->deliveries = lappend(outcome->deliveries, d);
-			MemoryContextSwitchTo(old);
-		}
-		(*index)++;
-		in_batch++;
-	}
-}
-
-static void
-apply_value(px_slot slot, px_ballot ballot, px_bytes bytes, const px_value_view *view, bool careful,
-			Outcome *outcome)
-{
-	uint32_t pos = 0;
-	uint32 index = 0;
-	bool remembered = false;
-	px_batch_view batch;
-	px_config config;
-
-	working.applied = slot;
-	paxos_window_slot(&working, slot);
-
-	/* Log time never decreases, whatever a leader's clock did. */
-	working.log_time_us = Max(working.log_time_us, view->log_time_us);
-	working.digest = paxos_digest_fold(working.digest, slot);
-	working.digest = paxos_digest_fold(working.digest, (uint64) view->kind);
-	working.digest = paxos_digest_fold(working.digest, working.log_time_us);
-
-	switch (view->kind)
-	{
-		case PX_VALUE_NOOP:
-			break;
-		case PX_VALUE_CONFIG:
-			/* who is no member is no origin; it has governed since it is known
-			 * chosen, applied or not */
-			if (!px_value_config(view, slot, &config))
-				elog(ERROR, "slot " UINT64_FORMAT " holds no valid configuration", slot);
-			px_origins_configure(&working.origins, &config);
-			break;
-		case PX_VALUE_BATCHES:
-			while (px_value_next_batch(view, &pos, &batch))
-				apply_batch(&batch, slot, &index, careful, &remembered, outcome);
-			break;
-	}
-	if (remembered)
-	{
-		CommandCounterIncrement();
-		paxos_request_forget(working.log_time_us, &working.requests);
-	}
-	outcome->digests[outcome->slots++] = working.digest;
-}
 
 /*
  * ---- one transaction ----
@@ -947,18 +211,14 @@ holds_own_set(const px_value_view *view)
  */
 static bool
 apply_transaction(px_slot first, px_slot last, bool careful, px_value_view *judged,
-				  Outcome *outcome)
+				  PaxosOutcome *outcome)
 {
 	bool judging = false;
 	px_usec began = paxos_now_us();
 	uint64 bytes = 0;
 	Relation replicated;
 
-	in_keyed = false;
-	in_verify = false;
-	in_set = false;
-	new_definitions = false;
-	paxos_turn_changing(NULL, 0);
+	paxos_execute_begin(&working, outcome, batch_cxt);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -973,7 +233,6 @@ apply_transaction(px_slot first, px_slot last, bool careful, px_value_view *judg
 		px_value_view view;
 
 		at_slot = slot;
-		at_command = 0;
 		if (!read_value(slot, &entry, &view))
 			break;
 		if (slot != turn_over && holds_own_set(&view))
@@ -982,23 +241,18 @@ apply_transaction(px_slot first, px_slot last, bool careful, px_value_view *judg
 			if (judging)
 			{
 				*judged = view;
-				certified_keys = NULL;
-				certified_parts = 0;
-				only_judging = true;
-				apply_value(slot, entry.ballot, entry.value, &view, false, outcome);
-				only_judging = false;
+				paxos_execute_judge(slot, &view);
 			}
 			break;
 		}
-		apply_value(slot, entry.ballot, entry.value, &view, careful, outcome);
+		paxos_execute_value(slot, &view, careful);
 		bytes += entry.value.len;
 		MemoryContextReset(value_cxt);
 		if (outcome->slots >= BATCH_SLOTS || bytes >= BATCH_BYTES ||
-			(slot < last && paxos_now_us() - began > BATCH_US) || new_definitions)
+			(slot < last && paxos_now_us() - began > BATCH_US) || outcome->new_definitions)
 			break;
 	}
-	at_command = 0;
-	close_apply();
+	paxos_execute_end();
 	if (outcome->slots > 0 && !judging)
 		paxos_window_save(&working);
 	if (outcome->slots > 0 && !judging && !paxos_replicated_write(replicated, &committed, &working))
@@ -1115,7 +369,7 @@ has_committed(px_slot slot, ItemPointer tid)
  * it told that it lost.
  */
 static bool
-run_turn(px_slot slot, const px_value_view *view)
+run_turn(px_slot slot, const px_value_view *view, const PaxosOutcome *outcome)
 {
 	px_batch_view batch;
 	px_command_view command;
@@ -1125,16 +379,16 @@ run_turn(px_slot slot, const px_value_view *view)
 	if (!px_value_next_batch(view, &pos, &batch))
 		elog(ERROR, "slot " UINT64_FORMAT " has lost its batch", slot);
 	pos = 0;
-	if (certified_keys == NULL || !px_batch_next_command(&batch, &pos, &command) ||
+	if (outcome->certified_keys == NULL || !px_batch_next_command(&batch, &pos, &command) ||
 		!session_commits(&command, &batch, slot) || !has_committed(slot, &tid))
 	{
 		turn_over = slot;
 		return false;
 	}
 	working.tid = tid;
-	paxos_window_row_committed(&working, slot, certified_keys, n_certified_keys);
-	if (certified_parts != 0)
-		paxos_part_finished(&working, paxos_shared->node_id, certified_parts);
+	paxos_window_row_committed(&working, slot, outcome->certified_keys, outcome->n_certified_keys);
+	if (outcome->certified_parts != 0)
+		paxos_part_finished(&working, paxos_shared->node_id, outcome->certified_parts);
 	return true;
 }
 
@@ -1207,7 +461,7 @@ publish(uint64 gaps)
 }
 
 static void
-tell(const Outcome *outcome)
+tell(const PaxosOutcome *outcome)
 {
 	ListCell *lc;
 
@@ -1222,14 +476,14 @@ tell(const Outcome *outcome)
 	/* Results before settlements: what was executed is not unknown. */
 	foreach (lc, outcome->deliveries)
 	{
-		Delivery *d = lfirst(lc);
+		PaxosDelivery *d = lfirst(lc);
 
 		paxos_queue_deliver(d->cell, d->generation, d->incarnation, d->sequence, d->index,
 							d->decided_at, d->result, d->len);
 	}
 	foreach (lc, outcome->settlements)
 	{
-		Settlement *s = lfirst(lc);
+		PaxosSettlement *s = lfirst(lc);
 
 		paxos_queue_settle(s->old_incarnation, s->old_last, s->new_incarnation);
 	}
@@ -1259,21 +513,17 @@ tell(const Outcome *outcome)
 static void
 clean_up_after_error(void)
 {
-	apply = NULL;
 	paxos_applying = false;
 	LockTimeout = 0;
 	LWLockReleaseAll();
 	AbortCurrentTransaction();
-	paxos_apply_forget();
+	paxos_execute_abort();
 	paxos_request_reset();
 	paxos_window_reset();
 	paxos_part_reset();
-	paxos_turn_changing(NULL, 0);
-	only_judging = false;
 	MemoryContextSwitchTo(TopMemoryContext);
 	MemoryContextReset(batch_cxt);
 	MemoryContextReset(value_cxt);
-	MemoryContextReset(command_cxt);
 }
 
 /* The error that was caught, to be freed, and nothing of what it interrupted. */
@@ -1341,7 +591,8 @@ static void
 apply_context(void *arg)
 {
 	if (at_slot != 0)
-		errcontext("applying slot " UINT64_FORMAT ", command %u", at_slot, at_command);
+		errcontext("applying slot " UINT64_FORMAT ", command %u", at_slot,
+				   paxos_execute_at_command());
 }
 
 /*
@@ -1397,7 +648,7 @@ apply_available(px_slot chosen)
 	volatile bool more = true;
 	ErrorContextCallback callback;
 	px_usec began;
-	Outcome *outcome;
+	PaxosOutcome *outcome;
 	XLogRecPtr commit_end = InvalidXLogRecPtr;
 	volatile bool tried_turn = false;
 	px_value_view own_set;
@@ -1426,7 +677,7 @@ apply_available(px_slot chosen)
 
 	MemoryContextReset(batch_cxt);
 	MemoryContextSwitchTo(batch_cxt);
-	outcome = palloc0(sizeof(Outcome));
+	outcome = palloc0(sizeof(PaxosOutcome));
 	working = committed;
 	callback.callback = apply_context;
 	callback.arg = NULL;
@@ -1440,7 +691,7 @@ apply_available(px_slot chosen)
 		tried_turn = apply_transaction(first, last, careful, &own_set, outcome);
 		if (!tried_turn)
 			commit_end = XactLastCommitEnd;
-		else if (run_turn(first, &own_set))
+		else if (run_turn(first, &own_set, outcome))
 			commit_end = GetXLogInsertRecPtr();
 		else
 			outcome->slots = 0;
@@ -1459,7 +710,7 @@ apply_available(px_slot chosen)
 		FlushErrorState();
 		at_slot = 0;
 		clean_up_after_error();
-		if (!careful && slot != 0 && error_is_result(edata))
+		if (!careful && slot != 0 && paxos_execute_error_is_result(edata))
 		{
 			careful_slot = slot;
 			if (paxos_trace_level >= PAXOS_TRACE_MESSAGES)
@@ -2033,8 +1284,6 @@ paxos_learner_main(Datum arg)
 		AllocSetContextCreate(TopMemoryContext, "paxos learner batch", ALLOCSET_DEFAULT_SIZES);
 	value_cxt =
 		AllocSetContextCreate(TopMemoryContext, "paxos learner value", ALLOCSET_DEFAULT_SIZES);
-	command_cxt =
-		AllocSetContextCreate(TopMemoryContext, "paxos learner command", ALLOCSET_DEFAULT_SIZES);
 	repaired_cxt =
 		AllocSetContextCreate(TopMemoryContext, "paxos learner repair", ALLOCSET_SMALL_SIZES);
 
