@@ -259,10 +259,23 @@ extern List *paxos_alter_apply(const PaxosDdlOp *op);
 /* "(name = value, ...)" of options, or their names. */
 extern void paxos_ddl_put_options(StringInfo out, List *options, bool values);
 
-/* GRANT and REVOKE without what they are about (paxos_alter.c). */
+/*
+ * GRANT and REVOKE (paxos_grant.c).  False: about nothing that goes through the log.  What
+ * DROP OWNED would take back on this node only is an error.
+ */
+extern bool paxos_grant_statement(PaxosUtility *u);
+extern void paxos_grant_check_drop_owned(const DropOwnedStmt *stmt);
+
+/* The same without what they are about, and tried. */
 extern void paxos_ddl_put_privileges(StringInfo out, const GrantStmt *stmt);
 extern void paxos_ddl_put_grantees(StringInfo out, const GrantStmt *stmt, List **roles);
 extern void paxos_ddl_try_grant(PaxosUtility *u);
+
+/*
+ * What is carried out as this role at its slot would hold up every node if it may not look
+ * into the schema: an error (paxos_alter.c).
+ */
+extern void paxos_check_sees_schema(Oid role, Oid nsp);
 
 /* Is the constraint of this name, if there is one, a foreign key (paxos_alter.c)? */
 extern bool paxos_is_foreign_key(Oid table, const char *name);
