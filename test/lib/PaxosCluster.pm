@@ -247,6 +247,52 @@ sub same_everywhere
 
 =pod
 
+add_newcomer(name, cut => slots [, roles => [..]]): when more than so many slots are cut, cuts
+the logs as far as it goes, so that a snapshot is all that a newcomer can begin with; starts
+one more server, with these roles, makes it a member, and returns it when all are equal.
+
+misses_the_log(node, code): stops a node, does what it is to miss, and cuts the others' logs
+beyond what it has applied; starts it, and returns when it has loaded a snapshot.
+
+=cut
+
+sub add_newcomer
+{
+	my ($self, $name, %opt) = @_;
+	$self->node(1)->poll_sql("SELECT truncated > $opt{cut} FROM paxos.status");
+	$_->sql('SELECT paxos_truncate_log(0)') for $self->alive;
+	my $node = $self->add_server;
+	$node->start;
+	$node->create_extension;
+	$node->sql("CREATE ROLE $_") for @{ $opt{roles} // [] };
+	$self->node(1)->sql("SELECT paxos_add_member('" . $node->member_conninfo . "', '$name')");
+	$node->poll_sql("SELECT state = 'member' FROM paxos.status");
+	$self->await_equal;
+	return $node;
+}
+
+sub misses_the_log
+{
+	my ($self, $node, $code) = @_;
+	my $applied = $node->sql("SELECT applied FROM paxos.status");
+	$node->stop;
+	$code->();
+	my @others = $self->alive;
+	$others[0]->sql("SELECT paxos_kv_put('k' || i, '1') FROM generate_series(1, 100) i");
+	for my $n (@others)
+	{
+		poll('the log is cut', sub {
+			$n->sql('SELECT paxos_truncate_log(5)');
+			return $n->sql("SELECT truncated > $applied FROM paxos.status") eq 't';
+		});
+	}
+	$node->start;
+	$self->await_followers;
+	$node->poll_sql("SELECT state FROM paxos.snapshot_progress", 'loaded');
+}
+
+=pod
+
 start_load(statement => SQL with $1 and $2, clients => per node, nodes => [..],
 seconds =>, max =>): writers in the background.  Returns a handle; finish(handle)
 ends them and returns the records, [client, operation, outcome, started, ended, detail].

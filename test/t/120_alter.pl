@@ -158,15 +158,7 @@ $n1->sql("CREATE TABLE qs_id_seq (id int PRIMARY KEY) USING paxos");
 $n1->sql("CREATE INDEX rs_id_seq ON rs (v)");
 $n1->sql("ALTER TABLE rs ALTER COLUMN v SET DEFAULT 1");
 
-$n1->poll_sql('SELECT truncated > 50 FROM paxos.status');
-$_->sql('SELECT paxos_truncate_log(0)') for $n1, $n2, $n3;
-my $n4 = $c->add_server;
-$n4->start;
-$n4->create_extension;
-$n4->sql("CREATE ROLE clerk");
-$n1->sql("SELECT paxos_add_member('" . $n4->member_conninfo . "', 'four')");
-$n4->poll_sql("SELECT state = 'member' FROM paxos.status");
-$c->await_equal;
+my $n4 = $c->add_newcomer('four', cut => 50, roles => ['clerk']);
 $c->same_everywhere(definition('t'), 'a newcomer has the same definition, with the same numbers of columns');
 $n1->sql("SELECT paxos_update_if('t', jsonb_build_object('id', min(id)), '{\"at\": \"2020-02-02\", \"later\": 101}', '{}') FROM t");
 $n4->sql("UPDATE t SET later = 102 WHERE at = '2020-02-02'");

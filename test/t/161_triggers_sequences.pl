@@ -60,14 +60,7 @@ $n1->fails("ALTER TABLE t ALTER COLUMN v RESTART", '55000', qr/is not an identit
 $n1->sql("ALTER TABLE t DISABLE TRIGGER b");
 $n1->sql("INSERT INTO t (v) VALUES ($_)") for 1 .. 60;
 $c->await_equal;
-$n1->poll_sql('SELECT truncated > 10 FROM paxos.status');
-$_->sql('SELECT paxos_truncate_log(0)') for @n;
-my $n4 = $c->add_server;
-$n4->start;
-$n4->create_extension;
-$n1->sql("SELECT paxos_add_member('" . $n4->member_conninfo . "', 'four')");
-$n4->poll_sql("SELECT state = 'member' FROM paxos.status");
-$c->await_equal;
+my $n4 = $c->add_newcomer('four', cut => 10);
 is($n4->sql($enabled), $n1->sql($enabled), 'a newcomer: what is off is off');
 $c->same_everywhere("SELECT count(*), sum(s), sum(id) FROM t", 'the same rows');
 $c->await_equal;

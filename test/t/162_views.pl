@@ -109,15 +109,7 @@ my @records = @{ $c->finish_load($load) };
 is(join(' ', grep { $_ !~ /^(40001|57014)$/ } map { $_->[5] } grep { $_->[2] ne 'A' } @records), '', 'while others write');
 
 # ---- a member that comes later -------------------------------------------------------------------
-$n1->poll_sql('SELECT truncated > 10 FROM paxos.status');
-$_->sql('SELECT paxos_truncate_log(0)') for @n;
-my $n4 = $c->add_server;
-$n4->start;
-$n4->create_extension;
-$n4->sql("CREATE ROLE clerk");
-$n1->sql("SELECT paxos_add_member('" . $n4->member_conninfo . "', 'four')");
-$n4->poll_sql("SELECT state = 'member' FROM paxos.status");
-$c->await_equal;
+my $n4 = $c->add_newcomer('four', cut => 10, roles => ['clerk']);
 $c->same_everywhere($all, 'a newcomer has them, with all that belongs to them');
 $n4->sql("INSERT INTO simple (id, v) VALUES (50, 5)");
 $c->same_everywhere("SELECT count(*), sum(value) FROM t", 'and writes through them');
