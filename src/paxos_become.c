@@ -749,9 +749,7 @@ paxos_become_as(PaxosUtility *u, CreateTableAsStmt *stmt)
 
 	/* What the query writes itself is not committed together with the table. */
 	paxos_set_local();
-	local_u.pstmt = copyObject(u->pstmt);
-	local_u.read_only_tree = false;
-	into = ((CreateTableAsStmt *) local_u.pstmt->utilityStmt)->into;
+	into = ((CreateTableAsStmt *) paxos_utility_copy(&local_u))->into;
 	into->accessMethod = pstrdup(DEFAULT_TABLE_ACCESS_METHOD);
 	nest_level = NewGUCNestLevel();
 	(void) set_config_option("default_tablespace", "", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,

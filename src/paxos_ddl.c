@@ -313,9 +313,7 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 	op.schema = get_namespace_name(nsp);
 	op.owner = GetUserNameFromId(GetUserId(), false);
 
-	trial_u.pstmt = copyObject(u->pstmt);
-	trial_u.read_only_tree = false;
-	copy = (CreateStmt *) trial_u.pstmt->utilityStmt;
+	copy = (CreateStmt *) paxos_utility_copy(&trial_u);
 	copy->accessMethod = copy->partspec == NULL ? pstrdup("paxos") : NULL;
 	paxos_partition_leave_out_defaults(copy);
 
@@ -535,9 +533,7 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 	op.altered = &altered;
 
 	snprintf(clone, sizeof(clone), "paxos_trial_%d", MyProcPid);
-	trial_u.pstmt = copyObject(u->pstmt);
-	trial_u.read_only_tree = false;
-	copy = (IndexStmt *) trial_u.pstmt->utilityStmt;
+	copy = (IndexStmt *) paxos_utility_copy(&trial_u);
 	copy->idxname = index_name;
 	copy->relation = makeRangeVar(schema, clone, -1);
 

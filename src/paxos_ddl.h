@@ -35,6 +35,9 @@ typedef struct PaxosUtility
 /* Carry it out as if this library were not there. */
 extern void paxos_utility_next(PaxosUtility *u);
 
+/* Give it a statement of its own, a copy to be changed; returns that. */
+extern Node *paxos_utility_copy(PaxosUtility *u);
+
 /* 0A000: what is not supported on a consensus table; hint may be NULL. */
 extern void paxos_refuse(Oid table, const char *what, const char *hint) pg_attribute_noreturn();
 

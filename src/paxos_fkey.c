@@ -396,9 +396,8 @@ add_key(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 	if (c->conname == NULL)
 		c->conname = choose_name(table, c);
 
-	trial_u.pstmt = copyObject(u->pstmt);
+	(void) paxos_utility_copy(&trial_u);
 	trial_u.pstmt->utilityStmt = (Node *) copy;
-	trial_u.read_only_tree = false;
 	paxos_trial_begin(&trial);
 	PG_TRY();
 	{

@@ -402,15 +402,6 @@ heap_by_default(const char *given, RangeVar *name)
 			(name->schemaname != NULL && strcmp(name->schemaname, "pg_temp") == 0));
 }
 
-/* A copy of the statement, to be changed. */
-static Node *
-own_statement(PaxosUtility *u)
-{
-	u->pstmt = copyObject(u->pstmt);
-	u->read_only_tree = false;
-	return u->pstmt->utilityStmt;
-}
-
 static bool
 extension_named(List *objects)
 {
@@ -821,7 +812,7 @@ handle_statement(PaxosUtility *u)
 			{
 				if (stmt->partspec != NULL)
 					return false;
-				stmt = (CreateStmt *) own_statement(u);
+				stmt = (CreateStmt *) paxos_utility_copy(u);
 				stmt->accessMethod = pstrdup(DEFAULT_TABLE_ACCESS_METHOD);
 			}
 			if (effective_am_is_paxos(stmt->accessMethod))
@@ -842,7 +833,7 @@ handle_statement(PaxosUtility *u)
 
 			if (heap_by_default(into->accessMethod, into->rel))
 			{
-				into = ((CreateTableAsStmt *) own_statement(u))->into;
+				into = ((CreateTableAsStmt *) paxos_utility_copy(u))->into;
 				into->accessMethod = pstrdup(DEFAULT_TABLE_ACCESS_METHOD);
 			}
 			if (!effective_am_is_paxos(into->accessMethod))
@@ -1027,6 +1018,14 @@ paxos_utility_next(PaxosUtility *u)
 {
 	previous_utility(u->pstmt, u->query_string, u->read_only_tree, u->context, u->params,
 					 u->query_env, u->dest, u->qc);
+}
+
+Node *
+paxos_utility_copy(PaxosUtility *u)
+{
+	u->pstmt = copyObject(u->pstmt);
+	u->read_only_tree = false;
+	return u->pstmt->utilityStmt;
 }
 
 static void

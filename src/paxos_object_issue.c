@@ -163,8 +163,7 @@ paxos_object_create(PaxosUtility *u, ObjectType type, Node *name, bool replace)
 
 		op.kind = PAXOS_DDL_CREATE_OBJECT;
 		name = full_name(type, name, &nsp);
-		trial_u.pstmt = copyObject(u->pstmt);
-		trial_u.read_only_tree = false;
+		(void) paxos_utility_copy(&trial_u);
 		if (IsA(u->pstmt->utilityStmt, CreateSchemaStmt) &&
 			((CreateSchemaStmt *) u->pstmt->utilityStmt)->if_not_exists)
 			op.flags |= PAXOS_DDL_IF_NOT_EXISTS;
@@ -516,8 +515,7 @@ change(PaxosUtility *u, const ObjectAddress *object)
 				paxos_object_need_table(&op, *(int64 *) lfirst(lc));
 		}
 
-		trial_u.pstmt = copyObject(u->pstmt);
-		trial_u.read_only_tree = false;
+		(void) paxos_utility_copy(&trial_u);
 		paxos_trial_begin(&trial);
 		PG_TRY();
 		{

@@ -565,9 +565,7 @@ paxos_partition_create(PaxosUtility *u, CreateStmt *stmt)
 	op.schema = get_namespace_name(nsp);
 	op.owner = GetUserNameFromId(GetUserId(), false);
 
-	trial_u.pstmt = copyObject(u->pstmt);
-	trial_u.read_only_tree = false;
-	copy = (CreateStmt *) trial_u.pstmt->utilityStmt;
+	copy = (CreateStmt *) paxos_utility_copy(&trial_u);
 	copy->accessMethod = copy->partspec == NULL ? pstrdup("paxos") : NULL;
 
 	paxos_trial_begin(&trial);
@@ -856,9 +854,7 @@ paxos_partition_alter(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 	op.flags = attach ? PAXOS_DDL_BESIDE : 0;
 	op.owner = GetUserNameFromId(GetUserId(), false);
 
-	trial_u.pstmt = copyObject(u->pstmt);
-	trial_u.read_only_tree = false;
-	changed = (AlterTableStmt *) trial_u.pstmt->utilityStmt;
+	changed = (AlterTableStmt *) paxos_utility_copy(&trial_u);
 
 	paxos_trial_begin(&trial);
 	PG_TRY();
@@ -937,9 +933,7 @@ paxos_partition_attach_index(PaxosUtility *u, AlterTableStmt *stmt, Oid index)
 	op.kind = PAXOS_DDL_ALTER;
 	op.owner = GetUserNameFromId(GetUserId(), false);
 
-	trial_u.pstmt = copyObject(u->pstmt);
-	trial_u.read_only_tree = false;
-	changed = (AlterTableStmt *) trial_u.pstmt->utilityStmt;
+	changed = (AlterTableStmt *) paxos_utility_copy(&trial_u);
 
 	paxos_trial_begin(&trial);
 	PG_TRY();
@@ -1100,9 +1094,7 @@ paxos_partition_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table, const 
 	op.kind = PAXOS_DDL_ALTER;
 	op.schema = get_namespace_name(nsp);
 	op.owner = GetUserNameFromId(GetUserId(), false);
-	trial_u.pstmt = copyObject(u->pstmt);
-	trial_u.read_only_tree = false;
-	copy = (IndexStmt *) trial_u.pstmt->utilityStmt;
+	copy = (IndexStmt *) paxos_utility_copy(&trial_u);
 
 	paxos_trial_begin(&trial);
 	PG_TRY();

@@ -279,9 +279,7 @@ try_policy(PaxosUtility *u, PaxosDdlOp *op, Oid table, const char *table_name,
 	char *schema = psprintf("paxos_trial_%d", MyProcPid);
 	char *sql = NULL;
 
-	trial_u.pstmt = copyObject(u->pstmt);
-	trial_u.read_only_tree = false;
-	(void) about(trial_u.pstmt->utilityStmt, &a);
+	(void) about(paxos_utility_copy(&trial_u), &a);
 	*a.table = makeRangeVar(schema, pstrdup(table_name), -1);
 
 	paxos_trial_begin(&trial);

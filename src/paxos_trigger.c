@@ -329,9 +329,7 @@ paxos_ddl_create_trigger(PaxosUtility *u, CreateTrigStmt *stmt)
 							   RelationGetRelationName(rel))));
 	relation_close(rel, AccessShareLock);
 
-	trial_u.pstmt = copyObject(u->pstmt);
-	trial_u.read_only_tree = false;
-	copy = (CreateTrigStmt *) trial_u.pstmt->utilityStmt;
+	copy = (CreateTrigStmt *) paxos_utility_copy(&trial_u);
 	copy->relation = makeRangeVar(pstrdup("pg_temp"), trial_name(stmt->relation->relname), -1);
 
 	paxos_trial_begin(&trial);
