@@ -124,43 +124,25 @@ put_composite(StringInfo out, Oid type)
 	appendStringInfoChar(out, ')');
 }
 
+/* With its schema, as the object's catalog has it: of a type never the SQL standard's name. */
 static char *
-opclass_name(Oid opclass)
+qualified_name(Oid catalog, Oid id)
 {
-	HeapTuple tuple = SearchSysCache1(CLAOID, ObjectIdGetDatum(opclass));
-	Form_pg_opclass form;
-	char *name;
+	int cache = get_object_catcache_oid(catalog);
+	HeapTuple tuple = SearchSysCache1(cache, ObjectIdGetDatum(id));
+	Datum name;
+	Datum nsp;
+	bool isnull;
+	char *result;
 
 	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for operator class %u", opclass);
-	form = (Form_pg_opclass) GETSTRUCT(tuple);
-	name =
-		quote_qualified_identifier(get_namespace_name(form->opcnamespace), NameStr(form->opcname));
+		elog(ERROR, "cache lookup failed for %s %u", get_object_class_descr(catalog), id);
+	name = SysCacheGetAttr(cache, tuple, get_object_attnum_name(catalog), &isnull);
+	nsp = SysCacheGetAttr(cache, tuple, get_object_attnum_namespace(catalog), &isnull);
+	result = quote_qualified_identifier(get_namespace_name(DatumGetObjectId(nsp)),
+										NameStr(*DatumGetName(name)));
 	ReleaseSysCache(tuple);
-	return name;
-}
-
-static char *
-function_name(Oid function)
-{
-	return quote_qualified_identifier(get_namespace_name(get_func_namespace(function)),
-									  get_func_name(function));
-}
-
-static char *
-type_name(Oid type)
-{
-	HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
-	Form_pg_type form;
-	char *name;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for type %u", type);
-	form = (Form_pg_type) GETSTRUCT(tuple);
-	name =
-		quote_qualified_identifier(get_namespace_name(form->typnamespace), NameStr(form->typname));
-	ReleaseSysCache(tuple);
-	return name;
+	return result;
 }
 
 static bool
@@ -186,14 +168,17 @@ put_range(StringInfo out, const ObjectAddress *object)
 					   "extension; every node calls it by itself.");
 	appendStringInfo(out,
 					 " AS RANGE (SUBTYPE = %s, SUBTYPE_OPCLASS = %s, MULTIRANGE_TYPE_NAME = %s",
-					 format_type_be_qualified(form->rngsubtype), opclass_name(form->rngsubopc),
-					 type_name(form->rngmultitypid));
+					 format_type_be_qualified(form->rngsubtype),
+					 qualified_name(OperatorClassRelationId, form->rngsubopc),
+					 qualified_name(TypeRelationId, form->rngmultitypid));
 	if (OidIsValid(form->rngcollation) && form->rngcollation != get_typcollation(form->rngsubtype))
 		appendStringInfo(out, ", COLLATION = %s", generate_collation_name(form->rngcollation));
 	if (OidIsValid(form->rngcanonical))
-		appendStringInfo(out, ", CANONICAL = %s", function_name(form->rngcanonical));
+		appendStringInfo(out, ", CANONICAL = %s",
+						 qualified_name(ProcedureRelationId, form->rngcanonical));
 	if (OidIsValid(form->rngsubdiff))
-		appendStringInfo(out, ", SUBTYPE_DIFF = %s", function_name(form->rngsubdiff));
+		appendStringInfo(out, ", SUBTYPE_DIFF = %s",
+						 qualified_name(ProcedureRelationId, form->rngsubdiff));
 	ReleaseSysCache(tuple);
 	appendStringInfoChar(out, ')');
 }
@@ -266,8 +251,9 @@ put_domain(StringInfo out, const ObjectAddress *domain, List **more)
 		if (con->convalidated)
 			appendStringInfo(out, " %s", clause);
 		else if (more != NULL)
-			*more = lappend(
-				*more, psprintf("ALTER DOMAIN %s ADD %s", type_name(domain->objectId), clause));
+			*more =
+				lappend(*more, psprintf("ALTER DOMAIN %s ADD %s",
+										qualified_name(TypeRelationId, domain->objectId), clause));
 	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
@@ -276,7 +262,8 @@ put_domain(StringInfo out, const ObjectAddress *domain, List **more)
 static void
 put_type(StringInfo out, const ObjectAddress *type)
 {
-	appendStringInfo(out, "CREATE %s %s", paxos_object_kind(type), type_name(type->objectId));
+	appendStringInfo(out, "CREATE %s %s", paxos_object_kind(type),
+					 qualified_name(TypeRelationId, type->objectId));
 	switch (get_typtype(type->objectId))
 	{
 		case TYPTYPE_ENUM:
