@@ -82,9 +82,6 @@
 #include "paxos_set.h"
 #include "paxos_version.h"
 
-/* The least that is left for a command's own bytes. */
-#define COMMAND_HEAD_BYTES 1024
-
 /* Whom other nodes must know. */
 static const char *const grantees_query =
 	"SELECT DISTINCT pg_get_userbyid(a.grantee) FROM"
@@ -500,27 +497,14 @@ add_row(Shipping *s)
 	Size bytes;
 
 	row = describe_row(s, &bytes);
-	if (bytes > PX_MAX_COMMAND_BYTES - COMMAND_HEAD_BYTES)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("row of table \"%s\" is too large for the replicated log", s->b->name),
-				 errdetail("It takes %zu bytes; a row may have %d.", bytes,
-						   PX_MAX_COMMAND_BYTES - COMMAND_HEAD_BYTES),
-				 errhint("Divide the value among several rows.")));
+	paxos_part_check_row(s->b->name, bytes);
 	if (s->bytes + bytes > PAXOS_PART_BYTES && s->body.n_rows > 0)
 	{
 		/* what has been described goes with those before it */
 		send_part(s);
 		row = describe_row(s, &bytes);
 	}
-	if (s->body.n_rows == s->room)
-	{
-		s->room = Max(s->room * 2, 16);
-		s->body.rows = s->body.rows == NULL
-						   ? palloc(sizeof(PaxosSetRow) * s->room)
-						   : repalloc_huge(s->body.rows, sizeof(PaxosSetRow) * s->room);
-	}
-	s->body.rows[s->body.n_rows++] = row;
+	paxos_part_add_row(&s->body, &s->room, &row);
 	s->bytes += bytes;
 	MemoryContextSwitchTo(old);
 }

@@ -56,6 +56,12 @@ extern bool paxos_part_sweep(const PaxosReplicated *r);
 /* A number for a set of this node. */
 extern uint64 paxos_part_new_set(void);
 
+/* Raises an error if no command can hold a row that takes so much. */
+extern void paxos_part_check_row(const char *table, Size bytes);
+
+/* One more row for what is sent, which has room for *room of them; in the current context. */
+extern void paxos_part_add_row(PaxosWriteSet *body, int *room, const PaxosSetRow *row);
+
 /* In its turn: 'parts' is paxos.set_part, locked before. */
 extern void paxos_part_finish_here(Relation parts, const PaxosReplicated *r, uint64 set);
 

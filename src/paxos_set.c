@@ -146,9 +146,6 @@ PG_FUNCTION_INFO_V1(paxos_capture);
  * so much. */
 #define PART_BYTES PAXOS_PART_BYTES
 
-/* The least that is left for a command's own bytes. */
-#define COMMAND_HEAD_BYTES 1024
-
 typedef struct SetTable
 {
 	Oid relid;
@@ -1162,13 +1159,7 @@ add_row(Sending *s, const Change *c)
 		return;
 	}
 	describe_row(&row, o, t, c, &bytes);
-	if (bytes > PX_MAX_COMMAND_BYTES - COMMAND_HEAD_BYTES)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("row of table \"%s\" is too large for the replicated log",
-							   RelationGetRelationName(o->rel)),
-						errdetail("It takes %zu bytes; a row may have %d.", bytes,
-								  PX_MAX_COMMAND_BYTES - COMMAND_HEAD_BYTES),
-						errhint("Divide the value among several rows.")));
+	paxos_part_check_row(RelationGetRelationName(o->rel), bytes);
 
 	/* what has been described goes with the memory of those sent before it */
 	if (s->bytes + bytes > PART_BYTES && s->w.n_rows > 0)
@@ -1178,14 +1169,7 @@ add_row(Sending *s, const Change *c)
 		describe_row(&row, o, t, c, &bytes);
 	}
 	row.table = (uint16) s->number[c->table];
-	if (s->w.n_rows == s->rows_room)
-	{
-		s->rows_room = Max(s->rows_room * 2, 16);
-		s->w.rows = s->w.rows == NULL
-						? palloc(sizeof(PaxosSetRow) * s->rows_room)
-						: repalloc_huge(s->w.rows, sizeof(PaxosSetRow) * s->rows_room);
-	}
-	s->w.rows[s->w.n_rows++] = row;
+	paxos_part_add_row(&s->w, &s->rows_room, &row);
 	s->bytes += bytes;
 	MemoryContextSwitchTo(old);
 }
