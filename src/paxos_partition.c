@@ -539,6 +539,22 @@ write_partition(PaxosDdlOp *op, Oid relid, Oid parent, Oid nsp, bool copies, boo
 	return names;
 }
 
+/*
+ * After the trial, whose completion the statement must not keep: 'names' are asked for, and
+ * what it does to 'large', of so many bytes, may take its time.  False: to be tried again.
+ */
+static bool
+submit_tried(PaxosUtility *u, PaxosDdlOp *op, CommandTag tag, List *names, const char *large,
+			 int64 bytes)
+{
+	if (u->qc)
+		SetQueryCompletion(u->qc, tag, 0);
+	paxos_partition_ask(op, names);
+	if (bytes >= PAXOS_LARGE_BYTES)
+		paxos_ddl_notice_large(large, bytes);
+	return paxos_ddl_submit(op);
+}
+
 void
 paxos_partition_create(PaxosUtility *u, CreateStmt *stmt)
 {
@@ -596,10 +612,7 @@ paxos_partition_create(PaxosUtility *u, CreateStmt *stmt)
 	if (!again)
 	{
 		paxos_trial_end(&trial);
-		if (u->qc)
-			SetQueryCompletion(u->qc, CMDTAG_CREATE_TABLE, 0);
-		paxos_partition_ask(&op, names);
-		again = !paxos_ddl_submit(&op);
+		again = !submit_tried(u, &op, CMDTAG_CREATE_TABLE, names, NULL, 0);
 	}
 	if (again)
 	{
@@ -910,12 +923,7 @@ paxos_partition_alter(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 	PG_END_TRY();
 	paxos_trial_end(&trial);
 
-	if (u->qc)
-		SetQueryCompletion(u->qc, CMDTAG_ALTER_TABLE, 0);
-	paxos_partition_ask(&op, names);
-	if (bytes >= PAXOS_LARGE_BYTES)
-		paxos_ddl_notice_large(child_name, bytes);
-	return paxos_ddl_submit(&op);
+	return submit_tried(u, &op, CMDTAG_ALTER_TABLE, names, child_name, bytes);
 }
 
 /* ALTER INDEX ... ATTACH PARTITION: what pg_dump says of each. */
@@ -966,9 +974,7 @@ paxos_partition_attach_index(PaxosUtility *u, AlterTableStmt *stmt, Oid index)
 	}
 	PG_END_TRY();
 	paxos_trial_end(&trial);
-	if (u->qc)
-		SetQueryCompletion(u->qc, CMDTAG_ALTER_INDEX, 0);
-	return paxos_ddl_submit(&op);
+	return submit_tried(u, &op, CMDTAG_ALTER_INDEX, NIL, NULL, 0);
 }
 
 /* ------------------------------------------------------------------
@@ -1134,12 +1140,7 @@ paxos_partition_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table, const 
 	PG_END_TRY();
 	paxos_trial_end(&trial);
 
-	if (u->qc)
-		SetQueryCompletion(u->qc, CMDTAG_CREATE_INDEX, 0);
-	paxos_partition_ask(&op, names);
-	if (bytes >= PAXOS_LARGE_BYTES)
-		paxos_ddl_notice_large(get_rel_name(table), bytes);
-	if (!paxos_ddl_submit(&op))
+	if (!submit_tried(u, &op, CMDTAG_CREATE_INDEX, names, get_rel_name(table), bytes))
 	{
 		CHECK_FOR_INTERRUPTS();
 		AcceptInvalidationMessages();
