@@ -118,6 +118,17 @@ stays(List *coming, int64 id, const ObjectAddress *object, int64 altered)
 	return false;
 }
 
+/* Of those that use tables (late), or of the others: is it gone, or another, in what comes? */
+static bool
+goes(List *coming, int64 id, bool late)
+{
+	ObjectAddress object;
+	int64 altered;
+
+	return paxos_object_of_id(id, &object, &altered) && !stays(coming, id, &object, altered) &&
+		   paxos_object_late(&object) == late;
+}
+
 bool
 paxos_objects_differ(List *coming)
 {
@@ -125,12 +136,7 @@ paxos_objects_differ(List *coming)
 
 	foreach (lc, paxos_object_ids())
 	{
-		int64 id = *(int64 *) lfirst(lc);
-		ObjectAddress object;
-		int64 altered;
-
-		if (paxos_object_of_id(id, &object, &altered) && !stays(coming, id, &object, altered) &&
-			!paxos_object_late(&object))
+		if (goes(coming, *(int64 *) lfirst(lc), false))
 			return true;
 	}
 	return false;
@@ -182,12 +188,7 @@ paxos_objects_drop(List *coming, bool late)
 
 	foreach (lc, paxos_object_ids())
 	{
-		int64 id = *(int64 *) lfirst(lc);
-		ObjectAddress object;
-		int64 altered;
-
-		if (paxos_object_of_id(id, &object, &altered) && !stays(coming, id, &object, altered) &&
-			paxos_object_late(&object) == late)
+		if (goes(coming, *(int64 *) lfirst(lc), late))
 			going = lappend(going, lfirst(lc));
 	}
 
