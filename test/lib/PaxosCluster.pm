@@ -807,6 +807,17 @@ sub worker_pid
 	return $self->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'paxos $which'");
 }
 
+# What code returns, called while the learner does not apply.
+sub held_back
+{
+	my ($self, $code) = @_;
+	my $learner = $self->worker_pid('learner');
+	kill 'STOP', $learner;
+	my $r = $code->();
+	kill 'CONT', $learner;
+	return $r;
+}
+
 sub create_extension
 {
 	my ($self) = @_;

@@ -20,16 +20,6 @@ sub definition
 	  . " UNION ALL SELECT altered::text FROM paxos.tables WHERE relid = '$table'::regclass) x";
 }
 
-sub held_back    # code: while a learner does not apply
-{
-	my ($n, $do) = @_;
-	my $learner = $n->worker_pid('learner');
-	kill 'STOP', $learner;
-	my $h = $do->();
-	kill 'CONT', $learner;
-	return $h;
-}
-
 # ---- while others write ------------------------------------------------------------------
 $n1->sql("CREATE TABLE t (id bigserial PRIMARY KEY, client int, op int, junk text DEFAULT 'junk') USING paxos");
 $_->sql("CREATE ROLE clerk") for $n1, $n2, $n3;
@@ -68,7 +58,7 @@ is($n2->sql("SELECT count(*) FROM t WHERE later IS DISTINCT FROM 7"), 0, 'no row
 # ---- written for another definition --------------------------------------------------------
 $n1->sql("CREATE TABLE u (id int PRIMARY KEY, v int) USING paxos");
 $c->await_equal;
-my $h = held_back($n2, sub {
+my $h = $n2->held_back(sub {
 	$n1->sql("ALTER TABLE u ADD COLUMN w int NOT NULL DEFAULT 3");
 	my $h = $n2->start_sql("INSERT INTO u VALUES (1, 1)");
 	$n1->poll_sql("SELECT count(*) = 1 FROM paxos.log WHERE slot > (SELECT max(slot) FROM paxos.log WHERE description LIKE 'ALTER TABLE public.u%')");
@@ -76,7 +66,7 @@ my $h = held_back($n2, sub {
 });
 is($n2->finish_sql($h)->{sqlstate}, '40001', 'a statement written for another definition is told to try again');
 is($n2->sql("SELECT count(*) FROM u"), 0, 'and has done nothing');
-$h = held_back($n2, sub {
+$h = $n2->held_back(sub {
 	$n1->sql("ALTER TABLE u ADD COLUMN x int NOT NULL DEFAULT 4, DROP COLUMN v");
 	my $h = $n2->start_sql(q{SELECT paxos_upsert('u', '{"id": 2}', '00000000-0000-0000-0000-000000000002')});
 	$n1->poll_sql("SELECT count(*) = 1 FROM paxos.log WHERE slot > (SELECT max(slot) FROM paxos.log WHERE description LIKE 'ALTER TABLE public.u%')");
@@ -97,7 +87,7 @@ for my $case (
 	[ "DROP TABLE v", "ALTER TABLE v ADD COLUMN z int", '42P01', 'a table that goes' ])
 {
 	my ($first, $second, $state, $name) = @$case;
-	$h = held_back($n3, sub {
+	$h = $n3->held_back(sub {
 		$n1->sql($first);
 		my $slot = $n1->sql("SELECT applied FROM paxos.replicated");
 		my $h = $n3->start_sql($second);

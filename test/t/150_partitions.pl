@@ -19,16 +19,6 @@ my $definitions = q{SELECT (SELECT string_agg(paxos_table_definition(relid), E'\
 		FROM pg_index i JOIN paxos.tables ON relid = i.indrelid)};
 my $rows = q{SELECT string_agg(tableoid::regclass || ' ' || m::text, E'\n' ORDER BY id, region) FROM m};
 
-sub held_back    # code: while a learner does not apply
-{
-	my ($n, $do) = @_;
-	my $learner = $n->worker_pid('learner');
-	kill 'STOP', $learner;
-	my $h = $do->();
-	kill 'CONT', $learner;
-	return $h;
-}
-
 # ---- definitions -------------------------------------------------------------------------------
 my $i = 0;
 $nodes[ $i++ % 3 ]->sql($_) for split /;\n/, q{
@@ -93,7 +83,7 @@ for my $case (
 	my ($first, $second, $name) = @$case;
 
 	# The second is the first to be decided: its node knows nothing of the other.
-	my $h = held_back($n1, sub {
+	my $h = $n1->held_back(sub {
 		$s1->query("BEGIN");
 		$s1->query($first =~ s/^BEGIN/SET TRANSACTION/r);
 		$n2->sql("BEGIN; $second; COMMIT");
@@ -116,7 +106,7 @@ for my $depends ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SELECT count(*) 
 {
 	$c->await_equal;
 	$s1->query("BEGIN; $depends; INSERT INTO p VALUES ($next - 3)");
-	held_back($n1, sub {
+	$n1->held_back(sub {
 		$n2->sql("CREATE TABLE p$next PARTITION OF p FOR VALUES IN ($next)");
 		$n2->sql("INSERT INTO p VALUES ($next)");
 		$s1->ask("COMMIT");
@@ -145,7 +135,7 @@ for my $case (
 	$c->await_equal;
 
 	# Its node does not know the definition yet, when the row is proposed behind it.
-	my $h = held_back($n3, sub {
+	my $h = $n3->held_back(sub {
 		$n1->sql($first);
 		my $slot = $n1->sql("SELECT applied FROM paxos.replicated");
 		my $h = $n3->start_sql("BEGIN; $second; COMMIT");
