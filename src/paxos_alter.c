@@ -1097,8 +1097,7 @@ try_alter(Statement *s, AlterTableStmt *stmt)
 	}
 	PG_CATCH();
 	{
-		paxos_trial_failed(&trial, schema, InvalidOid);
-		PG_RE_THROW();
+		paxos_trial_rethrow(&trial);
 	}
 	PG_END_TRY();
 	paxos_trial_end(&trial);
@@ -1600,8 +1599,7 @@ try_rename(Statement *s, RenameStmt *stmt)
 	}
 	PG_CATCH();
 	{
-		paxos_trial_failed(&trial, schema, InvalidOid);
-		PG_RE_THROW();
+		paxos_trial_rethrow(&trial);
 	}
 	PG_END_TRY();
 	paxos_trial_end(&trial);

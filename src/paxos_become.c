@@ -334,8 +334,7 @@ try_on_copy(Becoming *b, const char *definition, List *rest)
 	}
 	PG_CATCH();
 	{
-		paxos_trial_failed(&trial, schema, InvalidOid);
-		PG_RE_THROW();
+		paxos_trial_rethrow(&trial);
 	}
 	PG_END_TRY();
 	paxos_trial_end(&trial);

@@ -97,15 +97,8 @@ paxos_trial_end(PaxosTrial *trial)
 	CurrentResourceOwner = trial->owner;
 }
 
-/*
- * In PG_CATCH: the subtransaction must be gone before the error goes on, else
- * only it would be aborted and the session be left in a failed transaction.
- *
- * Returns for one error: somebody made a thing of that name while we tried, and
- * we met in the catalogs' unique index, or at its row type.  Tried again, it is found to exist.
- */
-void
-paxos_trial_failed(PaxosTrial *trial, const char *name, Oid nsp)
+static ErrorData *
+abandon(PaxosTrial *trial)
 {
 	ErrorData *error;
 
@@ -116,6 +109,29 @@ paxos_trial_failed(PaxosTrial *trial, const char *name, Oid nsp)
 	RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(trial->context);
 	CurrentResourceOwner = trial->owner;
+	return error;
+}
+
+/*
+ * In PG_CATCH: the subtransaction must be gone before the error goes on, else
+ * only it would be aborted and the session be left in a failed transaction.
+ */
+void
+paxos_trial_rethrow(PaxosTrial *trial)
+{
+	ReThrowError(abandon(trial));
+}
+
+/*
+ * The same, but it returns for one error: somebody made a thing of that name while we tried,
+ * and we met in the catalogs' unique index, or at its row type.  Tried again, it is found
+ * to exist.
+ */
+void
+paxos_trial_failed(PaxosTrial *trial, const char *name, Oid nsp)
+{
+	ErrorData *error = abandon(trial);
+
 	if (paxos_error_of_catalogs(error))
 		return;
 	AcceptInvalidationMessages();

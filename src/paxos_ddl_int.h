@@ -36,9 +36,13 @@ extern void paxos_trial_show(const char *schema);
 /*
  * In PG_CATCH: the subtransaction must be gone before the error goes on, else
  * only it would be aborted and the session be left in a failed transaction.
- *
- * Returns for one error: somebody made a thing of that name while we tried, and
- * we met in the catalogs' unique index, or at its row type.  Tried again, it is found to exist.
+ */
+extern void paxos_trial_rethrow(PaxosTrial *trial) pg_attribute_noreturn();
+
+/*
+ * The same, but it returns for one error: somebody made a thing of that name while we tried,
+ * and we met in the catalogs' unique index, or at its row type.  Tried again, it is found
+ * to exist.
  */
 extern void paxos_trial_failed(PaxosTrial *trial, const char *name, Oid nsp);
 

@@ -422,8 +422,7 @@ add_key(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 	}
 	PG_CATCH();
 	{
-		paxos_trial_failed(&trial, c->conname, nsp);
-		PG_RE_THROW();
+		paxos_trial_rethrow(&trial);
 	}
 	PG_END_TRY();
 	paxos_trial_end(&trial);

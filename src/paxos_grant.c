@@ -113,8 +113,7 @@ paxos_ddl_try_grant(PaxosUtility *u)
 	}
 	PG_CATCH();
 	{
-		paxos_trial_failed(&trial, "", InvalidOid);
-		PG_RE_THROW();
+		paxos_trial_rethrow(&trial);
 	}
 	PG_END_TRY();
 	paxos_trial_end(&trial);

@@ -1106,8 +1106,7 @@ view_is_shared(PaxosUtility *u, ViewStmt *stmt)
 	}
 	PG_CATCH();
 	{
-		paxos_trial_failed(&trial, "", InvalidOid);
-		PG_RE_THROW();
+		paxos_trial_rethrow(&trial);
 	}
 	PG_END_TRY();
 	paxos_trial_end(&trial);

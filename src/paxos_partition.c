@@ -685,8 +685,7 @@ make_local(Oid table)
 	}
 	PG_CATCH();
 	{
-		paxos_trial_failed(&trial, "", InvalidOid);
-		PG_RE_THROW();
+		paxos_trial_rethrow(&trial);
 	}
 	PG_END_TRY();
 	paxos_trial_end(&trial);
@@ -917,8 +916,7 @@ paxos_partition_alter(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 	}
 	PG_CATCH();
 	{
-		paxos_trial_failed(&trial, "", InvalidOid);
-		PG_RE_THROW();
+		paxos_trial_rethrow(&trial);
 	}
 	PG_END_TRY();
 	paxos_trial_end(&trial);
@@ -969,8 +967,7 @@ paxos_partition_attach_index(PaxosUtility *u, AlterTableStmt *stmt, Oid index)
 	}
 	PG_CATCH();
 	{
-		paxos_trial_failed(&trial, "", InvalidOid);
-		PG_RE_THROW();
+		paxos_trial_rethrow(&trial);
 	}
 	PG_END_TRY();
 	paxos_trial_end(&trial);
@@ -1064,8 +1061,7 @@ paxos_partition_adopt(PaxosUtility *u, AlterTableStmt *stmt)
 	}
 	PG_CATCH();
 	{
-		paxos_trial_failed(&trial, "", InvalidOid);
-		PG_RE_THROW();
+		paxos_trial_rethrow(&trial);
 	}
 	PG_END_TRY();
 	paxos_trial_end(&trial);
@@ -1134,8 +1130,7 @@ paxos_partition_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table, const 
 	}
 	PG_CATCH();
 	{
-		paxos_trial_failed(&trial, "", InvalidOid);
-		PG_RE_THROW();
+		paxos_trial_rethrow(&trial);
 	}
 	PG_END_TRY();
 	paxos_trial_end(&trial);

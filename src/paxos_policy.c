@@ -310,8 +310,7 @@ try_policy(PaxosUtility *u, PaxosDdlOp *op, Oid table, const char *table_name,
 	}
 	PG_CATCH();
 	{
-		paxos_trial_failed(&trial, schema, InvalidOid);
-		PG_RE_THROW();
+		paxos_trial_rethrow(&trial);
 	}
 	PG_END_TRY();
 	paxos_trial_end(&trial);

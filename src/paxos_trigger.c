@@ -366,8 +366,7 @@ paxos_ddl_create_trigger(PaxosUtility *u, CreateTrigStmt *stmt)
 	}
 	PG_CATCH();
 	{
-		paxos_trial_failed(&trial, stmt->trigname, InvalidOid);
-		PG_RE_THROW();
+		paxos_trial_rethrow(&trial);
 	}
 	PG_END_TRY();
 	paxos_trial_end(&trial);
