@@ -49,6 +49,7 @@
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "commands/policy.h"
 #include "commands/sequence.h"
 #include "commands/tablecmds.h"
 #include "commands/trigger.h"
@@ -1727,6 +1728,8 @@ commented_relation(CommentStmt *stmt)
 			return makeRangeVarFromNameList(castNode(List, stmt->object));
 		case OBJECT_COLUMN:
 		case OBJECT_TABCONSTRAINT:
+		case OBJECT_TRIGGER:
+		case OBJECT_POLICY:
 			names = list_copy(castNode(List, stmt->object));
 			names = list_truncate(names, list_length(names) - 1);
 			return names == NIL ? NULL : makeRangeVarFromNameList(names);
@@ -1759,6 +1762,14 @@ comment(PaxosUtility *u, CommentStmt *stmt, Oid table, Oid relid)
 		case OBJECT_TABCONSTRAINT:
 			(void) get_relation_constraint_oid(table, part, false);
 			appendStringInfo(&s.sql, "CONSTRAINT %s ON %s", quote_identifier(part), qualified(&s));
+			break;
+		case OBJECT_TRIGGER:
+			(void) get_trigger_oid(table, part, false);
+			appendStringInfo(&s.sql, "TRIGGER %s ON %s", quote_identifier(part), qualified(&s));
+			break;
+		case OBJECT_POLICY:
+			(void) get_relation_policy_oid(table, part, false);
+			appendStringInfo(&s.sql, "POLICY %s ON %s", quote_identifier(part), qualified(&s));
 			break;
 		default:
 			if ((stmt->objtype == OBJECT_INDEX) != is_index(relid))

@@ -460,7 +460,7 @@ bind_comment(CommentStmt *stmt, Oid table)
 		case OBJECT_INDEX:
 			stmt->object = (Node *) names_of(index_of(table, strVal(last)));
 			break;
-		default: /* a column, a constraint */
+		default: /* a column, a constraint, a trigger, a policy */
 			stmt->object = (Node *) lappend(names_of(table), last);
 			break;
 	}

@@ -385,6 +385,9 @@ static const char *const afterwards_query =
 	" UNION ALL SELECT 4, t.oid::bigint, format('ALTER TABLE %s %s TRIGGER %I', $1::regclass,"
 	"  CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, t.tgname)"
 	"  FROM pg_trigger t WHERE t.tgrelid = $1 AND NOT t.tgisinternal AND t.tgenabled <> 'O'"
+	" UNION ALL SELECT 5, t.oid::bigint, format('COMMENT ON TRIGGER %I ON %s IS %L', t.tgname, $1::regclass, d.description)"
+	"  FROM pg_trigger t JOIN pg_description d ON d.classoid = 'pg_trigger'::regclass AND d.objoid = t.oid"
+	"  WHERE t.tgrelid = $1 AND NOT t.tgisinternal"
 	" ) s ORDER BY s.part, s.oid";
 
 static Oid

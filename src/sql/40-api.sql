@@ -206,6 +206,10 @@ SELECT statement FROM (
   UNION ALL
     SELECT 10, row_number() OVER (), p.statement FROM paxos.policies_of($1, $1::text) p
   UNION ALL
+    SELECT 11, l.oid::bigint, format('COMMENT ON POLICY %I ON %s IS %L', l.polname, $1, d.description)
+    FROM pg_description d JOIN pg_policy l ON l.oid = d.objoid
+    WHERE d.classoid = 'pg_policy'::regclass AND l.polrelid = $1
+  UNION ALL
     SELECT 11, 0, format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', $1) FROM pg_class c WHERE c.oid = $1 AND c.relrowsecurity
   UNION ALL
     SELECT 12, 0, format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', $1) FROM pg_class c WHERE c.oid = $1 AND c.relforcerowsecurity

@@ -118,7 +118,10 @@ $c->misses_the_log($n[2], sub {
 	$n[0]->sql("DROP TRIGGER total ON item");
 	$n[0]->sql("CREATE FUNCTION fresh() RETURNS trigger LANGUAGE plpgsql AS \$paxos\$ BEGIN /* it's fresh */ NEW.v := NEW.v + 2; RETURN NEW; END \$paxos\$");
 	$n[0]->sql("CREATE TRIGGER zz BEFORE INSERT ON item FOR EACH ROW EXECUTE FUNCTION fresh()");
+	$n[1]->sql_after_barrier("COMMENT ON TRIGGER zz ON item IS 'it''s last'");
+	$n[0]->fails("COMMENT ON TRIGGER zzz ON item IS 'x'", '42704', qr/trigger "zzz" for table "item" does not exist/, 'a comment on what is not there');
 });
+is($c->same_everywhere("SELECT obj_description(oid, 'pg_trigger') FROM pg_trigger WHERE tgname = 'zz'", 'comments'), "it's last", 'on triggers');
 $c->same_everywhere("SELECT string_agg(pg_get_triggerdef(oid), '; ' ORDER BY tgname) FROM pg_trigger WHERE NOT tgisinternal", 'a snapshot brings the triggers');
 $n[2]->sql_after_barrier("INSERT INTO item VALUES (40, 2)");
 is($c->same_everywhere("SELECT by || ' ' || v FROM item WHERE id = 40", 'a row made there'), "$n[2]{port} again 4", 'and they fire there, functions and all');

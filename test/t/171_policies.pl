@@ -92,7 +92,9 @@ $_->close for @s;
 # Who was away longer than the log is kept has them, too.
 $c->misses_the_log($n[2], sub {
 	$n[0]->sql("DROP POLICY p ON letter");
+	$n[1]->sql_after_barrier("COMMENT ON POLICY most ON letter IS 'for most'");
 });
+is($c->same_everywhere("SELECT obj_description(oid, 'pg_policy') FROM pg_policy WHERE polname = 'most'", 'comments'), 'for most', 'on policies');
 $c->same_everywhere("$policies", 'a snapshot brings them');
 is($c->same_everywhere("SELECT relrowsecurity, relforcerowsecurity FROM pg_class WHERE oid = 'letter'::regclass", 'and that they are enabled'), 't|t', 'and forced');
 like($n[0]->sql("SELECT paxos_table_definition('letter')"), qr/CREATE POLICY most ON public\.letter AS PERMISSIVE FOR ALL TO boss, keeper USING \(true\) WITH CHECK \(\(id < 200\)\);.*FORCE ROW LEVEL SECURITY;/s, 'so does the definition that is shown');
