@@ -233,3 +233,7 @@ ALTER TABLE conv_child ALTER COLUMN id TYPE bigint, ALTER COLUMN self TYPE bigin
 ALTER TABLE conv_child ALTER COLUMN p TYPE text, DROP CONSTRAINT conv_child_p_fkey;
 DROP TABLE conv_child;
 DROP TABLE conv;
+-- expressions that PostgreSQL writes otherwise than it has read them
+CREATE TABLE chosen (id int PRIMARY KEY, c varchar(10) DEFAULT 'a' CHECK (c IN ('a', 'b'))) USING paxos;
+ALTER TABLE chosen ADD CHECK (c NOT IN ('q', 'r')), ADD COLUMN d varchar CHECK (d IN ('x', 'y'));
+DROP TABLE chosen;
