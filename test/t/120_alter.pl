@@ -163,4 +163,12 @@ is($c->same_everywhere("SELECT pg_get_constraintdef(oid) || conname FROM pg_cons
 is($c->same_everywhere("SELECT (SELECT count(*) FROM qs) || to_regclass('qs_id_seq')::text || pg_get_indexdef('rs_id_seq'::regclass)", 'sequences gave way'),
 	'1qs_id_seqCREATE INDEX rs_id_seq ON public.rs USING btree (v)', 'to what has their names');
 is($n4->sql("SELECT count(*) FROM paxos.alarms"), 0, 'without an alarm');
+# ---- what takes long says so first -----------------------------------------------------------
+$n2->sql_after_barrier("CREATE TABLE large (id int PRIMARY KEY, v text) USING paxos");
+$n2->sql("INSERT INTO large SELECT i, repeat(md5(i::text), 20) FROM generate_series(1, 15000) i");
+for my $sql ("CREATE INDEX large_v ON large (md5(v))", "ALTER TABLE large ALTER COLUMN v SET NOT NULL", "ALTER TABLE large ADD CHECK (v <> '')")
+{
+	my $r = $n2->try($sql);
+	ok($r->{ok} && $r->{err} =~ /NOTICE:.*table "large" has \d+ MB: writes wait on all nodes until its rows are read/, "a notice before: $sql") or diag($r->{err});
+}
 done_testing;
