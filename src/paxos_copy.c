@@ -19,6 +19,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
@@ -26,7 +27,6 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "parser/parser.h"
 #include "utils/array.h"
@@ -225,31 +225,19 @@ put_all_in_place(List *relids)
 	Oid types[1] = {OIDARRAYOID};
 	Datum *oids = palloc_array(Datum, list_length(relids));
 	Datum args[1];
-	List *statements = NIL;
-	MemoryContext caller = CurrentMemoryContext;
+	List *statements;
 	ListCell *lc;
 
 	foreach (lc, relids)
 		oids[foreach_current_index(lc)] = ObjectIdGetDatum(lfirst_oid(lc));
 	args[0] = PointerGetDatum(
 		construct_array(oids, list_length(relids), OIDOID, sizeof(Oid), true, TYPALIGN_INT));
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args("SELECT p.statement FROM unnest($1) WITH ORDINALITY AS t(relid, n),"
-							  " paxos.table_place(t.relid::regclass) p"
-							  " WHERE p.pass <= 3 AND (p.above IS NULL OR p.above = ANY ($1))"
-							  " ORDER BY p.pass, p.place, t.n",
-							  1, types, args, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read where partitions belong");
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		MemoryContext spi = MemoryContextSwitchTo(caller);
-
-		statements =
-			lappend(statements, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
-		MemoryContextSwitchTo(spi);
-	}
-	SPI_finish();
+	statements =
+		paxos_ddl_texts("SELECT p.statement FROM unnest($1) WITH ORDINALITY AS t(relid, n),"
+						" paxos.table_place(t.relid::regclass) p"
+						" WHERE p.pass <= 3 AND (p.above IS NULL OR p.above = ANY ($1))"
+						" ORDER BY p.pass, p.place, t.n",
+						1, types, args, NULL);
 	foreach (lc, statements)
 		put_in_place(lfirst(lc));
 }

@@ -145,7 +145,9 @@ extern List *paxos_ddl_write_rest(Oid relid);
  */
 extern char *paxos_ddl_next_value(Oid relid, AttrNumber attnum, Oid sequence);
 
-/* The texts (of char *) that a query gives for relation $1. */
+/* The texts (of char *) that a query gives, NULLs left out; the second: for relation $1. */
+extern List *paxos_ddl_texts(const char *query, int nargs, Oid *types, Datum *args,
+							 const char *nulls);
 extern List *paxos_ddl_texts_of(const char *query, Oid relid);
 
 /* The names that a table takes in its schema; not of sequences, which give way. */

@@ -812,15 +812,15 @@ paxos_ddl_write_table(Oid relid, const char *schema, bool if_not_exists, bool sp
 }
 
 /*
- * The texts that a query gives for a relation.  What is asked is what this library has
- * written, so nobody's privileges and no search_path of a session come into it.
+ * The texts that a query gives, but NULL.  What is asked is what this library has
+ * written, so nobody's privileges and no search_path of a session come into it.  It
+ * sees what the catalogs hold now, after locks were waited for: with a snapshot from before
+ * them it would find an index that the log has dropped since, and write down nothing for it.
  */
 List *
-paxos_ddl_texts_of(const char *query, Oid relid)
+paxos_ddl_texts(const char *query, int nargs, Oid *types, Datum *args, const char *nulls)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	Oid types[1] = {REGCLASSOID};
-	Datum args[1] = {ObjectIdGetDatum(relid)};
 	int nest_level = paxos_ddl_begin_writing_down();
 	List *list = NIL;
 	Oid user;
@@ -829,9 +829,11 @@ paxos_ddl_texts_of(const char *query, Oid relid)
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
 						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetLatestSnapshot());
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args(query, 1, types, args, NULL, false, 0) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(query, nargs, types, args, nulls, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read what belongs to a table");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -843,9 +845,20 @@ paxos_ddl_texts_of(const char *query, Oid relid)
 		MemoryContextSwitchTo(old);
 	}
 	SPI_finish();
+	PopActiveSnapshot();
 	SetUserIdAndSecContext(user, security);
 	AtEOXact_GUC(true, nest_level);
 	return list;
+}
+
+/* The same, for a query about one relation or other object: $1. */
+List *
+paxos_ddl_texts_of(const char *query, Oid relid)
+{
+	Oid types[1] = {REGCLASSOID};
+	Datum args[1] = {ObjectIdGetDatum(relid)};
+
+	return paxos_ddl_texts(query, 1, types, args, NULL);
 }
 
 char *

@@ -25,6 +25,7 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
@@ -33,7 +34,6 @@
 #include "catalog/pg_depend.h"
 #include "catalog/pg_policy.h"
 #include "commands/policy.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodes.h"
@@ -151,40 +151,18 @@ check_parts(PaxosDdlOp *op, Oid policy, Oid copy)
 List *
 paxos_policies_of(Oid table, const char *written, const char *name)
 {
-	MemoryContext caller = CurrentMemoryContext;
 	Oid types[3] = {OIDOID, TEXTOID, TEXTOID};
 	Datum args[3] = {ObjectIdGetDatum(table), CStringGetTextDatum(written), (Datum) 0};
 	char nulls[4] = {' ', ' ', 'n', '\0'};
-	List *result = NIL;
-	int nest_level = paxos_ddl_begin_writing_down();
-	Oid user;
-	int security;
 
 	if (name != NULL)
 	{
 		args[2] = CStringGetTextDatum(name);
 		nulls[2] = ' ';
 	}
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args(
-			"SELECT statement FROM paxos.policies_of($1, $2) WHERE name = $3 OR $3 IS NULL", 3,
-			types, args, nulls, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "policies of table %u cannot be written down", table);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		char *text = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
-		MemoryContext old = MemoryContextSwitchTo(caller);
-
-		result = lappend(result, pstrdup(text));
-		MemoryContextSwitchTo(old);
-	}
-	SPI_finish();
-	SetUserIdAndSecContext(user, security);
-	AtEOXact_GUC(true, nest_level);
-	return result;
+	return paxos_ddl_texts(
+		"SELECT statement FROM paxos.policies_of($1, $2) WHERE name = $3 OR $3 IS NULL", 3, types,
+		args, nulls);
 }
 
 /* The consensus table that a policy is of, if it is one. */

@@ -1035,6 +1035,10 @@ sub answered
 
 sub query { my ($self, $sql) = @_; $self->ask($sql); return $self->answer; }
 
+# The answer to a COMMIT that may fail.  A cancellation that meets it before it has begun leaves
+# a failed block, as in any PostgreSQL; that is ended, too.
+sub end { my ($self) = @_; my $answer = $self->query('COMMIT'); $self->query('ROLLBACK'); return $answer; }
+
 sub alive { my ($self) = @_; return waitpid($self->{psql}, POSIX::WNOHANG()) == 0; }
 
 sub close { my ($self) = @_; local $SIG{PIPE} = 'IGNORE'; close $self->{to}; }

@@ -87,7 +87,7 @@ for my $i (0, 2)
 	$s[$i]->query("INSERT INTO child VALUES (150 + $i, 150)");
 }
 is($s[0]->query("COMMIT"), '', 'the first inserts it');
-like($s[2]->query("COMMIT"), qr/40001/, 'the second had the lock at the same time');
+like($s[2]->end, qr/40001/, 'the second had the lock at the same time');
 
 # A parent is deleted when it has no child; a child is inserted when there is a parent.
 $s[$_]->query("BEGIN") for 0, 2;
@@ -95,7 +95,7 @@ is($s[0]->query("SELECT id FROM parent WHERE id = 151 FOR KEY SHARE"), '151', 't
 $s[0]->query("INSERT INTO child VALUES (151, 151)");
 is($s[2]->query("DELETE FROM parent WHERE id = 151 AND NOT EXISTS (SELECT FROM child WHERE parent = 151) RETURNING id"), '151', 'there is no child');
 is($s[0]->query("COMMIT"), '', 'the child is inserted');
-like($s[2]->query("COMMIT"), qr/40001/, 'the parent is not deleted');
+like($s[2]->end, qr/40001/, 'the parent is not deleted');
 
 # Two children of one parent are in nobody's way.
 $s[$_]->query($_ ? "BEGIN ISOLATION LEVEL REPEATABLE READ" : "BEGIN") for 0, 2;
@@ -114,11 +114,11 @@ $n[0]->sql("SELECT FROM parent WHERE id = 154 FOR SHARE");
 is($s[1]->query("COMMIT"), '', 'a stronger one is, and the weaker is not');
 $s[1]->query($_) for "BEGIN", "SELECT FROM parent WHERE id = 154 FOR SHARE", "SAVEPOINT a", "SELECT FROM parent WHERE id = 154 FOR UPDATE", "ROLLBACK TO a";
 $n[0]->sql("UPDATE parent SET v = 1 WHERE id = 154");
-like($s[1]->query("COMMIT"), qr/40001/, 'the weaker is not');
+like($s[1]->end, qr/40001/, 'the weaker is not');
 
 $s[1]->query($_) for "BEGIN", "SAVEPOINT a", "SELECT FROM parent WHERE id = 154 FOR UPDATE", "ROLLBACK TO a", "SELECT FROM parent WHERE id = 154 FOR UPDATE";
 $n[0]->sql("UPDATE parent SET v = 2 WHERE id = 154");
-like($s[1]->query("COMMIT"), qr/40001/, 'locked once more, it is locked');
+like($s[1]->end, qr/40001/, 'locked once more, it is locked');
 
 # Who has the row by a savepoint that is released is found.
 $s[1]->query($_) for "BEGIN", "SAVEPOINT a", "UPDATE parent SET v = 3 WHERE id = 173", "RELEASE a";
@@ -146,7 +146,7 @@ for my $sql ("SELECT FROM parent p JOIN child c ON c.parent = p.id WHERE c.id = 
 	$s[1]->query("BEGIN");
 	$s[1]->query($sql);
 	$n[0]->sql("UPDATE parent SET v = v + 1 WHERE id = 152");
-	like($s[1]->query("COMMIT"), qr/40001/, $sql);
+	like($s[1]->end, qr/40001/, $sql);
 }
 
 # Between sessions of one node as ever.
@@ -188,7 +188,7 @@ $_->query("BEGIN") for @s[0, 2];
 $_->query("LOCK TABLE child IN EXCLUSIVE MODE") for @s[0, 2];
 $s[0]->query("INSERT INTO job VALUES (101)");
 is($s[0]->query("COMMIT"), '', 'one has the table');
-like($s[2]->query("COMMIT"), qr/40001/, 'the other has not');
+like($s[2]->end, qr/40001/, 'the other has not');
 $_->query("BEGIN") for @s[0, 2];
 $_->query("LOCK TABLE child IN SHARE MODE") for @s[0, 2];
 is($s[$_]->query("COMMIT"), '', 'SHARE and SHARE') for 0, 2;
@@ -196,7 +196,7 @@ $_->query("BEGIN") for @s[0, 2];
 $s[0]->query("LOCK TABLE child IN SHARE MODE");
 $s[2]->query("DELETE FROM child WHERE id < 0 OR id = 152");
 is($s[0]->query("COMMIT"), '', 'SHARE');
-like($s[2]->query("COMMIT"), qr/40001/, 'and a change');
+like($s[2]->end, qr/40001/, 'and a change');
 
 # Locks and permanent local tables go together: nothing can be lost between them.
 $n[0]->sql("CREATE TABLE here (id int)");
@@ -204,7 +204,7 @@ $s[0]->query($_) for "BEGIN", "INSERT INTO here VALUES (1)", "SELECT FROM parent
 is($s[0]->query("COMMIT"), '', 'a lock and a local change');
 $s[0]->query($_) for "BEGIN", "SELECT FROM parent WHERE id = 170 FOR UPDATE", "INSERT INTO here VALUES (2)";
 $n[1]->sql("UPDATE parent SET v = 9 WHERE id = 170");
-like($s[0]->query("COMMIT"), qr/40001/, 'which goes with the lock');
+like($s[0]->end, qr/40001/, 'which goes with the lock');
 is($n[0]->sql("SELECT count(*) FROM here"), '1', 'and is not there');
 $s[0]->query($_) for "BEGIN", "INSERT INTO here VALUES (3)", "SELECT FROM parent WHERE id = 171 FOR UPDATE";
 like($s[0]->query("UPDATE parent SET v = 10 WHERE id = 171"), qr/0A000/, 'but a change of both is refused');

@@ -87,7 +87,7 @@ for my $n ($n[0], $n[1])
 	$s->query("BEGIN");
 	$s->query("UPDATE purse SET balance = balance + 1 WHERE id = 1");
 	$n[2]->sql(q{SELECT paxos_txn('[]', '[{"op": "update", "table": "purse", "key": {"id": 1}, "set": {"balance": 7}}]')});
-	like($s->query("COMMIT"), qr/40001|57P01/, 'who changed a row that paxos_txn() has changed since is told so');
+	like($s->end, qr/40001|57P01/, 'who changed a row that paxos_txn() has changed since is told so');
 	$_->sql("SELECT paxos_barrier()") for @n;
 	is($_->sql("SELECT balance FROM purse WHERE id = 1"), '7', "and has changed nothing, on node $_->{number}") for @n;
 	$s = $n->session;

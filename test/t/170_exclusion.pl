@@ -68,7 +68,7 @@ for (1 .. 10)
 $n[0]->sql("INSERT INTO booking VALUES (201, '[45,46)')");
 $n[0]->sql("INSERT INTO place VALUES (201, 200, 200)");
 $c->await_equal;
-like($s[2]->query("COMMIT"), qr/40001|57P01|25P01/, "who was slower makes way");		# 25P01: ended, and connected again
+like($s[2]->end, qr/40001|57P01|25P01/, "who was slower makes way");		# 25P01: ended, and connected again
 is($c->same_everywhere("SELECT (SELECT string_agg(id::text, ' ') FROM booking WHERE id >= 200) || '/' || (SELECT string_agg(id::text, ' ') FROM place WHERE id >= 200)", 'what stands'), '201/201', 'is the faster');
 
 # Who switches the triggers off that check: told so; and if he finds a way, it holds nobody up.
