@@ -16,10 +16,10 @@
  *
  * Not this file's business: how a command travels and comes back
  * (paxos_queue.c), what it does at its slot (paxos_apply.c), and statements
- * (paxos_ddl.c).
+ * (paxos_ddl.c); what is known about a table (paxos_api_table.c) and how JSON is read
+ * (paxos_api_json.c).
  *
- * State: a cache of what we know about each table, private to the backend and
- * dropped by relcache invalidation.  Nothing here survives a crash or needs to.
+ * No state.
  *
  * Privileges are the caller's, checked before the command is sent: a condition
  * reads (SELECT on the column), a set writes (UPDATE on it; both for += and -=,
@@ -30,48 +30,28 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/dependency.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_attribute.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_collation.h"
-#include "catalog/pg_type.h"
-#include "executor/executor.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
-#include "optimizer/optimizer.h"
-#include "parser/parse_oper.h"
-#include "pgtime.h"
-#include "rewrite/rewriteHandler.h"
-#include "storage/lmgr.h"
-#include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/bytea.h"
-#include "utils/datetime.h"
-#include "utils/float.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
-#include "utils/timestamp.h"
-#include "utils/typcache.h"
 #include "utils/uuid.h"
 
 #include "paxos_api.h"
+#include "paxos_api_int.h"
 #include "paxos_apply.h"
 #include "paxos_command.h"
 #include "paxos_ddl.h"
@@ -89,1022 +69,6 @@ PG_FUNCTION_INFO_V1(paxos_kv_cas);
 PG_FUNCTION_INFO_V1(paxos_kv_delete);
 PG_FUNCTION_INFO_V1(paxos_barrier);
 PG_FUNCTION_INFO_V1(paxos_outcome);
-
-/* ------------------------------------------------------------------
- * What we know about a table
- * ------------------------------------------------------------------
- */
-
-/* How a JSON value becomes text that the type's input function takes. */
-typedef enum Shape
-{
-	SHAPE_PLAIN, /* strings as they are, numbers and booleans as text */
-	SHAPE_JSON,  /* the value's own JSON text */
-	SHAPE_ARRAY  /* JSON arrays become array literals */
-} Shape;
-
-typedef struct ApiColumn
-{
-	char name[NAMEDATALEN];
-	int name_len;
-	AttrNumber attnum;
-	Oid type;
-	int32 typmod;
-	bool dropped;
-	bool is_key;
-	bool generated;
-	bool has_default;
-	char identity;
-	Shape shape;
-	char delimiter; /* between the elements of an array */
-	bool json_elements;
-	Oid ioparam;
-	FmgrInfo input;
-	FmgrInfo output;
-	bool comparable; /* the type has a default btree operator class */
-	bool can_add;    /* pg_catalog has type + type = type */
-	bool can_subtract;
-	ExprState *default_state; /* NULL: not prepared, or no default */
-} ApiColumn;
-
-typedef struct ApiTable
-{
-	Oid relid;
-	MemoryContext context; /* holds this and everything below */
-	char *name;
-	int64 table_id;
-	uint32 definition;
-	int n_columns;
-	ApiColumn *columns;
-	int n_key;
-	ApiColumn **key; /* in the primary key's order */
-	List *sequences; /* owned by the table's columns */
-
-	Oid defaults_of;            /* role for which default_states were prepared */
-	uint64 defaults_at;         /* 'functions_changed' then */
-	MemoryContext defaults_cxt; /* holds them */
-	bool evaluating;            /* one of them, just now */
-} ApiTable;
-
-/*
- * A default may call a function that calls us again, for the same table, after an
- * invalidation or as another role.  What the outer call holds must then stay as it
- * is: what is replaced lives on to the end of the transaction (retire()).
- */
-typedef struct ApiEntry
-{
-	Oid relid;       /* hash key */
-	bool valid;      /* cleared by relcache invalidation */
-	ApiTable *table; /* NULL: not built */
-} ApiEntry;
-
-static HTAB *api_tables = NULL;
-
-/* Counts changes of pg_proc: a default may contain the body of a function. */
-static uint64 functions_changed = 0;
-
-static void no_such_column(ApiTable *t, const char *name, int len) pg_attribute_noreturn();
-
-static void
-api_table_invalidated(Datum arg, Oid relid)
-{
-	HASH_SEQ_STATUS scan;
-	ApiEntry *e;
-
-	if (OidIsValid(relid))
-	{
-		e = hash_search(api_tables, &relid, HASH_FIND, NULL);
-		if (e != NULL)
-			e->valid = false;
-		return;
-	}
-
-	hash_seq_init(&scan, api_tables);
-	while ((e = hash_seq_search(&scan)) != NULL)
-		e->valid = false;
-}
-
-static void
-function_changed(Datum arg, int cacheid, uint32 hashvalue)
-{
-	functions_changed++;
-}
-
-/* Nobody finds it any more; who holds it still may use it in this transaction. */
-static void
-retire(MemoryContext context)
-{
-	MemoryContextSetParent(context, TopTransactionContext);
-}
-
-/* Is there type <op> type = type in pg_catalog? */
-static bool
-has_own_operator(const char *op, Oid type)
-{
-	Oid oper;
-
-	oper =
-		OpernameGetOprid(list_make2(makeString("pg_catalog"), makeString(pstrdup(op))), type, type);
-	return OidIsValid(oper) && get_op_rettype(oper) == type;
-}
-
-static void
-describe_column(ApiColumn *c, Form_pg_attribute att, MemoryContext context)
-{
-	Oid base;
-	Oid element;
-	Oid func;
-	bool is_varlena;
-
-	c->attnum = att->attnum;
-	c->dropped = att->attisdropped;
-	if (c->dropped)
-		return;
-
-	strlcpy(c->name, NameStr(att->attname), NAMEDATALEN);
-	c->name_len = strlen(c->name);
-	c->type = att->atttypid;
-	c->typmod = att->atttypmod;
-	c->generated = att->attgenerated != '\0';
-	c->identity = att->attidentity;
-	c->has_default = att->atthasdef || att->attidentity != '\0';
-
-	base = getBaseType(c->type);
-	element = get_element_type(base);
-	if (base == JSONBOID || base == JSONOID)
-		c->shape = SHAPE_JSON;
-	else if (OidIsValid(element))
-	{
-		int16 typlen;
-		bool typbyval;
-		char typalign;
-		Oid ioparam;
-
-		c->shape = SHAPE_ARRAY;
-		get_type_io_data(element, IOFunc_input, &typlen, &typbyval, &typalign, &c->delimiter,
-						 &ioparam, &func);
-		c->json_elements = element == JSONBOID || element == JSONOID;
-	}
-	else
-		c->shape = SHAPE_PLAIN;
-
-	getTypeInputInfo(c->type, &func, &c->ioparam);
-	fmgr_info_cxt(func, &c->input, context);
-	getTypeOutputInfo(c->type, &func, &is_varlena);
-	fmgr_info_cxt(func, &c->output, context);
-
-	c->comparable = OidIsValid(lookup_type_cache(c->type, TYPECACHE_CMP_PROC)->cmp_proc);
-	c->can_add = has_own_operator("+", c->type);
-	c->can_subtract = has_own_operator("-", c->type);
-}
-
-/*
- * The primary key's columns, in its order.  Every consensus table has one;
- * paxos_ddl.c sees to it.
- */
-static void
-describe_key(ApiTable *t, Relation rel)
-{
-	Relation index;
-	List *indexes = RelationGetIndexList(rel); /* sets rd_pkindex */
-
-	list_free(indexes);
-	if (!OidIsValid(rel->rd_pkindex))
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("table \"%s\" has no primary key", t->name)));
-
-	index = index_open(rel->rd_pkindex, AccessShareLock);
-	t->n_key = index->rd_index->indnkeyatts;
-	t->key = MemoryContextAlloc(t->context, t->n_key * sizeof(ApiColumn *));
-	for (int i = 0; i < t->n_key; i++)
-	{
-		t->key[i] = &t->columns[index->rd_index->indkey.values[i] - 1];
-		t->key[i]->is_key = true;
-	}
-	t->definition = paxos_definition_of(rel, index);
-	index_close(index, AccessShareLock);
-}
-
-/*
- * Look up a consensus table; *rel comes back open with AccessShareLock.  42809
- * if it is something else.
- */
-static ApiTable *
-open_api_table(Oid relid, Relation *rel)
-{
-	ApiEntry *e;
-	ApiTable *t;
-	int64 table_id;
-	MemoryContext context;
-	bool found;
-	Relation r;
-
-	if (api_tables == NULL)
-	{
-		HASHCTL ctl = {0};
-
-		ctl.keysize = sizeof(Oid);
-		ctl.entrysize = sizeof(ApiEntry);
-		ctl.hcxt = CacheMemoryContext;
-		api_tables = hash_create("paxos tables", 32, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-		CacheRegisterRelcacheCallback(api_table_invalidated, (Datum) 0);
-		CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
-	}
-
-	r = try_relation_open(relid, AccessShareLock);
-	if (r == NULL)
-	{
-		e = hash_search(api_tables, &relid, HASH_FIND, NULL);
-		if (e != NULL)
-		{
-			if (e->table != NULL)
-				retire(e->table->context);
-			(void) hash_search(api_tables, &relid, HASH_REMOVE, NULL);
-		}
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-						errmsg("relation with OID %u does not exist", relid)));
-	}
-	*rel = r;
-
-	e = hash_search(api_tables, &relid, HASH_ENTER, &found);
-	if (!found)
-	{
-		e->valid = false;
-		e->table = NULL;
-	}
-	if (e->valid)
-		return e->table;
-
-	if (e->table != NULL)
-		retire(e->table->context);
-	e->table = NULL;
-
-	if (r->rd_rel->relkind == RELKIND_PARTITIONED_TABLE && paxos_is_consensus_table(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is a partitioned table, whose rows are those of its partitions",
-						RelationGetRelationName(r)),
-				 errhint("Name the partition, or use INSERT, UPDATE or DELETE.")));
-	if (r->rd_rel->relkind != RELKIND_RELATION || !paxos_is_consensus_table(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a consensus-backed table", RelationGetRelationName(r)),
-				 errhint("Create it with CREATE TABLE ... USING paxos.")));
-
-	table_id = paxos_known_table_id(relid);
-
-	context = AllocSetContextCreate(CacheMemoryContext, "paxos table", ALLOCSET_SMALL_SIZES);
-	t = MemoryContextAllocZero(context, sizeof(ApiTable));
-	t->relid = relid;
-	t->context = context;
-	t->table_id = table_id;
-	t->name = MemoryContextStrdup(t->context, RelationGetRelationName(r));
-	t->n_columns = RelationGetDescr(r)->natts;
-	t->columns = MemoryContextAllocZero(t->context, t->n_columns * sizeof(ApiColumn));
-	e->table = t;
-
-	/*
-	 * Valid from here: an invalidation that arrives while the catalogs are read
-	 * below marks the entry stale again, and the next call rebuilds it.
-	 */
-	e->valid = true;
-	PG_TRY();
-	{
-		MemoryContext old;
-		List *sequences;
-
-		for (int i = 0; i < t->n_columns; i++)
-			describe_column(&t->columns[i], TupleDescAttr(RelationGetDescr(r), i), t->context);
-		describe_key(t, r);
-		sequences = getOwnedSequences(relid);
-		old = MemoryContextSwitchTo(t->context);
-		t->sequences = list_copy(sequences);
-		MemoryContextSwitchTo(old);
-	}
-	PG_CATCH();
-	{
-		e->valid = false;
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	return t;
-}
-
-static ApiColumn *
-find_column(ApiTable *t, const char *name, int len)
-{
-	for (int i = 0; i < t->n_columns; i++)
-	{
-		ApiColumn *c = &t->columns[i];
-
-		if (!c->dropped && c->name_len == len && memcmp(c->name, name, len) == 0)
-			return c;
-	}
-	return NULL;
-}
-
-static void
-no_such_column(ApiTable *t, const char *name, int len)
-{
-	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-					errmsg("column \"%.*s\" of table \"%s\" does not exist", len, name, t->name)));
-}
-
-/* ------------------------------------------------------------------
- * JSON values to text
- * ------------------------------------------------------------------
- */
-
-typedef struct ColumnContext
-{
-	const char *table;
-	const char *column;
-} ColumnContext;
-
-static void
-column_error_context(void *arg)
-{
-	ColumnContext *c = arg;
-
-	errcontext("column \"%s\" of table \"%s\"", c->column, c->table);
-}
-
-/*
- * The type's output under the settings that paxos_fix_worker_settings() gives
- * the learner, whatever this session has chosen for itself: the variables are
- * exchanged around the call, which reads them and cannot change them.
- */
-char *
-paxos_fixed_output(FmgrInfo *output, Datum value)
-{
-	int date_style = DateStyle;
-	int date_order = DateOrder;
-	int interval_style = IntervalStyle;
-	int float_digits = extra_float_digits;
-	int bytea_style = bytea_output;
-	pg_tz *zone = session_timezone;
-	static pg_tz *gmt = NULL;
-	char *text;
-
-	if (gmt == NULL)
-		gmt = pg_tzset("GMT"); /* built in, needs no file */
-
-	PG_TRY();
-	{
-		DateStyle = USE_ISO_DATES;
-		DateOrder = DATEORDER_YMD;
-		IntervalStyle = INTSTYLE_POSTGRES;
-		extra_float_digits = 1;
-		bytea_output = BYTEA_OUTPUT_HEX;
-		session_timezone = gmt;
-		text = OutputFunctionCall(output, value);
-	}
-	PG_FINALLY();
-	{
-		DateStyle = date_style;
-		DateOrder = date_order;
-		IntervalStyle = interval_style;
-		extra_float_digits = float_digits;
-		bytea_output = bytea_style;
-		session_timezone = zone;
-	}
-	PG_END_TRY();
-	return text;
-}
-
-static char *
-json_text(JsonbValue *v)
-{
-	Jsonb *jb;
-
-	if (v->type == jbvBinary)
-		return JsonbToCString(NULL, v->val.binary.data, v->val.binary.len);
-	jb = JsonbValueToJsonb(v);
-	return JsonbToCString(NULL, &jb->root, VARSIZE(jb));
-}
-
-/* The text of a scalar; false for a container. */
-static bool
-scalar_text(JsonbValue *v, char **text)
-{
-	switch (v->type)
-	{
-		case jbvString:
-			*text = pnstrdup(v->val.string.val, v->val.string.len);
-			return true;
-		case jbvNumeric:
-			*text =
-				DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(v->val.numeric)));
-			return true;
-		case jbvBool:
-			*text = pstrdup(v->val.boolean ? "true" : "false");
-			return true;
-		default:
-			return false;
-	}
-}
-
-static void
-append_element(StringInfo out, const char *text)
-{
-	appendStringInfoChar(out, '"');
-	for (const char *p = text; *p != '\0'; p++)
-	{
-		if (*p == '"' || *p == '\\')
-			appendStringInfoChar(out, '\\');
-		appendStringInfoChar(out, *p);
-	}
-	appendStringInfoChar(out, '"');
-}
-
-/* A JSON array as an array literal; every element quoted, NULL bare. */
-static void
-append_array(StringInfo out, ApiColumn *c, JsonbContainer *array)
-{
-	JsonbIterator *it = JsonbIteratorInit(array);
-	JsonbIteratorToken token;
-	JsonbValue v;
-	bool first = true;
-
-	check_stack_depth();
-	appendStringInfoChar(out, '{');
-	token = JsonbIteratorNext(&it, &v, true);
-	Assert(token == WJB_BEGIN_ARRAY);
-	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_ELEM)
-	{
-		char *text;
-
-		if (!first)
-			appendStringInfoChar(out, c->delimiter);
-		first = false;
-		if (v.type == jbvNull)
-			appendStringInfoString(out, "NULL");
-		else if (c->json_elements)
-			append_element(out, json_text(&v));
-		else if (scalar_text(&v, &text))
-			append_element(out, text);
-		else if (JsonContainerIsArray(v.val.binary.data))
-			append_array(out, c, v.val.binary.data);
-		else
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("a JSON object cannot be an element of type %s",
-								   format_type_be(c->type))));
-	}
-	appendStringInfoChar(out, '}');
-}
-
-/* What the type's input function is to be given. */
-static char *
-input_text(ApiColumn *c, JsonbValue *v)
-{
-	char *text;
-
-	if (c->shape == SHAPE_JSON)
-		return json_text(v);
-	if (scalar_text(v, &text))
-		return text;
-	if (c->shape == SHAPE_ARRAY && JsonContainerIsArray(v->val.binary.data))
-	{
-		StringInfoData out;
-
-		initStringInfo(&out);
-		append_array(&out, c, v->val.binary.data);
-		return out.data;
-	}
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("a JSON %s cannot be a value of type %s",
-						   JsonContainerIsArray(v->val.binary.data) ? "array" : "object",
-						   format_type_be(c->type))));
-	return NULL; /* keep compiler quiet */
-}
-
-static void
-put_null(PaxosColumn *out, ApiColumn *c)
-{
-	out->attnum = c->attnum;
-	out->op = 0;
-	out->isnull = true;
-	out->text = pstrdup("");
-}
-
-static void
-put_text(PaxosColumn *out, ApiColumn *c, char *text)
-{
-	out->attnum = c->attnum;
-	out->op = 0;
-	out->isnull = false;
-	out->text = text;
-}
-
-/* One JSON value as a value of the column: validated, in canonical text. */
-static void
-put_json(PaxosColumn *out, ApiTable *t, ApiColumn *c, JsonbValue *v)
-{
-	ErrorContextCallback callback;
-	ColumnContext where = {t->name, c->name};
-	Datum value;
-
-	if (v->type == jbvNull)
-	{
-		put_null(out, c);
-		return;
-	}
-
-	callback.callback = column_error_context;
-	callback.arg = &where;
-	callback.previous = error_context_stack;
-	error_context_stack = &callback;
-
-	value = InputFunctionCall(&c->input, input_text(c, v), c->ioparam, c->typmod);
-	put_text(out, c, paxos_fixed_output(&c->output, value));
-
-	error_context_stack = callback.previous;
-}
-
-/* ------------------------------------------------------------------
- * JSON objects to lists of columns
- * ------------------------------------------------------------------
- */
-
-typedef struct Columns
-{
-	int n;
-	PaxosColumn *at;
-	ApiColumn **column; /* of each */
-} Columns;
-
-typedef struct OpName
-{
-	const char *text;
-	uint8 op;
-} OpName;
-
-static const OpName condition_ops[] = {
-	{"=", PAXOS_COND_EQ},  {"<>", PAXOS_COND_NE}, {"!=", PAXOS_COND_NE}, {"<", PAXOS_COND_LT},
-	{"<=", PAXOS_COND_LE}, {">", PAXOS_COND_GT},  {">=", PAXOS_COND_GE}, {NULL, 0}};
-
-static const OpName set_ops[] = {
-	{"+=", PAXOS_SET_ADD}, {"-=", PAXOS_SET_SUBTRACT}, {"=", PAXOS_SET_ASSIGN}, {NULL, 0}};
-
-static const OpName no_ops[] = {{NULL, 0}};
-
-/*
- * "column" or "column op".  A column that is really called "balance -=" is
- * found first: an exact name takes precedence over an operator.
- */
-static ApiColumn *
-resolve_name(ApiTable *t, const char *what, const OpName *ops, uint8 plain, const char *name,
-			 int len, uint8 *op)
-{
-	ApiColumn *c = find_column(t, name, len);
-	int space;
-
-	*op = plain;
-	if (c != NULL)
-		return c;
-
-	for (space = len - 1; space > 0 && name[space] != ' '; space--)
-		;
-	if (space <= 0 || ops[0].text == NULL)
-		no_such_column(t, name, len);
-
-	c = find_column(t, name, space);
-	if (c == NULL)
-		no_such_column(t, name, space);
-	for (const OpName *o = ops; o->text != NULL; o++)
-	{
-		if (strlen(o->text) == len - space - 1 &&
-			memcmp(o->text, name + space + 1, len - space - 1) == 0)
-		{
-			*op = o->op;
-			return c;
-		}
-	}
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-		 errmsg("\"%.*s\" is not an operator of %s", len - space - 1, name + space + 1, what),
-		 ops == set_ops
-			 ? errhint("Write \"column\", \"column +=\" or \"column -=\".")
-			 : errhint(
-				   "Write \"column\", or \"column\", a space and one of =, <>, <, <=, >, >=.")));
-	return NULL; /* keep compiler quiet */
-}
-
-static Columns
-columns_from_json(ApiTable *t, const char *what, const OpName *ops, uint8 plain, Jsonb *json)
-{
-	Columns out;
-	JsonbIterator *it;
-	JsonbValue v;
-	int max;
-
-	if (!JB_ROOT_IS_OBJECT(json))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s must be a JSON object with column names as keys", what)));
-
-	max = JB_ROOT_COUNT(json);
-	out.n = 0;
-	out.at = palloc_array(PaxosColumn, max + 1);
-	out.column = palloc_array(ApiColumn *, max + 1);
-
-	it = JsonbIteratorInit(&json->root);
-	JsonbIteratorNext(&it, &v, true);
-	while (JsonbIteratorNext(&it, &v, true) == WJB_KEY)
-	{
-		uint8 op;
-		ApiColumn *c = resolve_name(t, what, ops, plain, v.val.string.val, v.val.string.len, &op);
-
-		/* The same column twice: a contradiction, except between conditions. */
-		if (ops != condition_ops)
-		{
-			for (int i = 0; i < out.n; i++)
-			{
-				if (out.column[i] == c)
-					ereport(ERROR,
-							(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							 errmsg("column \"%s\" stands in %s more than once", c->name, what)));
-			}
-		}
-
-		JsonbIteratorNext(&it, &v, true);
-		put_json(&out.at[out.n], t, c, &v);
-		out.at[out.n].op = op;
-		out.column[out.n] = c;
-		out.n++;
-	}
-	return out;
-}
-
-static PaxosColumn *
-columns_find(const Columns *list, const ApiColumn *c)
-{
-	for (int i = 0; i < list->n; i++)
-	{
-		if (list->column[i] == c)
-			return &list->at[i];
-	}
-	return NULL;
-}
-
-/* Conditions compare, so the type must be comparable. */
-static Columns
-conditions_from_json(ApiTable *t, const char *what, const OpName *ops, Jsonb *json)
-{
-	Columns out = columns_from_json(t, what, ops, PAXOS_COND_EQ, json);
-
-	for (int i = 0; i < out.n; i++)
-	{
-		if (!out.column[i]->comparable)
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg(
-					 "column \"%s\" cannot be compared: type %s has no default btree operator class",
-					 out.column[i]->name, format_type_be(out.column[i]->type))));
-	}
-	return out;
-}
-
-static void
-refuse_unassignable(ApiColumn *c, bool insert)
-{
-	if (c->generated)
-		ereport(ERROR, (errcode(ERRCODE_GENERATED_ALWAYS),
-						errmsg("column \"%s\" is generated and cannot be given a value", c->name)));
-	if (c->identity == ATTRIBUTE_IDENTITY_ALWAYS)
-		ereport(ERROR,
-				(errcode(ERRCODE_GENERATED_ALWAYS),
-				 errmsg("cannot %s a value %s column \"%s\"", insert ? "insert" : "assign",
-						insert ? "into" : "to", c->name),
-				 errdetail("Column \"%s\" is an identity column defined as GENERATED ALWAYS.",
-						   c->name)));
-}
-
-/*
- * What an existing row is to be changed to.  A key column cannot change; naming
- * it with the value it has is harmless only where the caller passes the key.
- */
-static Columns
-sets_from_json(ApiTable *t, const char *what, const OpName *ops, Jsonb *json, const Columns *key)
-{
-	Columns all = columns_from_json(t, what, ops, PAXOS_SET_ASSIGN, json);
-	Columns out = all;
-
-	out.n = 0;
-	for (int i = 0; i < all.n; i++)
-	{
-		ApiColumn *c = all.column[i];
-		uint8 op = all.at[i].op;
-
-		if (c->is_key)
-		{
-			PaxosColumn *same = key ? columns_find(key, c) : NULL;
-
-			if (same != NULL && !all.at[i].isnull && strcmp(same->text, all.at[i].text) == 0)
-				continue;
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("primary key column \"%s\" cannot be changed", c->name),
-							errhint("Delete the row and insert another.")));
-		}
-		refuse_unassignable(c, false);
-		if ((op == PAXOS_SET_ADD && !c->can_add) || (op == PAXOS_SET_SUBTRACT && !c->can_subtract))
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_FUNCTION),
-					 errmsg("type %s of column \"%s\" has no %s operator of its own",
-							format_type_be(c->type), c->name, op == PAXOS_SET_ADD ? "+" : "-")));
-		out.at[out.n] = all.at[i];
-		out.column[out.n] = c;
-		out.n++;
-	}
-	if (out.n == 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s names no column to change", what)));
-	return out;
-}
-
-static void
-refuse_null_key(ApiTable *t, ApiColumn *c)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_NOT_NULL_VIOLATION),
-			 errmsg("null value in primary key column \"%s\" of table \"%s\"", c->name, t->name)));
-}
-
-/* Exactly the primary key's columns, in its order. */
-static Columns
-key_from_json(ApiTable *t, Jsonb *json)
-{
-	Columns given = columns_from_json(t, "key", no_ops, 0, json);
-	Columns out;
-
-	for (int i = 0; i < given.n; i++)
-	{
-		if (!given.column[i]->is_key)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("column \"%s\" is not part of the primary key of table \"%s\"",
-								   given.column[i]->name, t->name)));
-	}
-
-	out.n = t->n_key;
-	out.at = palloc_array(PaxosColumn, t->n_key);
-	out.column = t->key;
-	for (int i = 0; i < t->n_key; i++)
-	{
-		PaxosColumn *c = columns_find(&given, t->key[i]);
-
-		if (c == NULL)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("key lacks primary key column \"%s\" of table \"%s\"",
-								   t->key[i]->name, t->name)));
-		if (c->isnull)
-			refuse_null_key(t, t->key[i]);
-		out.at[i] = *c;
-	}
-	return out;
-}
-
-/* ------------------------------------------------------------------
- * Defaults
- * ------------------------------------------------------------------
- */
-
-/*
- * nextval() keeps a lock on its sequence to the end of the transaction.  Held
- * while we wait, it would meet a DROP TABLE decided at an earlier slot: the
- * learner waits for this session and this session for the learner.
- */
-static void
-release_sequences(ApiTable *t)
-{
-	ResourceOwner old = CurrentResourceOwner;
-	ListCell *lc;
-
-	foreach (lc, t->sequences)
-	{
-		LOCKTAG tag;
-
-		SET_LOCKTAG_RELATION(tag, MyDatabaseId, lfirst_oid(lc));
-		CurrentResourceOwner = TopTransactionResourceOwner;
-		while (PaxosLockHeldByMe(&tag, RowExclusiveLock))
-			UnlockRelationOid(lfirst_oid(lc), RowExclusiveLock);
-		CurrentResourceOwner = old;
-	}
-}
-
-/* And a second nextval() of this transaction believes it still has the lock. */
-static void
-lock_sequences(ApiTable *t)
-{
-	ResourceOwner old = CurrentResourceOwner;
-	ListCell *lc;
-
-	CurrentResourceOwner = TopTransactionResourceOwner;
-	foreach (lc, t->sequences)
-		LockRelationOid(lfirst_oid(lc), RowExclusiveLock);
-	CurrentResourceOwner = old;
-}
-
-/* Ready to be evaluated, in the given context; NULL if there is no default. */
-static ExprState *
-prepare_default(ApiColumn *c, Relation rel, MemoryContext context)
-{
-	MemoryContext old;
-	Node *expr;
-	ExprState *state;
-
-	expr = build_column_default(rel, c->attnum);
-	if (expr == NULL)
-		return NULL;
-	old = MemoryContextSwitchTo(context);
-	expr = (Node *) expression_planner((Expr *) copyObject(expr));
-	state = ExecInitExpr((Expr *) expr, NULL);
-	MemoryContextSwitchTo(old);
-	return state;
-}
-
-/*
- * The default of a column, evaluated.  What was prepared is kept; but one that is
- * being evaluated cannot be evaluated once more inside of itself.
- */
-static Datum
-evaluate_default(ApiTable *t, ApiColumn *c, Relation rel, ExprContext *econtext, bool *isnull)
-{
-	ExprState *state = c->default_state;
-	Datum value = (Datum) 0;
-
-	*isnull = true;
-	if (t->evaluating)
-	{
-		state = prepare_default(c, rel, CurrentMemoryContext);
-		return state ? ExecEvalExprSwitchContext(state, econtext, isnull) : value;
-	}
-
-	if (state == NULL)
-		state = c->default_state = prepare_default(c, rel, t->defaults_cxt);
-	if (state == NULL)
-		return value;
-	t->evaluating = true;
-	PG_TRY();
-	{
-		value = ExecEvalExprSwitchContext(state, econtext, isnull);
-	}
-	PG_FINALLY();
-	{
-		t->evaluating = false;
-	}
-	PG_END_TRY();
-	return value;
-}
-
-/*
- * A whole row from what the caller gave: defaults evaluated, here and once;
- * generated columns left to every node.
- */
-static Columns
-complete_row(ApiTable *t, Relation rel, const Columns *given)
-{
-	Columns out;
-	ExprContext *econtext = NULL;
-
-	out.n = 0;
-	out.at = palloc_array(PaxosColumn, t->n_columns);
-	out.column = palloc_array(ApiColumn *, t->n_columns);
-
-	/*
-	 * Execute permission on a default's functions is checked when it is prepared,
-	 * and what they do may be written into it then.
-	 */
-	if ((t->defaults_of != GetUserId() || t->defaults_at != functions_changed) && !t->evaluating)
-	{
-		for (int i = 0; i < t->n_columns; i++)
-			t->columns[i].default_state = NULL;
-		if (t->defaults_cxt != NULL)
-			MemoryContextReset(t->defaults_cxt);
-		else
-			t->defaults_cxt =
-				AllocSetContextCreate(t->context, "paxos defaults", ALLOCSET_SMALL_SIZES);
-		t->defaults_of = GetUserId();
-		t->defaults_at = functions_changed;
-	}
-
-	for (int i = 0; i < t->n_columns; i++)
-	{
-		ApiColumn *c = &t->columns[i];
-		PaxosColumn *col;
-
-		if (c->dropped || c->generated)
-			continue;
-		col = columns_find(given, c);
-		if (col != NULL)
-			out.at[out.n] = *col;
-		else
-		{
-			Datum value = (Datum) 0;
-			bool isnull = true;
-
-			if (c->has_default)
-			{
-				if (econtext == NULL)
-				{
-					lock_sequences(t);
-					econtext = CreateStandaloneExprContext();
-				}
-				value = evaluate_default(t, c, rel, econtext, &isnull);
-			}
-			if (isnull)
-				put_null(&out.at[out.n], c);
-			else
-				put_text(&out.at[out.n], c, paxos_fixed_output(&c->output, value));
-		}
-		out.at[out.n].op = 0;
-		out.column[out.n] = c;
-		out.n++;
-	}
-
-	if (econtext != NULL)
-	{
-		FreeExprContext(econtext, true);
-		release_sequences(t);
-	}
-	return out;
-}
-
-static Columns
-key_of_row(ApiTable *t, const Columns *row)
-{
-	Columns key;
-
-	key.n = t->n_key;
-	key.at = palloc_array(PaxosColumn, t->n_key);
-	key.column = t->key;
-	for (int i = 0; i < t->n_key; i++)
-	{
-		PaxosColumn *c = columns_find(row, t->key[i]);
-
-		if (c == NULL || c->isnull)
-			refuse_null_key(t, t->key[i]);
-		key.at[i] = *c;
-	}
-	return key;
-}
-
-/* ------------------------------------------------------------------
- * Privileges
- * ------------------------------------------------------------------
- */
-
-static void
-need_columns(ApiTable *t, const Columns *list, AclMode mode)
-{
-	if (pg_class_aclcheck(t->relid, GetUserId(), mode) == ACLCHECK_OK)
-		return;
-	if (list->n == 0 &&
-		pg_attribute_aclcheck_all(t->relid, GetUserId(), mode, ACLMASK_ANY) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, t->name);
-	for (int i = 0; i < list->n; i++)
-	{
-		if (pg_attribute_aclcheck(t->relid, list->column[i]->attnum, GetUserId(), mode) !=
-			ACLCHECK_OK)
-			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, t->name);
-	}
-}
-
-static void
-need_table(ApiTable *t, AclMode mode)
-{
-	if (pg_class_aclcheck(t->relid, GetUserId(), mode) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, t->name);
-}
-
-/* += and -= read the column they change. */
-static void
-need_sets(ApiTable *t, const Columns *sets)
-{
-	need_columns(t, sets, ACL_UPDATE);
-	for (int i = 0; i < sets->n; i++)
-	{
-		Columns one = {1, &sets->at[i], &sets->column[i]};
-
-		if (sets->at[i].op != PAXOS_SET_ASSIGN)
-			need_columns(t, &one, ACL_SELECT);
-	}
-}
-
-/*
- * A policy that applies to the caller could hide the very row the command
- * decides about; the learner, applying as the owner, would not see it.
- */
-static void
-refuse_row_security(ApiTable *t)
-{
-	if (check_enable_rls(t->relid, InvalidOid, true) == RLS_ENABLED)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("table \"%s\" has row-level security, which this function would not heed",
-						t->name),
-				 errhint("Use SELECT, INSERT, UPDATE or DELETE.")));
-}
 
 /* May the caller see whole rows of this table? */
 bool
@@ -1303,28 +267,28 @@ submit_keyed(FunctionCallInfo fcinfo, Oid relid, PaxosKeyedOp *op, int request_a
 }
 
 static void
-op_key(PaxosKeyedOp *op, const Columns *list)
+op_key(PaxosKeyedOp *op, const PaxosApiList *list)
 {
 	op->n_key = list->n;
 	op->key = list->at;
 }
 
 static void
-op_row(PaxosKeyedOp *op, const Columns *list)
+op_row(PaxosKeyedOp *op, const PaxosApiList *list)
 {
 	op->n_row = list->n;
 	op->row = list->at;
 }
 
 static void
-op_sets(PaxosKeyedOp *op, const Columns *list)
+op_sets(PaxosKeyedOp *op, const PaxosApiList *list)
 {
 	op->n_sets = list->n;
 	op->sets = list->at;
 }
 
 static void
-op_conditions(PaxosKeyedOp *op, const Columns *list)
+op_conditions(PaxosKeyedOp *op, const PaxosApiList *list)
 {
 	op->n_conditions = list->n;
 	op->conditions = list->at;
@@ -1347,13 +311,13 @@ table_arg(FunctionCallInfo fcinfo)
 	return PG_GETARG_OID(0);
 }
 
-/* Begin an operation on a table, which comes back open (open_api_table). */
-static ApiTable *
+/* Begin an operation on a table, which comes back open (paxos_api_open). */
+static PaxosApiTable *
 open_for_op(PaxosKeyedOp *op, PaxosVerb verb, Oid relid, Relation *rel)
 {
-	ApiTable *t = open_api_table(relid, rel);
+	PaxosApiTable *t = paxos_api_open(relid, rel);
 
-	refuse_row_security(t);
+	paxos_api_refuse_row_security(t);
 	if (paxos_needs_sets(*rel))
 		paxos_refuse_triggers(*rel);
 	memset(op, 0, sizeof(*op));
@@ -1365,29 +329,17 @@ open_for_op(PaxosKeyedOp *op, PaxosVerb verb, Oid relid, Relation *rel)
 
 /* Naming a row reads its key, and a condition what it compares. */
 static void
-add_condition(PaxosKeyedOp *op, ApiTable *t, const Columns *key, const char *what, Jsonb *json)
+add_condition(PaxosKeyedOp *op, PaxosApiTable *t, const PaxosApiList *key, const char *what,
+			  Jsonb *json)
 {
-	need_columns(t, key, ACL_SELECT);
+	paxos_api_need_columns(t, key, ACL_SELECT);
 	if (json != NULL)
 	{
-		Columns conditions = conditions_from_json(t, what, condition_ops, json);
+		PaxosApiList conditions = paxos_api_conditions_from_json(t, what, true, json);
 
-		need_columns(t, &conditions, ACL_SELECT);
+		paxos_api_need_columns(t, &conditions, ACL_SELECT);
 		op_conditions(op, &conditions);
 	}
-}
-
-/* A row to insert: what the caller gave, with its privileges, and all of it. */
-static Columns
-complete_new_row(ApiTable *t, Relation rel, Columns given)
-{
-	for (int i = 0; i < given.n; i++)
-	{
-		given.at[i].op = 0;
-		refuse_unassignable(given.column[i], true);
-	}
-	need_columns(t, &given, ACL_INSERT);
-	return complete_row(t, rel, &given);
 }
 
 /* ------------------------------------------------------------------
@@ -1400,9 +352,9 @@ void
 paxos_api_insert(PaxosKeyedOp *op, PaxosVerb verb, Oid relid, const char *what, Jsonb *new_row)
 {
 	Relation rel;
-	ApiTable *t = open_for_op(op, verb, relid, &rel);
-	Columns row = complete_new_row(t, rel, columns_from_json(t, what, no_ops, 0, new_row));
-	Columns key = key_of_row(t, &row);
+	PaxosApiTable *t = open_for_op(op, verb, relid, &rel);
+	PaxosApiList row = paxos_api_new_row(t, rel, paxos_api_row_from_json(t, what, new_row));
+	PaxosApiList key = paxos_api_key_of_row(t, &row);
 
 	op_key(op, &key);
 	op_row(op, &row);
@@ -1413,16 +365,16 @@ void
 paxos_api_upsert(PaxosKeyedOp *op, Oid relid, const char *what, Jsonb *new_row)
 {
 	Relation rel;
-	ApiTable *t = open_for_op(op, PAXOS_VERB_UPSERT, relid, &rel);
-	Columns given = columns_from_json(t, what, no_ops, 0, new_row);
-	Columns row = complete_new_row(t, rel, given);
-	Columns key = key_of_row(t, &row);
-	Columns sets;
+	PaxosApiTable *t = open_for_op(op, PAXOS_VERB_UPSERT, relid, &rel);
+	PaxosApiList given = paxos_api_row_from_json(t, what, new_row);
+	PaxosApiList row = paxos_api_new_row(t, rel, given);
+	PaxosApiList key = paxos_api_key_of_row(t, &row);
+	PaxosApiList sets;
 
 	/* An existing row gets just the columns the caller named. */
 	sets.n = 0;
 	sets.at = palloc_array(PaxosColumn, given.n + 1);
-	sets.column = palloc_array(ApiColumn *, given.n + 1);
+	sets.column = palloc_array(PaxosApiColumn *, given.n + 1);
 	for (int i = 0; i < given.n; i++)
 	{
 		if (given.column[i]->is_key)
@@ -1432,8 +384,8 @@ paxos_api_upsert(PaxosKeyedOp *op, Oid relid, const char *what, Jsonb *new_row)
 		sets.column[sets.n] = given.column[i];
 		sets.n++;
 	}
-	need_columns(t, &sets, ACL_UPDATE);
-	need_columns(t, &key, ACL_SELECT);
+	paxos_api_need_columns(t, &sets, ACL_UPDATE);
+	paxos_api_need_columns(t, &key, ACL_SELECT);
 	op_key(op, &key);
 	op_row(op, &row);
 	op_sets(op, &sets);
@@ -1445,11 +397,11 @@ paxos_api_update(PaxosKeyedOp *op, Oid relid, Jsonb *key_json, Jsonb *set_json, 
 				 Jsonb *condition_json)
 {
 	Relation rel;
-	ApiTable *t = open_for_op(op, PAXOS_VERB_UPDATE, relid, &rel);
-	Columns key = key_from_json(t, key_json);
-	Columns sets = sets_from_json(t, "set", set_ops, set_json, NULL);
+	PaxosApiTable *t = open_for_op(op, PAXOS_VERB_UPDATE, relid, &rel);
+	PaxosApiList key = paxos_api_key_from_json(t, key_json);
+	PaxosApiList sets = paxos_api_sets_from_json(t, "set", true, set_json, NULL);
 
-	need_sets(t, &sets);
+	paxos_api_need_sets(t, &sets);
 	op_key(op, &key);
 	op_sets(op, &sets);
 	add_condition(op, t, &key, what, condition_json);
@@ -1461,11 +413,11 @@ paxos_api_look(PaxosKeyedOp *op, PaxosVerb verb, Oid relid, Jsonb *key_json, con
 			   Jsonb *condition_json)
 {
 	Relation rel;
-	ApiTable *t = open_for_op(op, verb, relid, &rel);
-	Columns key = key_from_json(t, key_json);
+	PaxosApiTable *t = open_for_op(op, verb, relid, &rel);
+	PaxosApiList key = paxos_api_key_from_json(t, key_json);
 
 	if (verb == PAXOS_VERB_DELETE)
-		need_table(t, ACL_DELETE);
+		paxos_api_need_table(t, ACL_DELETE);
 	if (verb == PAXOS_VERB_GET && !paxos_may_see_rows(relid))
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, t->name);
 	op_key(op, &key);
@@ -1529,12 +481,12 @@ paxos_cas(PG_FUNCTION_ARGS)
 {
 	PaxosKeyedOp op;
 	Relation rel;
-	ApiTable *t;
-	Columns key, list;
+	PaxosApiTable *t;
+	PaxosApiList key, list;
 
 	paxos_begin_write("paxos_cas()");
 	t = open_for_op(&op, PAXOS_VERB_INSERT, table_arg(fcinfo), &rel);
-	key = key_from_json(t, json_arg(fcinfo, 1, "key"));
+	key = paxos_api_key_from_json(t, json_arg(fcinfo, 1, "key"));
 
 	if (PG_ARGISNULL(2) && PG_ARGISNULL(3))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -1542,13 +494,13 @@ paxos_cas(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(2))
 	{
-		Columns given, row;
+		PaxosApiList given, row;
 
 		/* The new columns, and the key's where they do not repeat it. */
-		list = columns_from_json(t, "new", no_ops, 0, PG_GETARG_JSONB_P(3));
+		list = paxos_api_row_from_json(t, "new", PG_GETARG_JSONB_P(3));
 		given.n = 0;
 		given.at = palloc_array(PaxosColumn, list.n + key.n);
-		given.column = palloc_array(ApiColumn *, list.n + key.n);
+		given.column = palloc_array(PaxosApiColumn *, list.n + key.n);
 		for (int i = 0; i < key.n; i++)
 		{
 			given.at[given.n] = key.at[i];
@@ -1556,7 +508,7 @@ paxos_cas(PG_FUNCTION_ARGS)
 		}
 		for (int i = 0; i < list.n; i++)
 		{
-			PaxosColumn *same = columns_find(&key, list.column[i]);
+			PaxosColumn *same = paxos_api_find(&key, list.column[i]);
 
 			if (same == NULL)
 			{
@@ -1568,24 +520,24 @@ paxos_cas(PG_FUNCTION_ARGS)
 								errmsg("key and new differ in primary key column \"%s\"",
 									   list.column[i]->name)));
 		}
-		row = complete_new_row(t, rel, given);
+		row = paxos_api_new_row(t, rel, given);
 		op_row(&op, &row);
 	}
 	else
 	{
-		list = conditions_from_json(t, "expected", no_ops, PG_GETARG_JSONB_P(2));
-		need_columns(t, &key, ACL_SELECT);
-		need_columns(t, &list, ACL_SELECT);
+		list = paxos_api_conditions_from_json(t, "expected", false, PG_GETARG_JSONB_P(2));
+		paxos_api_need_columns(t, &key, ACL_SELECT);
+		paxos_api_need_columns(t, &list, ACL_SELECT);
 		op_conditions(&op, &list);
 		if (PG_ARGISNULL(3))
 		{
-			need_table(t, ACL_DELETE);
+			paxos_api_need_table(t, ACL_DELETE);
 			op.verb = PAXOS_VERB_DELETE;
 		}
 		else
 		{
-			list = sets_from_json(t, "new", no_ops, PG_GETARG_JSONB_P(3), &key);
-			need_sets(t, &list);
+			list = paxos_api_sets_from_json(t, "new", false, PG_GETARG_JSONB_P(3), &key);
+			paxos_api_need_sets(t, &list);
 			op.verb = PAXOS_VERB_UPDATE;
 			op_sets(&op, &list);
 		}
@@ -1603,10 +555,10 @@ paxos_cas(PG_FUNCTION_ARGS)
 
 typedef struct KvOp
 {
-	ApiTable *table;
+	PaxosApiTable *table;
 	Relation rel;
-	Columns key;
-	Columns value; /* as set, row and condition have it */
+	PaxosApiList key;
+	PaxosApiList value; /* as set, row and condition have it */
 	PaxosKeyedOp op;
 } KvOp;
 
@@ -1618,29 +570,29 @@ kv_begin(FunctionCallInfo fcinfo, const char *function, KvOp *kv)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("key must not be null")));
 
 	memset(kv, 0, sizeof(*kv));
-	kv->table = open_api_table(paxos_table_relid(PAXOS_KV_TABLE_ID), &kv->rel);
-	refuse_row_security(kv->table);
+	kv->table = paxos_api_open(paxos_table_relid(PAXOS_KV_TABLE_ID), &kv->rel);
+	paxos_api_refuse_row_security(kv->table);
 	kv->key.n = 1;
 	kv->key.at = palloc0_array(PaxosColumn, 1);
 	kv->key.column = kv->table->key;
-	put_text(kv->key.at, kv->table->key[0], text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	paxos_api_put_text(kv->key.at, kv->table->key[0], text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	kv->op.table_id = kv->table->table_id;
 	kv->op.definition = kv->table->definition;
 	op_key(&kv->op, &kv->key);
 }
 
-static Columns
+static PaxosApiList
 kv_value(KvOp *kv, Jsonb *json, uint8 op)
 {
-	Columns out;
+	PaxosApiList out;
 
 	out.n = 1;
 	out.at = palloc0_array(PaxosColumn, 1);
-	out.column = palloc_array(ApiColumn *, 1);
-	out.column[0] = find_column(kv->table, "value", 5);
+	out.column = palloc_array(PaxosApiColumn *, 1);
+	out.column[0] = paxos_api_column(kv->table, "value", 5);
 	if (out.column[0] == NULL)
-		no_such_column(kv->table, "value", 5);
-	put_text(out.at, out.column[0], JsonbToCString(NULL, &json->root, VARSIZE(json)));
+		paxos_api_no_column(kv->table, "value", 5);
+	paxos_api_put_text(out.at, out.column[0], JsonbToCString(NULL, &json->root, VARSIZE(json)));
 	out.at[0].op = op;
 	return out;
 }
@@ -1648,44 +600,44 @@ kv_value(KvOp *kv, Jsonb *json, uint8 op)
 static void
 kv_row(KvOp *kv, Jsonb *json)
 {
-	Columns value = kv_value(kv, json, 0);
-	Columns row;
+	PaxosApiList value = kv_value(kv, json, 0);
+	PaxosApiList row;
 
 	row.n = 2;
 	row.at = palloc_array(PaxosColumn, 2);
-	row.column = palloc_array(ApiColumn *, 2);
+	row.column = palloc_array(PaxosApiColumn *, 2);
 	row.at[0] = kv->key.at[0];
 	row.column[0] = kv->key.column[0];
 	row.at[1] = value.at[0];
 	row.column[1] = value.column[0];
-	need_columns(kv->table, &row, ACL_INSERT);
+	paxos_api_need_columns(kv->table, &row, ACL_INSERT);
 	op_row(&kv->op, &row);
 }
 
 static void
 kv_conditions(KvOp *kv, Jsonb *expected)
 {
-	Columns list = kv_value(kv, expected, PAXOS_COND_EQ);
+	PaxosApiList list = kv_value(kv, expected, PAXOS_COND_EQ);
 
-	need_columns(kv->table, &list, ACL_SELECT);
+	paxos_api_need_columns(kv->table, &list, ACL_SELECT);
 	op_conditions(&kv->op, &list);
 }
 
 static void
 kv_sets(KvOp *kv, Jsonb *value)
 {
-	Columns list = kv_value(kv, value, PAXOS_SET_ASSIGN);
+	PaxosApiList list = kv_value(kv, value, PAXOS_SET_ASSIGN);
 
-	need_columns(kv->table, &list, ACL_UPDATE);
-	need_columns(kv->table, &kv->key, ACL_SELECT);
+	paxos_api_need_columns(kv->table, &list, ACL_UPDATE);
+	paxos_api_need_columns(kv->table, &kv->key, ACL_SELECT);
 	op_sets(&kv->op, &list);
 }
 
 static void
 kv_delete(KvOp *kv)
 {
-	need_table(kv->table, ACL_DELETE);
-	need_columns(kv->table, &kv->key, ACL_SELECT);
+	paxos_api_need_table(kv->table, ACL_DELETE);
+	paxos_api_need_columns(kv->table, &kv->key, ACL_SELECT);
 	kv->op.verb = PAXOS_VERB_DELETE;
 }
 
@@ -1763,9 +715,9 @@ paxos_kv_get(PG_FUNCTION_ARGS)
 {
 	text *key;
 	Relation rel;
-	ApiTable *t;
+	PaxosApiTable *t;
 	Oid relid;
-	Columns all;
+	PaxosApiList all;
 	AttrNumber key_attnum, value_attnum;
 	List *indexes;
 	ScanKeyData skey;
@@ -1780,16 +732,16 @@ paxos_kv_get(PG_FUNCTION_ARGS)
 	key = PG_GETARG_TEXT_PP(0);
 
 	relid = paxos_table_relid(PAXOS_KV_TABLE_ID);
-	t = open_api_table(relid, &rel);
-	refuse_row_security(t);
+	t = paxos_api_open(relid, &rel);
+	paxos_api_refuse_row_security(t);
 	all.n = 2;
 	all.at = NULL;
-	all.column = palloc_array(ApiColumn *, 2);
+	all.column = palloc_array(PaxosApiColumn *, 2);
 	all.column[0] = t->key[0];
-	all.column[1] = find_column(t, "value", 5);
+	all.column[1] = paxos_api_column(t, "value", 5);
 	if (all.column[1] == NULL)
-		no_such_column(t, "value", 5);
-	need_columns(t, &all, ACL_SELECT);
+		paxos_api_no_column(t, "value", 5);
+	paxos_api_need_columns(t, &all, ACL_SELECT);
 	key_attnum = all.column[0]->attnum;
 	value_attnum = all.column[1]->attnum;
 	relation_close(rel, AccessShareLock);

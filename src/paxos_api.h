@@ -14,9 +14,6 @@
 /* 25001 where an effect could be rolled back and stay; else ready to submit. */
 extern void paxos_begin_write(const char *what);
 
-/* A value as text, as every node's learner writes it. */
-extern char *paxos_fixed_output(FmgrInfo *output, Datum value);
-
 /*
  * Send a command and wait (paxos_submit() says what may be raised); returns the deciding
  * slot.  What it answered is the caller's to look at.

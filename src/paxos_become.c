@@ -72,6 +72,7 @@
 
 #include "paxos_api.h"
 #include "paxos_apply.h"
+#include "paxos_text.h"
 #include "paxos_compat.h"
 #include "paxos_ddl_int.h"
 #include "paxos_fkey.h"

@@ -58,10 +58,8 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
-#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -71,9 +69,9 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
-#include "paxos_api.h"
 #include "paxos_compat.h"
 #include "paxos_expr.h"
+#include "paxos_text.h"
 
 #define MAX_DEPTH 100
 #define MAX_ARGS 1000
@@ -483,9 +481,6 @@ put_constant(Writer *w, Node *node)
 	Oid collation = exprCollation(node);
 	Datum value;
 	bool isnull;
-	Oid output;
-	bool varlena;
-	FmgrInfo finfo;
 	char *text;
 
 	if (!check_collation(w, collation))
@@ -503,9 +498,7 @@ put_constant(Writer *w, Node *node)
 	put_number(w, collation);
 	if (isnull)
 		return true;
-	getTypeOutputInfo(type, &output, &varlena);
-	fmgr_info(output, &finfo);
-	text = paxos_fixed_output(&finfo, value);
+	text = paxos_fixed_text(type, value);
 	put_number(w, strlen(text));
 	appendStringInfoString(w->out, text);
 	return true;

@@ -58,7 +58,6 @@
 #include "storage/lmgr.h"
 #include "tcop/pquery.h"
 #include "tcop/utility.h"
-#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -74,6 +73,7 @@
 #include "paxos_ddl.h"
 #include "paxos_expr.h"
 #include "paxos_queue.h"
+#include "paxos_text.h"
 
 static planner_hook_type previous_planner = NULL;
 static ExecutorStart_hook_type previous_start = NULL;
@@ -877,19 +877,10 @@ evaluate_here(Expr *part, void *arg, bool *isnull)
 static void
 put_value(PaxosColumn *out, AttrNumber attnum, Oid type, Datum value, bool isnull)
 {
-	Oid output;
-	bool varlena;
-	FmgrInfo finfo;
-
 	memset(out, 0, sizeof(*out));
 	out->attnum = attnum;
 	out->isnull = isnull;
-	out->text = "";
-	if (isnull)
-		return;
-	getTypeOutputInfo(type, &output, &varlena);
-	fmgr_info(output, &finfo);
-	out->text = paxos_fixed_output(&finfo, value);
+	out->text = isnull ? "" : paxos_fixed_text(type, value);
 }
 
 /* False: no row can have such a key. */

@@ -115,6 +115,7 @@
 #include "paxos_acceptor.h"
 #include "paxos_api.h"
 #include "paxos_apply.h"
+#include "paxos_text.h"
 #include "paxos_command.h"
 #include "paxos_ddl.h"
 #include "paxos_key.h"

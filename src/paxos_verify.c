@@ -49,15 +49,14 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/uuid.h"
-#include "utils/wait_event.h"
 
 #include "paxos_acceptor.h"
 #include "paxos_api.h"
 #include "paxos_apply.h"
 #include "paxos_conn.h"
 #include "paxos_node.h"
-#include "paxos_queue.h"
 #include "paxos_replicated.h"
+#include "paxos_text.h"
 #include "paxos_verify.h"
 
 PG_FUNCTION_INFO_V1(paxos_verify);
@@ -127,17 +126,7 @@ paxos_verify_apply(const PaxosVerifyOp *op, PaxosCommandResult *result)
 	nest_level = NewGUCNestLevel();
 
 	desc = RelationGetDescr(rel);
-	outputs = palloc0(sizeof(FmgrInfo) * Max(desc->natts, 1));
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Oid function;
-		bool varlena;
-
-		if (TupleDescAttr(desc, i)->attisdropped)
-			continue;
-		getTypeOutputInfo(TupleDescAttr(desc, i)->atttypid, &function, &varlena);
-		fmgr_info(function, &outputs[i]);
-	}
+	outputs = paxos_outputs(desc);
 	row_cxt = AllocSetContextCreate(caller, "paxos verify row", ALLOCSET_DEFAULT_SIZES);
 	row = table_slot_create(rel, NULL);
 	scan = table_beginscan(rel, SnapshotSelf, 0, NULL);

@@ -1,7 +1,7 @@
 # A session that waits for the log holds no lock on a consensus table or its
 # sequences, or DDL at an earlier slot and the session would wait for each other
 # unseen (guards the relation_close() before paxos_submit() and
-# release_sequences() in paxos_api.c).
+# release_sequences() in paxos_api_table.c).
 use strict;
 use warnings;
 use PaxosCluster;
