@@ -33,11 +33,8 @@
 #include "access/xact.h"
 #include "catalog/catalog.h"
 #include "catalog/dependency.h"
-#include "catalog/index.h"
-#include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
-#include "catalog/pg_am.h"
 #include "catalog/pg_attrdef.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
@@ -49,38 +46,30 @@
 #include "catalog/pg_rewrite.h"
 #include "catalog/pg_sequence.h"
 #include "catalog/pg_statistic_ext.h"
-#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
-#include "commands/defrem.h"
-#include "commands/extension.h"
 #include "commands/tablecmds.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "storage/lmgr.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/portal.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#include "paxos_api.h"
 #include "paxos_apply.h"
-#include "paxos_text.h"
 #include "paxos_compat.h"
 #include "paxos_ddl_int.h"
 #include "paxos_fkey.h"
 #include "paxos_method.h"
 #include "paxos_object.h"
 #include "paxos_part.h"
-#include "paxos_queue.h"
 #include "paxos_set.h"
+#include "paxos_text.h"
 #include "paxos_version.h"
 
 /* Whom other nodes must know. */
@@ -422,90 +411,48 @@ typedef struct Shipping
 	Relation rel;
 	TupleTableSlot *row;
 	FmgrInfo *output;
-	MemoryContext cxt; /* of rows not sent yet */
 	PaxosSetTable table;
-	PaxosWriteSet body;
-	int room;
-	Size bytes;
+	PaxosPartRows rows; /* not sent yet */
 } Shipping;
 
 static void
 send_part(Shipping *s)
 {
 	Becoming *b = s->b;
-	PaxosCommand command = {0};
-	PaxosCommandResult result;
-	char *bytes;
-	Size len;
 
 	if (++b->n_parts > PAXOS_MAX_PARTS)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("table \"%s\" is too large for the replicated log", b->name),
 						errdetail("Its rows may take %d parts of %d kB.", PAXOS_MAX_PARTS,
 								  PAXOS_PART_BYTES / 1024)));
-	command.kind = PAXOS_COMMAND_PART;
-	command.u.part.set = b->set;
-	command.u.part.number = b->n_parts;
-	command.u.part.body = s->body;
-	bytes = paxos_command_encode(&command, &len);
-	bytes = paxos_submit_part(bytes, len, &len);
-	if (!paxos_result_decode(bytes, len, &result))
-		elog(ERROR, "the result of a part of a table is damaged");
-	if (result.failed)
-		paxos_result_raise(&result);
-	s->body.n_rows = 0;
-	s->body.rows = NULL;
-	s->room = 0;
-	s->bytes = 0;
-	MemoryContextReset(s->cxt);
+	paxos_part_send(b->set, b->n_parts, &s->rows.body);
+	paxos_part_empty(&s->rows);
 }
 
-/* In s->cxt. */
-static PaxosSetRow
-describe_row(Shipping *s, Size *bytes)
+/* In s->rows.cxt; returns what it takes. */
+static Size
+describe_row(Shipping *s, PaxosSetRow *out)
 {
-	TupleDesc desc = RelationGetDescr(s->rel);
-	PaxosSetRow out = {0};
-
-	out.what = PAXOS_ROW_PRESENT;
-	out.row = palloc(sizeof(PaxosColumn) * desc->natts);
-	*bytes = 16;
-	for (int i = 0; i < desc->natts; i++)
-	{
-		PaxosColumn *c = &out.row[out.n_row];
-		bool isnull;
-		Datum value;
-
-		if (TupleDescAttr(desc, i)->attisdropped)
-			continue;
-		value = slot_getattr(s->row, i + 1, &isnull);
-		c->attnum = (AttrNumber) (i + 1);
-		c->op = 0;
-		c->isnull = isnull;
-		c->text = isnull ? "" : paxos_fixed_output(&s->output[i], value);
-		*bytes += 7 + strlen(c->text);
-		out.n_row++;
-	}
-	return out;
+	memset(out, 0, sizeof(*out));
+	out->what = PAXOS_ROW_PRESENT;
+	return PAXOS_PART_ROW_BYTES + paxos_part_put_row(out, s->row, s->output);
 }
 
 static void
 add_row(Shipping *s)
 {
-	MemoryContext old = MemoryContextSwitchTo(s->cxt);
+	MemoryContext old = MemoryContextSwitchTo(s->rows.cxt);
 	PaxosSetRow row;
-	Size bytes;
+	Size bytes = describe_row(s, &row);
 
-	row = describe_row(s, &bytes);
 	paxos_part_check_row(s->b->name, bytes);
-	if (s->bytes + bytes > PAXOS_PART_BYTES && s->body.n_rows > 0)
+	if (!paxos_part_has_room(&s->rows, bytes))
 	{
 		/* what has been described goes with those before it */
 		send_part(s);
-		row = describe_row(s, &bytes);
+		bytes = describe_row(s, &row);
 	}
-	paxos_part_add_row(&s->body, &s->room, &row);
-	s->bytes += bytes;
+	paxos_part_add_row(&s->rows, &row, bytes);
 	MemoryContextSwitchTo(old);
 }
 
@@ -513,25 +460,14 @@ static void
 ship_rows(Becoming *b)
 {
 	Shipping s = {b, table_open(b->relid, AccessShareLock)};
-	TupleDesc desc = RelationGetDescr(s.rel);
 	TableScanDesc scan;
 
-	s.cxt = AllocSetContextCreate(CurrentMemoryContext, "paxos rows", ALLOCSET_DEFAULT_SIZES);
+	paxos_part_begin_rows(&s.rows, CurrentMemoryContext);
 	s.row = table_slot_create(s.rel, NULL);
-	s.output = palloc0(sizeof(FmgrInfo) * desc->natts);
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Oid output;
-		bool varlena;
-
-		if (TupleDescAttr(desc, i)->attisdropped)
-			continue;
-		getTypeOutputInfo(TupleDescAttr(desc, i)->atttypid, &output, &varlena);
-		fmgr_info(output, &s.output[i]);
-	}
+	s.output = paxos_outputs(RelationGetDescr(s.rel));
 	s.table.hold = PAXOS_TABLE_CHANGED; /* its number is not known yet */
-	s.body.n_tables = 1;
-	s.body.tables = &s.table;
+	s.rows.body.n_tables = 1;
+	s.rows.body.tables = &s.table;
 	scan = table_beginscan(s.rel, GetActiveSnapshot(), 0, NULL);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, s.row))
 	{
@@ -541,7 +477,7 @@ ship_rows(Becoming *b)
 	table_endscan(scan);
 
 	/* One there is always: by it the statement is known to be alive. */
-	if (s.body.n_rows > 0 || b->n_parts == 0)
+	if (s.rows.body.n_rows > 0 || b->n_parts == 0)
 		send_part(&s);
 	ExecDropSingleTupleTableSlot(s.row);
 	table_close(s.rel, NoLock);

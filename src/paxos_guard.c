@@ -5,7 +5,7 @@
  *
  * Two lines of defence.  The hooks see statements and refuse them with a word
  * about what to use instead: ProcessUtility for DDL and TRUNCATE, ExecutorStart for
- * INSERT, UPDATE, DELETE, MERGE and row locks (to announce them to paxos_set.c), the object
+ * INSERT, UPDATE, DELETE, MERGE and row locks (to announce them to paxos_capture.c), the object
  * access hook for what a statement does on the side (DROP SCHEMA CASCADE, DROP
  * OWNED, REASSIGN OWNED) and for new local objects that would depend on a
  * consensus table.  What never was a statement - logical replication's apply,

@@ -40,7 +40,6 @@
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_trigger.h"
@@ -60,7 +59,7 @@
 #include "paxos_apply.h"
 #include "paxos_ddl_int.h"
 #include "paxos_method.h"
-#include "paxos_queue.h"
+#include "paxos_part.h"
 
 /* Columns of paxos.becoming; src/sql/30-learner.sql. */
 #define BECOMING_RELID 1
@@ -264,25 +263,11 @@ paxos_becoming_begin(Oid relid, uint64 set, bool made)
 static uint64 shipping = 0;
 
 static void
-forget_parts(uint64 set)
-{
-	PaxosCommand command = {0};
-	char *bytes;
-	Size len;
-
-	command.kind = PAXOS_COMMAND_PART;
-	command.u.part.set = set;
-	bytes = paxos_command_encode(&command, &len);
-	paxos_submit_and_leave(bytes, len);
-	pfree(bytes);
-}
-
-static void
 at_transaction_end(XactEvent event, void *arg)
 {
 	if (event != XACT_EVENT_ABORT || shipping == 0)
 		return;
-	forget_parts(shipping);
+	paxos_part_give_up(shipping);
 	shipping = 0;
 }
 
@@ -453,6 +438,6 @@ paxos_becoming_look(void)
 		return false;
 	pg_atomic_write_u32(&paxos_shared->becoming, 1);
 	if (abandoned != 0)
-		forget_parts(abandoned);
+		paxos_part_give_up(abandoned);
 	return true;
 }

@@ -56,9 +56,6 @@
 #define PART_COMMAND 7
 #define PART_COLUMNS 7
 
-/* The least that is left for a command's own bytes. */
-#define COMMAND_HEAD_BYTES 1024
-
 /* Deleted in one transaction, at most. */
 #define DELETED_AT_ONCE 8
 
@@ -386,41 +383,7 @@ paxos_part_sweep(const PaxosReplicated *r)
 	return true;
 }
 
-/* ---- what the session calls ---- */
-
-uint64
-paxos_part_new_set(void)
-{
-	uint64 set;
-
-	if (!pg_strong_random(&set, sizeof(set)))
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not get random bytes")));
-	return set;
-}
-
-void
-paxos_part_check_row(const char *table, Size bytes)
-{
-	const int most = PX_MAX_COMMAND_BYTES - COMMAND_HEAD_BYTES;
-
-	if (bytes > (Size) most)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("row of table \"%s\" is too large for the replicated log", table),
-						errdetail("It takes %zu bytes; a row may have %d.", bytes, most),
-						errhint("Divide the value among several rows.")));
-}
-
-void
-paxos_part_add_row(PaxosWriteSet *body, int *room, const PaxosSetRow *row)
-{
-	if (body->n_rows == *room)
-	{
-		*room = Max(*room * 2, 16);
-		body->rows = body->rows == NULL ? palloc(sizeof(PaxosSetRow) * *room)
-										: repalloc_huge(body->rows, sizeof(PaxosSetRow) * *room);
-	}
-	body->rows[body->n_rows++] = *row;
-}
+/* ---- what the session calls (it sends parts in paxos_part_send.c) ---- */
 
 void
 paxos_part_finish_here(Relation parts, const PaxosReplicated *r, uint64 set)

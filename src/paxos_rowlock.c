@@ -2,7 +2,7 @@
  * paxos_rowlock.c
  *	  SELECT ... FOR UPDATE, NO KEY UPDATE, SHARE and KEY SHARE on consensus tables: which
  *	  rows a statement has locked becomes part of the transaction's write set
- *	  (paxos_set.c, paxos_window.c; protocol.md § 6).
+ *	  (paxos_capture.c, paxos_window.c; protocol.md § 6).
  *
  * PostgreSQL locks the row on this node.  What the others must hear is which rows: so
  * the plan's LockRows nodes are watched.  What such a node hands on it has

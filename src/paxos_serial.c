@@ -24,7 +24,7 @@
  *
  * Counted too often is never wrong: the transaction is told 40001 without need.
  *
- * State: none but what paxos_set.c keeps for the transaction.
+ * State: none but what paxos_capture.c keeps for the transaction.
  */
 #include "postgres.h"
 

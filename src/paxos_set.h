@@ -1,7 +1,7 @@
 /*
  * paxos_set.h
- *	  Transactions that change consensus tables by write set (paxos_set.c): what the
- *	  guard tells it, and asks.
+ *	  Transactions that change consensus tables by write set: what statements announce,
+ *	  and ask (paxos_capture.c).
  */
 #ifndef PAXOS_SET_H
 #define PAXOS_SET_H

@@ -1,7 +1,7 @@
 /*
  * paxos_spill.c
  *	  Records in a temporary file, in the order in which they came: what a large
- *	  transaction has captured and memory should not hold (paxos_set.c).
+ *	  transaction has captured and memory should not hold (paxos_capture.c).
  *
  * Only put at the end, cut off at the end (a savepoint is rolled back), and read once from
  * the beginning.  Nothing is looked up: a row that is changed twice may stand here

@@ -4,7 +4,7 @@
  *	  log; and which tables are therefore changed by write sets alone.
  *
  * A trigger fires once, where the statement runs, as part of its transaction; what it
- * changes is captured like everything else (paxos_set.c).  The learner fires none: it
+ * changes is captured like everything else (paxos_capture.c).  The learner fires none: it
  * applies effects.  For a keyed operation, which runs on every node at its slot, there
  * is no such place.  So a statement on a table with triggers is never of the keyed form
  * (paxos_keyed.c), the paxos_* functions refuse it (paxos_api.c), and an operation that
