@@ -158,7 +158,7 @@ paxos_drops_constraint(List *cmds, const char *constraint)
 	return false;
 }
 
-/* Does the column get its own sequence for its default (paxos_alter.c, make_serial())? */
+/* Does the column get its own sequence for its default (paxos_sequence.c, make_serial())? */
 static char *
 own_sequence_named(AlterTableCmd *cmd)
 {

@@ -110,7 +110,8 @@ extern void paxos_ddl_write_column(StringInfo out, Relation rel, AttrNumber attn
 extern bool paxos_ddl_may_take_sequence(Oid relid, Oid role);
 extern Node *paxos_ddl_default(Relation rel, AttrNumber attnum);
 extern Oid paxos_ddl_serial(Relation rel, AttrNumber attnum);
-/* The sequence in nextval('...'), as it was parsed (paxos_alter.c). */
+
+/* The sequence in nextval('...'), as it was parsed (paxos_sequence.c). */
 extern Oid paxos_ddl_sequence_drawn_from(Node *raw);
 
 /* The sequence of a table above that a partition's column draws its default from. */
@@ -242,11 +243,10 @@ extern Oid paxos_ddl_sequence_of(Oid table, AttrNumber attnum);
 extern bool paxos_ddl_is_known(Oid relid);
 
 /*
- * Options of the sequence of a column (paxos_sequence.c): is there one among these; the
- * clause of ALTER TABLE that travels; and such a statement at its slot, false if it is none.
+ * Options of the sequence of a column (paxos_sequence.c): is there one among these; and a
+ * statement that changes some at its slot, false if it is none.
  */
 extern bool paxos_sequence_has_options(const List *options);
-extern char *paxos_sequence_write(Oid table, AttrNumber attnum, Oid sequence, const List *options);
 extern bool paxos_sequence_apply(Node *stmt, Oid table);
 
 /* New empty files for a table and what goes with it, locked. */
@@ -262,7 +262,7 @@ extern void paxos_fill_table(Oid relid, const PaxosReplicated *r, px_node origin
  */
 extern List *paxos_alter_apply(const PaxosDdlOp *op);
 
-/* "(name = value, ...)" of options, or their names. */
+/* "(name = value, ...)" of options, or their names (paxos_alter_write.c). */
 extern void paxos_ddl_put_options(StringInfo out, List *options, bool values);
 
 /*

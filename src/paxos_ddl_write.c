@@ -4,7 +4,7 @@
  *	  statement that makes one like it.
  *
  * Owns: the words in which a definition goes to other nodes, in the log
- * (paxos_ddl.c, paxos_alter.c) or in a snapshot (paxos_snapshot_send.c), and the
+ * (paxos_ddl.c, paxos_alter_write.c) or in a snapshot (paxos_snapshot_send.c), and the
  * rules on what it may contain.
  *
  * The text the user typed may mean another thing elsewhere (a literal read under
@@ -15,7 +15,7 @@
  * What a definition may contain is what gives the same on every node: types,
  * functions, operators and collations that are built in; nothing mutable in a
  * constraint.  Defaults are free, because they are evaluated once, where a row
- * is inserted (paxos_api.c).
+ * is inserted (paxos_api_table.c).
  *
  * No state.
  */

@@ -6,7 +6,7 @@
  * A partitioned table has no rows, and no access method to be known by: it is a consensus
  * table because paxos.tables has it.  Its partitions, and theirs, are consensus tables of
  * the ordinary kind, each with a number, triggers that capture, and keys in the window: so what
- * becomes of rows needs nothing of its own (paxos_set.c, paxos_serial.c).  All tables of a tree
+ * becomes of rows needs nothing of its own (paxos_capture.c, paxos_serial.c).  All tables of a tree
  * are consensus tables, or none: rows that an UPDATE moves would change from what all
  * nodes have to what one has.
  *
@@ -752,41 +752,47 @@ check_partition(Oid child, const PartitionCmd *p)
  * node has named that by itself, and a newcomer may make it later than the table.
  */
 static void
-write_lost_defaults(StringInfo out, List *below)
+write_lost_default(StringInfo out, Relation rel, Form_pg_attribute att, List *below)
 {
-	ListCell *lc;
+	Oid sequence = paxos_ddl_sequence_above(rel, att->attnum);
 
-	foreach (lc, below)
-	{
-		Relation rel = table_open(lfirst_oid(lc), NoLock);
-
-		for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
-		{
-			Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
-			Oid sequence =
-				att->attisdropped ? InvalidOid : paxos_ddl_sequence_above(rel, att->attnum);
-
-			if (!OidIsValid(sequence) || list_member_oid(below, paxos_consensus_owner(sequence)))
-				continue;
-			append(out,
-				   psprintf("ALTER TABLE ONLY %s ALTER COLUMN %s DROP DEFAULT",
-							qualified(lfirst_oid(lc)), quote_identifier(NameStr(att->attname))));
-			ereport(NOTICE, (errmsg("column \"%s\" of table \"%s\" loses its default, which draws "
-									"from a sequence of \"%s\"",
-									NameStr(att->attname), RelationGetRelationName(rel),
-									get_rel_name(paxos_consensus_owner(sequence)))));
-		}
-		table_close(rel, NoLock);
-	}
+	if (!OidIsValid(sequence) || list_member_oid(below, paxos_consensus_owner(sequence)))
+		return;
+	append(out,
+		   psprintf("ALTER TABLE ONLY %s ALTER COLUMN %s DROP DEFAULT",
+					qualified(RelationGetRelid(rel)), quote_identifier(NameStr(att->attname))));
+	ereport(NOTICE, (errmsg("column \"%s\" of table \"%s\" loses its default, which draws "
+							"from a sequence of \"%s\"",
+							NameStr(att->attname), RelationGetRelationName(rel),
+							get_rel_name(paxos_consensus_owner(sequence)))));
 }
 
 /* And what comes draws from it, as a partition does that is made with CREATE TABLE. */
 static void
-write_new_defaults(StringInfo out, List *below, Oid table)
+write_new_default(StringInfo out, Relation rel, Form_pg_attribute att, List *above)
+{
+	Oid sequence = InvalidOid;
+	ListCell *lc;
+
+	foreach (lc, att->atthasdef ? NIL : above)
+	{
+		Relation parent = table_open(lfirst_oid(lc), NoLock);
+		AttrNumber attnum = get_attnum(lfirst_oid(lc), NameStr(att->attname));
+
+		if (!OidIsValid(sequence) && attnum > 0)
+			sequence = paxos_ddl_serial(parent, attnum);
+		table_close(parent, NoLock);
+	}
+	if (OidIsValid(sequence))
+		write_sequence(out, qualified(RelationGetRelid(rel)), NameStr(att->attname), sequence);
+}
+
+/* Defaults of all columns below, when they come to 'table' or leave the tree. */
+static void
+write_defaults(StringInfo out, List *below, Oid table, bool attach)
 {
 	List *above = get_rel_relispartition(table) ? get_partition_ancestors(table) : NIL;
 	ListCell *lc;
-	ListCell *la;
 
 	above = lcons_oid(table, above);
 	foreach (lc, below)
@@ -796,19 +802,13 @@ write_new_defaults(StringInfo out, List *below, Oid table)
 		for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
 		{
 			Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
-			Oid sequence = InvalidOid;
 
-			foreach (la, att->attisdropped || att->atthasdef ? NIL : above)
-			{
-				Relation parent = table_open(lfirst_oid(la), NoLock);
-				AttrNumber attnum = get_attnum(lfirst_oid(la), NameStr(att->attname));
-
-				if (!OidIsValid(sequence) && attnum > 0)
-					sequence = paxos_ddl_serial(parent, attnum);
-				table_close(parent, NoLock);
-			}
-			if (OidIsValid(sequence))
-				write_sequence(out, qualified(lfirst_oid(lc)), NameStr(att->attname), sequence);
+			if (att->attisdropped)
+				continue;
+			if (attach)
+				write_new_default(out, rel, att, above);
+			else
+				write_lost_default(out, rel, att, below);
 		}
 		table_close(rel, NoLock);
 	}
@@ -904,12 +904,12 @@ paxos_partition_alter(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 		if (attach)
 			paxos_partition_write_indexes(&out, InvalidOid, below, before, &names);
 		else
-			write_lost_defaults(&out, below);
+			write_defaults(&out, below, table, false);
 		append(&out, psprintf("ALTER TABLE %s %s PARTITION %s %s", qualified(table),
 							  attach ? "ATTACH" : "DETACH", qualified(child),
 							  attach ? paxos_ddl_write_bound(paxos_copy_of(child)) : ""));
 		if (attach)
-			write_new_defaults(&out, below, table);
+			write_defaults(&out, below, table, true);
 		AtEOXact_GUC(true, nest_level);
 		op.sql = out.data;
 		paxos_ddl_check_dependencies(&op, paxos_copy_of(paxos_tree_top(table)), InvalidOid);

@@ -2,7 +2,7 @@
  * paxos_policy.c
  *	  Row-level security of consensus tables: CREATE, ALTER, DROP and RENAME of policies
  *	  through the log, where they are issued.  (ENABLE ROW LEVEL SECURITY and its kin
- *	  are clauses of ALTER TABLE: paxos_alter.c.)
+ *	  are clauses of ALTER TABLE: paxos_alter.c, paxos_alter_write.c.)
  *
  * A policy is heeded where a statement runs, by PostgreSQL, for the user who issued it.
  * The learner applies effects, below all that policies are put into, and asks none.  So

@@ -4,7 +4,7 @@
  *	  a fresh copy and under the settings of the learner, before it is sent.
  *
  * A statement is tried as the user has put it, and what travels is written anew from the
- * catalogs or the tree (paxos_ddl_write.c, paxos_alter.c).  Text that cannot be read again
+ * catalogs or the tree (paxos_ddl_write.c, paxos_alter_write.c).  Text that cannot be read again
  * fails at its slot, on every node alike, with an error that every learner takes for trouble
  * of its own: nobody gets beyond that slot any more.  And text that means something else
  * makes another table than the user has been shown.  Both are errors of ours; met here, they
