@@ -124,6 +124,19 @@ CREATE TABLE snap USING heap AS SELECT * FROM c;
 CREATE TEMP VIEW tv AS SELECT * FROM c;
 CREATE TEMP TABLE tt (id int);
 DROP TABLE snap, tt;
+-- the extension's own tables
+DELETE FROM paxos.tables;
+UPDATE paxos.configuration SET recorded = true;
+INSERT INTO paxos.replicated SELECT * FROM paxos.replicated;
+WITH gone AS (DELETE FROM paxos.object RETURNING object_id) SELECT count(*) FROM gone;
+DO $$ BEGIN DELETE FROM paxos.member_memory; END $$;
+TRUNCATE h, paxos.log_entry;
+COPY paxos.request FROM stdin;
+\.
+BEGIN;
+SET LOCAL allow_system_table_mods = on;
+DELETE FROM paxos.verification WHERE false;
+ROLLBACK;
 GRANT SELECT ON c TO PUBLIC;
 REVOKE SELECT ON c FROM PUBLIC;
 COMMENT ON TABLE c IS 'consensus';

@@ -24,8 +24,10 @@
 
 #if PG_VERSION_NUM >= 170000
 #define PaxosMyProcNumber() ((int) MyProcNumber)
+#define PaxosProcNumber(proc) ((int) GetNumberFromPGProc(proc))
 #else
 #define PaxosMyProcNumber() (MyProc->pgprocno)
+#define PaxosProcNumber(proc) ((proc)->pgprocno)
 #endif
 
 /* ALTER TABLE ... ALTER CONSTRAINT. */

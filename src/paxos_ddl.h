@@ -45,6 +45,9 @@ extern void paxos_refuse(Oid table, const char *what, const char *hint) pg_attri
  * the guard stands aside. */
 extern bool paxos_trying;
 
+/* 42501: a statement is about to change a table of the extension itself (paxos_own.c). */
+extern void paxos_own_check(Oid relid);
+
 /* In the extension's own script, which may do with paxos.kv what it likes. */
 extern bool paxos_in_own_script(void);
 

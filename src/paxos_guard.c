@@ -600,6 +600,8 @@ copy_in(CopyStmt *stmt)
 		return false;
 	}
 	relid = stmt->relation != NULL ? RangeVarGetRelid(stmt->relation, NoLock, true) : InvalidOid;
+	if (OidIsValid(relid))
+		paxos_own_check(relid);
 	if (OidIsValid(relid) && get_rel_persistence(relid) != RELPERSISTENCE_TEMP)
 		paxos_set_local();
 	return false;
@@ -758,6 +760,10 @@ truncate_tables(PaxosUtility *u, TruncateStmt *stmt)
 
 	foreach (lc, stmt->relations)
 	{
+		Oid relid = RangeVarGetRelid(lfirst_node(RangeVar, lc), NoLock, true);
+
+		if (OidIsValid(relid))
+			paxos_own_check(relid);
 		if (OidIsValid(owner_of_name(lfirst(lc))))
 			PreventCommandIfReadOnly("TRUNCATE TABLE");
 		else if (!is_temporary(lfirst(lc)))
@@ -933,8 +939,10 @@ handle_statement(PaxosUtility *u)
 				copy_out((CopyStmt *) parse);
 			return false;
 		case T_LockStmt:
+			/* Before it has the lock, somebody else's partition may still come. */
+			paxos_utility_next(u);
 			lock_whole((LockStmt *) parse);
-			return false;
+			return true;
 		case T_TruncateStmt:
 			truncate_tables(u, (TruncateStmt *) parse);
 			return true;
@@ -1244,6 +1252,7 @@ executor_start(QueryDesc *query, int flags)
 
 			if ((flags & EXEC_FLAG_EXPLAIN_ONLY) != 0)
 				continue;
+			paxos_own_check(rte->relid);
 			if (paxos_is_consensus_table(rte->relid))
 				paxos_set_changes(rte->relid);
 			else if (get_rel_persistence(rte->relid) != RELPERSISTENCE_TEMP)

@@ -845,12 +845,15 @@ keyed_begin(CustomScanState *node, EState *estate, int eflags)
 {
 }
 
-/* Cancel requests are heard again. */
+/* Cancel requests are heard again; one that came meanwhile came too late. */
 static void
 hear(KeyedState *state)
 {
-	if (state->deaf)
-		RESUME_INTERRUPTS();
+	if (!state->deaf)
+		return;
+	if (!ProcDiePending)
+		QueryCancelPending = false;
+	RESUME_INTERRUPTS();
 	state->deaf = false;
 }
 

@@ -487,11 +487,13 @@ paxos_memory_save(void)
 		values[3] = Int64GetDatum((int64) now[i].promised);
 		values[4] = Int64GetDatum((int64) now[i].accepted);
 		values[5] = Int32GetDatum(now[i].version);
+		paxos_applying = true; /* after an error the learner clears it */
 		if (SPI_execute_with_args(
 				"INSERT INTO paxos.member_memory VALUES ($1, $2, $3, $4, $5, $6) "
 				"ON CONFLICT (node_id) DO UPDATE SET incarnation = $2, instance = $3, promised = $4, accepted = $5, version = $6",
 				MEMORY_COLUMNS, types, values, NULL, false, 0) != SPI_OK_INSERT)
 			elog(ERROR, "could not write down what is remembered of node %u", now[i].node);
+		paxos_applying = false;
 	}
 	if (!wrote)
 		return false;

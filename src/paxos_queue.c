@@ -729,7 +729,15 @@ submit(const char *command, Size len, const pg_uuid_t *request_id, Submitted wha
 		else if (ProcDiePending || ClientConnectionLost)
 			why = "the connection is being terminated";
 		else if (QueryCancelPending)
+		{
+			if (what == COMMAND && !get_timeout_indicator(STATEMENT_TIMEOUT, false) &&
+				paxos_turn_canceled_in_vain(start))
+			{
+				QueryCancelPending = false;
+				continue;
+			}
 			why = "the wait for it was canceled";
+		}
 		else if (deadline != 0 && paxos_now_us() >= deadline)
 			why = psprintf("no result came within %d ms", paxos_statement_timeout_ms);
 		if (why != NULL)
@@ -792,6 +800,8 @@ submit(const char *command, Size len, const pg_uuid_t *request_id, Submitted wha
 	if (reply == PAXOS_REPLY_RESULT)
 	{
 		paxos_command_decided = what == COMMAND; /* the others have no effect yet */
+		if (paxos_command_decided)
+			paxos_turn_decided();
 		/* for want of memory here it has not failed either */
 		result = palloc_extended(cell->len + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
 		if (result != NULL)
@@ -969,7 +979,6 @@ paxos_wait_read_index(void)
 		return index;
 	}
 	number = my_cell();
-	paxos_turn_listen();
 
 	HOLD_INTERRUPTS();
 	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
@@ -1007,7 +1016,6 @@ paxos_wait_applied(px_slot upto)
 	if (pg_atomic_read_u64(&queue->applied) >= upto)
 		return;
 	number = my_cell();
-	paxos_turn_listen();
 
 	HOLD_INTERRUPTS();
 	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);

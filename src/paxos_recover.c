@@ -52,9 +52,18 @@ cut_log(px_slot from)
 	Datum values[1] = {Int64GetDatum((int64) from)};
 
 	SPI_connect();
-	if (SPI_execute_with_args("DELETE FROM paxos.log_entry WHERE slot >= $1", 1, types, values,
-							  NULL, false, 0) != SPI_OK_DELETE)
-		elog(ERROR, "could not cut the log");
+	paxos_applying = true;
+	PG_TRY();
+	{
+		if (SPI_execute_with_args("DELETE FROM paxos.log_entry WHERE slot >= $1", 1, types, values,
+								  NULL, false, 0) != SPI_OK_DELETE)
+			elog(ERROR, "could not cut the log");
+	}
+	PG_FINALLY();
+	{
+		paxos_applying = false;
+	}
+	PG_END_TRY();
 	SPI_finish();
 	paxos_configuration_forget(from);
 }

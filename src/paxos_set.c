@@ -653,11 +653,12 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId my_subid, SubTransact
  * ------------------------------------------------------------------
  */
 
-/* In PG_CATCH: the cancellation that the learner sent is 40001. */
+/* In PG_CATCH: the cancellation that the learner sent with its mark is 40001. */
 static void
 say_why(MemoryContext caller)
 {
-	if (in_turn || geterrcode() != ERRCODE_QUERY_CANCELED || !paxos_turn_canceled())
+	if (in_turn || geterrcode() != ERRCODE_QUERY_CANCELED ||
+		paxos_turn_doomed() == PAXOS_NOT_DOOMED)
 		return;
 	MemoryContextSwitchTo(caller);
 	FlushErrorState();
@@ -665,9 +666,10 @@ say_why(MemoryContext caller)
 }
 
 /*
- * The cancellation can also strike where no hook of ours is around it, as in the parser:
- * then it is renamed on its way out.  (A server that does not log errors, by
- * log_min_messages, does not come by here; its client hears 57014.)
+ * The cancellation can also strike where no hook of ours is around it, as in the parser, or who
+ * has no set, and no mark that comes again: then it is renamed on its way out, where no PL/pgSQL
+ * can catch it and go on in the way.  (A server that does not log errors, by log_min_messages,
+ * does not come by here; its client hears 57014.)
  */
 static void
 emit(ErrorData *edata)
@@ -679,6 +681,8 @@ emit(ErrorData *edata)
 		return;
 	edata->sqlerrcode = ERRCODE_T_R_SERIALIZATION_FAILURE;
 	edata->message = MemoryContextStrdup(edata->assoc_context, PAXOS_DOOMED_MESSAGE);
+	edata->detail = MemoryContextStrdup(edata->assoc_context, PAXOS_DOOMED_DETAIL);
+	edata->hint = MemoryContextStrdup(edata->assoc_context, PAXOS_DOOMED_HINT);
 }
 
 static void

@@ -18,8 +18,9 @@
  * lets the session write it in the session's own transaction, beside what that has
  * changed: both become visible at once, or neither.  One turn at a time, so one place.
  *
- * Entries are one per process.  entry.pid and keys: paxos_queue_lock, written by the
- * process itself; 'doom' is written by the learner under the lock, and read by the
+ * Entries are one per process, by its number.  entry.pid and keys: paxos_queue_lock, written by
+ * the process itself; canceled_*: the same lock, written by the learner for any process; 'doom' is
+ * written by the learner under the lock, and read by the
  * process without (it only ever rises while the process is registered).  'payload':
  * written by the learner before the cell changes to TURN, read by the session after;
  * the cell's lock orders the two.
@@ -44,8 +45,8 @@
 typedef struct Entry
 {
 	int pid; /* 0: no transaction of ours */
-	int last_pid;
-	px_usec canceled_us; /* when the learner last canceled last_pid */
+	int canceled_pid;
+	px_usec canceled_us; /* when the learner last saw that canceled_pid is in its way */
 	PaxosDoom doom;
 	int n_keys; /* -1: more than there is room for */
 	uint64 keys[ENTRY_KEYS];
@@ -68,7 +69,7 @@ static bool registered = false;
 static const uint64 *changing = NULL;
 static int n_changing = 0;
 static px_slot committing = 0;
-static TimestampTz committed_in = 0; /* the client's command in which one was last committed */
+static TimestampTz committed_in = 0; /* the client's command in which something was last done */
 
 Size
 paxos_turn_shmem_size(void)
@@ -105,25 +106,12 @@ paxos_turn_register(void)
 	if (registered)
 		return;
 	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
-	e->pid = e->last_pid = MyProcPid;
+	e->pid = MyProcPid;
 	e->doom = PAXOS_NOT_DOOMED;
 	e->n_keys = 0;
 	LWLockRelease(paxos_queue_lock);
 	pg_atomic_fetch_add_u32(&turn->n_registered, 1);
 	registered = true;
-}
-
-void
-paxos_turn_listen(void)
-{
-	Entry *e = my_entry();
-
-	if (e->last_pid == MyProcPid)
-		return;
-	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
-	e->last_pid = MyProcPid;
-	e->canceled_us = 0;
-	LWLockRelease(paxos_queue_lock);
 }
 
 void
@@ -144,25 +132,58 @@ paxos_turn_doomed(void)
 	return registered ? *(volatile PaxosDoom *) &my_entry()->doom : PAXOS_NOT_DOOMED;
 }
 
+/* Has the learner lately seen this process in its way, and cancelled it? */
+static bool
+canceled_lately(void)
+{
+	Entry *e;
+
+	if (turn == NULL || MyProc == NULL || PaxosMyProcNumber() >= MaxBackends)
+		return false;
+	e = my_entry();
+	return e->canceled_pid == MyProcPid && paxos_now_us() < e->canceled_us + CANCEL_US;
+}
+
 /*
- * Between the learner's look at the lock table and its signal the transaction may have
- * ended and the next one begun.  That one is cancelled in vain, and hears 40001: nobody
- * has asked for "canceling statement due to user request".  But not where the same command of
- * the client has committed something (a procedure): who is told "try again" does it twice.
+ * Whoever it is - a SELECT, a statement about definitions, a transaction - hears 40001: nobody
+ * has asked for "canceling statement due to user request".  Between the learner's look at the
+ * lock table and its signal the transaction may have ended and the next one begun; that one is
+ * cancelled in vain, and hears the same.  But not where the same command of the client has
+ * committed something (a procedure), or had it decided: who is told "try again" does it twice.
  */
 bool
 paxos_turn_canceled(void)
 {
-	Entry *e;
-
 	if (paxos_turn_doomed() != PAXOS_NOT_DOOMED)
 		return true;
-	if (turn == NULL || MyProc == NULL || PaxosMyProcNumber() >= MaxBackends)
+	return MyBackendType != B_AUTOVAC_WORKER &&
+		   committed_in != GetCurrentStatementStartTimestamp() && canceled_lately();
+}
+
+/*
+ * The learner looked, the session gave up its locks and sent its command, the learner signalled:
+ * a command that waits for its outcome would be told that it is unknown, for nothing.  A session
+ * that has a lock still is seen, and cancelled, again; so the mark is good for once.
+ */
+bool
+paxos_turn_canceled_in_vain(px_usec since)
+{
+	bool in_vain;
+
+	if (!canceled_lately())
 		return false;
-	if (committed_in == GetCurrentStatementStartTimestamp())
-		return false;
-	e = my_entry();
-	return e->last_pid == MyProcPid && paxos_now_us() < e->canceled_us + CANCEL_US;
+	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
+	in_vain = my_entry()->canceled_us < since;
+	if (in_vain)
+		my_entry()->canceled_pid = 0;
+	LWLockRelease(paxos_queue_lock);
+	return in_vain;
+}
+
+void
+paxos_turn_decided(void)
+{
+	committed_in = GetCurrentStatementStartTimestamp();
 }
 
 void
@@ -171,11 +192,8 @@ paxos_turn_raise(void)
 	/* the cancellation that came with the mark has done its work */
 	if (!ProcDiePending)
 		QueryCancelPending = false;
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE), errmsg(PAXOS_DOOMED_MESSAGE),
-		 errdetail("The transaction stood in the way of a change that the cluster has decided."),
-		 errhint("The transaction might succeed if retried.")));
+	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE), errmsg(PAXOS_DOOMED_MESSAGE),
+					errdetail(PAXOS_DOOMED_DETAIL), errhint(PAXOS_DOOMED_HINT)));
 }
 
 void
@@ -210,7 +228,7 @@ at_transaction_end(XactEvent event, void *arg)
 	if (event == XACT_EVENT_COMMIT && committing != 0)
 	{
 		pg_atomic_write_u64(&turn->base, committing);
-		committed_in = GetCurrentStatementStartTimestamp();
+		paxos_turn_decided();
 	}
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
 		committing = 0;
@@ -287,18 +305,18 @@ meets(const Entry *e)
 }
 
 void
-paxos_turn_doom(int pid)
+paxos_turn_doom(int number, int pid, px_usec seen_us)
 {
-	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
-	for (int i = 0; i < MaxBackends; i++)
-	{
-		Entry *e = &turn->entries[i];
+	Entry *e;
 
-		if (e->last_pid == pid)
-			e->canceled_us = paxos_now_us();
-		if (e->pid == pid && e->doom != PAXOS_DOOMED_LOST)
-			e->doom = meets(e) ? PAXOS_DOOMED_LOST : PAXOS_DOOMED_UNKNOWN;
-	}
+	if (number < 0 || number >= MaxBackends)
+		return;
+	e = &turn->entries[number];
+	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
+	e->canceled_pid = pid;
+	e->canceled_us = seen_us;
+	if (e->pid == pid && e->doom != PAXOS_DOOMED_LOST)
+		e->doom = meets(e) ? PAXOS_DOOMED_LOST : PAXOS_DOOMED_UNKNOWN;
 	LWLockRelease(paxos_queue_lock);
 }
 

@@ -24,14 +24,20 @@ extern void paxos_turn_unregister(void);
 /* The learner has marked this session's transaction. */
 extern PaxosDoom paxos_turn_doomed(void);
 
-/* Without a set: paxos_turn_canceled() shall tell, too. */
-extern void paxos_turn_listen(void);
-
-/* The cancellation that has just come is the learner's. */
+/* The cancellation that has just come is the learner's; of any session. */
 extern bool paxos_turn_canceled(void);
+
+/* It is, and this session has had no lock since then: asked once, for it is forgotten. */
+extern bool paxos_turn_canceled_in_vain(px_usec since);
+
+/* A command of this session has been decided: what the client sent is not to be tried again. */
+extern void paxos_turn_decided(void);
 
 /* 40001. */
 #define PAXOS_DOOMED_MESSAGE "could not serialize access due to a concurrent change on another node"
+#define PAXOS_DOOMED_DETAIL \
+	"The transaction stood in the way of a change that the cluster has decided."
+#define PAXOS_DOOMED_HINT "The transaction might succeed if retried."
 extern void paxos_turn_raise(void) pg_attribute_noreturn();
 
 /*
@@ -64,8 +70,11 @@ extern bool paxos_turn_anyone(void);
 /* What the command at hand changes, for paxos_turn_doom(); 'keys' stays valid. */
 extern void paxos_turn_changing(const uint64 *keys, int n);
 
-/* The process stands in the way: mark its transaction if it has one of ours. */
-extern void paxos_turn_doom(int pid);
+/*
+ * The process, by number and id, was seen in the way at that moment and is about to be
+ * cancelled: mark it, and its transaction if it has one of ours.
+ */
+extern void paxos_turn_doom(int number, int pid, px_usec seen_us);
 
 /* What is committed has been read anew. */
 extern void paxos_turn_begin(px_slot applied);

@@ -43,6 +43,7 @@
 #include "utils/wait_event.h"
 
 #include "paxos_apply.h"
+#include "paxos_compat.h"
 #include "paxos_turn.h"
 
 /* Who is in the way of a relation's lock is waited for so long, then cancelled,
@@ -62,6 +63,7 @@
 static int
 signal_in_the_way(const LOCKTAG *tag, LOCKMODE mode, int signal_number)
 {
+	px_usec now = paxos_now_us(); /* before the look: paxos_turn_canceled_in_vain() */
 	LockData *data = GetLockStatusData();
 	int deaf = -1;
 
@@ -69,6 +71,7 @@ signal_in_the_way(const LOCKTAG *tag, LOCKMODE mode, int signal_number)
 	{
 		LockInstanceData *held = &data->locks[i];
 		bool conflicts = false;
+		PGPROC *proc;
 		int pid;
 
 		if (memcmp(&held->locktag, tag, sizeof(LOCKTAG)) != 0 || held->pid == MyProcPid)
@@ -88,9 +91,10 @@ signal_in_the_way(const LOCKTAG *tag, LOCKMODE mode, int signal_number)
 			deaf = 0;
 			continue;
 		}
-		if (BackendPidGetProc(pid) == NULL)
+		proc = BackendPidGetProc(pid);
+		if (proc == NULL)
 			continue; /* gone meanwhile */
-		paxos_turn_doom(pid);
+		paxos_turn_doom(PaxosProcNumber(proc), pid, now);
 #ifdef HAVE_SETSID
 		if (kill(-pid, signal_number) < 0 && kill(pid, signal_number) < 0)
 #else

@@ -1,5 +1,5 @@
 # What a statement, or a transaction at its end, meets on one node: a type in the making that
-# takes a table's new name, a foreign key that is gone, a NOTIFY that waits for ever.
+# takes a table's new name, a foreign key that is gone, the learner, a NOTIFY that waits for ever.
 use strict;
 use warnings;
 use PaxosCluster;
@@ -47,6 +47,22 @@ for my $first ("DROP TABLE p CASCADE", "ALTER TABLE p DROP CONSTRAINT p_pkey CAS
 	is(held_back($n2, $first, "ALTER TABLE k RENAME CONSTRAINT k_p_fkey TO otherwise")->{sqlstate}, '42704', "$first: who speaks of its foreign key hears that there is none");
 }
 $c->await_equal;
+
+# ---- a statement about definitions that is in the log's way --------------------------------
+$n1->sql("CREATE TABLE w (id int PRIMARY KEY, v int) USING paxos");
+$n2->sql_after_barrier("CREATE FUNCTION hold() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_lock(7); END'");
+$n2->sql("CREATE EVENT TRIGGER hold ON ddl_command_start WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION hold()");
+my $lock = $n2->session;
+$lock->query("SELECT pg_advisory_lock(7)");
+$s = $n2->session;
+$s->ask("CREATE INDEX ON w (v)");
+$n2->poll_sql("SELECT count(*) > 0 FROM pg_locks WHERE pid = $s->{pid} AND locktype = 'advisory' AND NOT granted");
+$n1->sql("ALTER TABLE w ADD COLUMN x int");
+like($s->answer, qr/ERROR:  40001: could not serialize.*DETAIL:  The transaction stood in the way.*HINT:  The transaction might succeed/s, 'is told to try again, and why');
+$lock->query("SELECT pg_advisory_unlock(7)");
+is($s->query("CREATE INDEX ON w (v)"), '', 'and can be');
+$_->close for $s, $lock;
+$n2->sql("DROP EVENT TRIGGER hold");
 
 # ---- a NOTIFY that waits for a synchronous standby that is dead ------------------------------
 $n1->sql("CREATE TABLE here (id int)");
