@@ -33,7 +33,6 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_depend.h"
-#include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_trigger.h"
 #include "miscadmin.h"
@@ -73,7 +72,7 @@ paxos_alter_need_schema(PaxosAlter *s, Oid nsp)
 }
 
 bool
-paxos_alter_begin(PaxosAlter *s, PaxosUtility *u, Oid table, const char *what)
+paxos_alter_begin(PaxosAlter *s, PaxosUtility *u, Oid table, Oid relid, const char *what)
 {
 	Relation rel;
 
@@ -84,8 +83,13 @@ paxos_alter_begin(PaxosAlter *s, PaxosUtility *u, Oid table, const char *what)
 	rel = try_relation_open(table, AccessShareLock);
 	if (rel == NULL)
 		return false;
+	if (relid != table && paxos_consensus_owner(relid) != table)
+	{
+		relation_close(rel, AccessShareLock);
+		return false;
+	}
 	s->nsp = RelationGetNamespace(rel);
-	s->schema = get_namespace_name(s->nsp);
+	s->schema = paxos_schema_name(s->nsp);
 	s->name = pstrdup(RelationGetRelationName(rel));
 	s->owner = rel->rd_rel->relowner;
 	relation_close(rel, NoLock);
@@ -142,19 +146,19 @@ paxos_alter_send(PaxosAlter *s, CommandTag tag)
 	return paxos_ddl_submit(&s->op);
 }
 
-Oid
+List *
 paxos_alter_make_copy(PaxosAlter *s)
 {
-	List *around = paxos_tree_around(s->table);
+	List *around;
 
-	paxos_copy_make(around);
 	if (paxos_in_tree(s->table))
 	{
-		s->op.flags |= PAXOS_DDL_TREE;
 		s->op.n_tables = 0;
 		paxos_tree_add(&s->op, s->table, true);
 	}
-	return paxos_copy_of(s->table);
+	around = paxos_tree_around(s->table);
+	paxos_copy_make(around);
+	return paxos_tree_below(around, s->table);
 }
 
 /* ------------------------------------------------------------------
@@ -377,8 +381,8 @@ try_alter(PaxosAlter *s, AlterTableStmt *stmt)
 	paxos_trial_begin(&trial);
 	PG_TRY();
 	{
-		Oid copy = paxos_alter_make_copy(s);
-		List *below = find_all_inheritors(s->table, AccessShareLock, NULL);
+		List *below = paxos_alter_make_copy(s);
+		Oid copy = paxos_copy_of(s->table);
 		List *indexes = paxos_partition_indexes(below);
 		List *before;
 		char **using;
@@ -521,7 +525,7 @@ alter_table(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 
 	if (first->subtype == AT_AttachPartition || first->subtype == AT_DetachPartition)
 		return paxos_partition_alter(u, stmt, table);
-	if (!paxos_alter_begin(&s, u, table, "ALTER TABLE on a consensus-backed table"))
+	if (!paxos_alter_begin(&s, u, table, table, "ALTER TABLE on a consensus-backed table"))
 		return false;
 	if (first->subtype == AT_SetAccessMethod && paxos_in_tree(table))
 		paxos_refuse(table, "SET ACCESS METHOD of a partitioned table or a partition",
@@ -622,14 +626,14 @@ alter_index(PaxosUtility *u, AlterTableStmt *stmt, Oid table, Oid index)
 
 	if (linitial_node(AlterTableCmd, stmt->cmds)->subtype == AT_AttachPartition)
 		return paxos_partition_attach_index(u, stmt, index);
-	if (!paxos_alter_begin(&s, u, table, "ALTER INDEX on a consensus-backed table"))
+	if (!paxos_alter_begin(&s, u, table, index, "ALTER INDEX on a consensus-backed table"))
 		return false;
 	if (get_rel_relkind(index) == RELKIND_PARTITIONED_INDEX)
 		paxos_refuse(table, "this form of ALTER INDEX on an index of a partitioned table", NULL);
 	if (!PaxosOwnsRelation(index, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, get_rel_name(index));
 	appendStringInfo(&s.sql, "ALTER INDEX %s ",
-					 quote_qualified_identifier(s.schema, get_rel_name(index)));
+					 quote_qualified_identifier(s.schema, paxos_relation_name(index)));
 	foreach (lc, stmt->cmds)
 	{
 		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);

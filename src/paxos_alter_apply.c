@@ -63,12 +63,6 @@ static void refuse_rows(Node *stmt, Oid table, ErrorData *error) pg_attribute_no
  * ------------------------------------------------------------------
  */
 
-static RangeVar *
-name_of(Oid relid)
-{
-	return makeRangeVar(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid), -1);
-}
-
 /* An index by its name beside the table, which every node has. */
 static Oid
 index_of(Oid table, const char *name)
@@ -98,7 +92,7 @@ paxos_alter_table_named(const PaxosDdlOp *op, const RangeVar *rv, Oid made)
 			Oid found = OidIsValid(nsp) ? get_relname_relid(rv->relname, nsp) : InvalidOid;
 
 			if (!OidIsValid(found) || (pass < 2 ? found : IndexGetRelation(found, true)) != relid ||
-				(pass % 2 == 0 && strcmp(get_namespace_name(nsp), rv->schemaname) != 0))
+				(pass % 2 == 0 && strcmp(paxos_schema_name(nsp), rv->schemaname) != 0))
 				continue;
 			return relid;
 		}
@@ -125,8 +119,7 @@ sequence_of(Oid table, const char *column)
 static List *
 names_of(Oid relid)
 {
-	return list_make2(makeString(get_namespace_name(get_rel_namespace(relid))),
-					  makeString(get_rel_name(relid)));
+	return list_make2(makeString(paxos_schema_of(relid)), makeString(paxos_relation_name(relid)));
 }
 
 static void
@@ -198,7 +191,7 @@ take_sequence(Oid table, AttrNumber attnum, const char *name)
 	{
 		AlterSeqStmt *alter = makeNode(AlterSeqStmt);
 
-		alter->sequence = name_of(existing);
+		alter->sequence = paxos_range_var(existing);
 		alter->options = list_make1(owned_by);
 		sequence = AlterSequence(make_parsestate(NULL), alter).objectId;
 	}
@@ -207,7 +200,7 @@ take_sequence(Oid table, AttrNumber attnum, const char *name)
 		CreateSeqStmt *create = makeNode(CreateSeqStmt);
 
 		create->sequence =
-			makeRangeVar(get_namespace_name(nsp),
+			makeRangeVar(paxos_schema_name(nsp),
 						 OidIsValid(existing) ? ChooseRelationName(name, NULL, "seq", nsp, false)
 											  : pstrdup(name),
 						 -1);
@@ -240,8 +233,7 @@ bind_sequence(AlterTableCmd *cmd, Oid table, const char *name)
 	stmt = (AlterTableStmt *) paxos_ddl_parse_one(
 		psprintf(
 			"ALTER TABLE x ALTER COLUMN x SET DEFAULT pg_catalog.nextval(%s::pg_catalog.regclass)",
-			quote_literal_cstr(quote_qualified_identifier(
-				get_namespace_name(get_rel_namespace(sequence)), get_rel_name(sequence)))),
+			quote_literal_cstr(paxos_qualified_name(sequence))),
 		T_AlterTableStmt);
 	return linitial_node(AlterTableCmd, stmt->cmds)->def;
 }
@@ -264,7 +256,7 @@ bind_identity(Constraint *c, Oid table)
 		if (OidIsValid(paxos_ddl_holder_of_name(name, nsp)))
 			c->options = foreach_delete_current (c->options, lc);
 		else
-			e->arg = (Node *) list_make2(makeString(get_namespace_name(nsp)), makeString(name));
+			e->arg = (Node *) list_make2(makeString(paxos_schema_name(nsp)), makeString(name));
 	}
 }
 
@@ -293,7 +285,7 @@ bind_partition(const PaxosDdlOp *op, PartitionCmd *p, Oid made, bool index)
 {
 	Oid relid = paxos_alter_table_named(op, p->name, made);
 
-	p->name = name_of(index ? index_of(relid, p->name->relname) : relid);
+	p->name = paxos_range_var(index ? index_of(relid, p->name->relname) : relid);
 }
 
 static void
@@ -302,8 +294,8 @@ bind_alter(const PaxosDdlOp *op, AlterTableStmt *stmt, Oid table, Oid made)
 	bool inh = stmt->relation->inh;
 	ListCell *lc;
 
-	stmt->relation =
-		name_of(stmt->objtype == OBJECT_INDEX ? index_of(table, stmt->relation->relname) : table);
+	stmt->relation = paxos_range_var(
+		stmt->objtype == OBJECT_INDEX ? index_of(table, stmt->relation->relname) : table);
 	stmt->relation->inh = inh;
 	foreach (lc, stmt->cmds)
 	{
@@ -341,22 +333,22 @@ bind_rename(RenameStmt *stmt, Oid table)
 	switch (stmt->renameType)
 	{
 		case OBJECT_INDEX:
-			stmt->relation = name_of(index_of(table, stmt->relation->relname));
+			stmt->relation = paxos_range_var(index_of(table, stmt->relation->relname));
 			name_must_be_free(stmt->newname, get_rel_namespace(table));
 			break;
 		case OBJECT_TABLE:
-			stmt->relation = name_of(table);
+			stmt->relation = paxos_range_var(table);
 			name_must_be_free(stmt->newname, get_rel_namespace(table));
 			break;
 		case OBJECT_TABCONSTRAINT:
-			stmt->relation = name_of(table);
+			stmt->relation = paxos_range_var(table);
 
 			/* a key's index is renamed with it */
 			if (OidIsValid(get_relname_relid(stmt->subname, get_rel_namespace(table))))
 				name_must_be_free(stmt->newname, get_rel_namespace(table));
 			break;
 		default:
-			stmt->relation = name_of(table);
+			stmt->relation = paxos_range_var(table);
 			break;
 	}
 }
@@ -376,7 +368,7 @@ name_free_in_both(Oid table, const char *label, Oid nsp)
 
 	for (int i = 1;; i++)
 	{
-		char *name = makeObjectName(get_rel_name(table), psprintf("%d", i), label);
+		char *name = makeObjectName(paxos_relation_name(table), psprintf("%d", i), label);
 		bool taken = false;
 
 		for (int j = 0; j < lengthof(nsps); j++)
@@ -397,7 +389,7 @@ static void
 make_way(Oid table, Oid nsp)
 {
 	Oid array = get_array_type(get_rel_type_id(table));
-	Oid type = type_named(get_rel_name(table), nsp);
+	Oid type = type_named(paxos_relation_name(table), nsp);
 	HeapTuple tuple;
 	ListCell *lc;
 
@@ -405,7 +397,7 @@ make_way(Oid table, Oid nsp)
 	 * it is of this node alone. */
 	if (OidIsValid(type))
 	{
-		(void) moveArrayTypeName(type, get_rel_name(table), nsp);
+		(void) moveArrayTypeName(type, paxos_relation_name(table), nsp);
 		CommandCounterIncrement();
 	}
 
@@ -425,7 +417,7 @@ make_way(Oid table, Oid nsp)
 	{
 		Oid sequence = lfirst_oid(lc);
 
-		if (OidIsValid(paxos_ddl_holder_of_name(get_rel_name(sequence), nsp)))
+		if (OidIsValid(paxos_ddl_holder_of_name(paxos_relation_name(sequence), nsp)))
 			RenameRelationInternal(sequence, name_free_in_both(table, "seq", nsp), false, false);
 		CommandCounterIncrement();
 	}
@@ -438,7 +430,7 @@ bind_schema(AlterObjectSchemaStmt *stmt, Oid table)
 	Oid nsp = paxos_ddl_schema_here(stmt->newschema);
 	ListCell *lc;
 
-	stmt->relation = name_of(table);
+	stmt->relation = paxos_range_var(table);
 	if (nsp == get_rel_namespace(table))
 		return;
 	foreach (lc, paxos_ddl_names_taken(table))
@@ -471,7 +463,7 @@ bind_grant(GrantStmt *stmt, Oid table)
 {
 	if (stmt->objtype == OBJECT_SEQUENCE)
 		table = sequence_of(table, linitial_node(RangeVar, stmt->objects)->relname);
-	stmt->objects = list_make1(name_of(table));
+	stmt->objects = list_make1(paxos_range_var(table));
 }
 
 static void
@@ -489,7 +481,7 @@ bind_index(IndexStmt *stmt, Oid table)
 {
 	bool inh = stmt->relation->inh;
 
-	stmt->relation = name_of(table);
+	stmt->relation = paxos_range_var(table);
 	stmt->relation->inh = inh;
 	name_must_be_free(stmt->idxname, get_rel_namespace(table));
 }
@@ -518,7 +510,7 @@ bind(const PaxosDdlOp *op, Node *stmt, Oid table, Oid made)
 			bind_grant((GrantStmt *) stmt, table);
 			break;
 		case T_CreatePolicyStmt:
-			((CreatePolicyStmt *) stmt)->table = name_of(table);
+			((CreatePolicyStmt *) stmt)->table = paxos_range_var(table);
 			break;
 		case T_DropStmt: /* of a policy */
 			bind_drop((DropStmt *) stmt, table);

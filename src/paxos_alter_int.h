@@ -30,10 +30,14 @@ typedef struct PaxosAlter
 /* ---- the statement (paxos_alter.c) ---- */
 
 /*
- * The table, locked ACCESS SHARE; false: it is gone.  'what' is the statement's name in
- * messages: 25001, 25006, who is no member, and the table of the key-value functions.
+ * The table, locked ACCESS SHARE.  relid: the same, or an index or sequence of it that the
+ * statement names.  Who drops that has the table locked meanwhile: it is looked at again behind
+ * the lock, for it may have gone while we waited.  False: table or part is gone.  'what' is the
+ * statement's name in messages: 25001, 25006, who is no member, and the table of the key-value
+ * functions.
  */
-extern bool paxos_alter_begin(PaxosAlter *s, PaxosUtility *u, Oid table, const char *what);
+extern bool paxos_alter_begin(PaxosAlter *s, PaxosUtility *u, Oid table, Oid relid,
+							  const char *what);
 
 /* A schema that it needs: if it is one of all nodes, it must be there as it is now. */
 extern void paxos_alter_need_schema(PaxosAlter *s, Oid nsp);
@@ -43,10 +47,10 @@ extern char *paxos_alter_qualified(const PaxosAlter *s);
 
 /*
  * In a trial: copies of the table and, if it is one of a tree of partitions, of those above
- * and below; returns that of the table.  A statement about it then is about those below as
- * well.
+ * and below.  A statement about it then is about those below as well; it and they are
+ * returned.
  */
-extern Oid paxos_alter_make_copy(PaxosAlter *s);
+extern List *paxos_alter_make_copy(PaxosAlter *s);
 
 /*
  * Send s->sql and wait.  False: the definition has changed meanwhile; all is to be looked at

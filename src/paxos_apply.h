@@ -9,6 +9,7 @@
 
 #include "executor/tuptable.h"
 #include "nodes/lockoptions.h"
+#include "nodes/primnodes.h"
 #include "utils/relcache.h"
 
 #include "paxos_command.h"
@@ -27,6 +28,17 @@ extern int64 paxos_table_id(Oid relid);
 
 /* The same of a table that must be known, and is locked: 55000. */
 extern int64 paxos_known_table_id(Oid relid);
+
+/*
+ * Names of what was found before it was locked, or is not locked at all: an error (42P01,
+ * 3F000) if the learner has dropped it since, where get_rel_name() and its kin give NULL.
+ * The second and the last but one: of the relation's schema, and of both, quoted.
+ */
+extern char *paxos_relation_name(Oid relid);
+extern char *paxos_schema_of(Oid relid);
+extern char *paxos_schema_name(Oid nsp);
+extern char *paxos_qualified_name(Oid relid);
+extern RangeVar *paxos_range_var(Oid relid);
 
 /*
  * The last statement that changed the definition of a table, as a number like that

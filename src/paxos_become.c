@@ -521,7 +521,7 @@ look(Becoming *b, Oid relid)
 	b->relid = relid;
 	b->owner = rel->rd_rel->relowner;
 	old = MemoryContextSwitchTo(b->cxt);
-	b->schema = get_namespace_name(RelationGetNamespace(rel));
+	b->schema = paxos_schema_name(RelationGetNamespace(rel));
 	b->name = pstrdup(RelationGetRelationName(rel));
 	MemoryContextSwitchTo(old);
 	table_close(rel, NoLock);
@@ -678,7 +678,7 @@ paxos_become_as(PaxosUtility *u, CreateTableAsStmt *stmt)
 	AtEOXact_GUC(true, nest_level);
 	CommandCounterIncrement();
 	b->made = true;
-	look(b, RangeVarGetRelid(makeRangeVar(get_namespace_name(nsp), into->rel->relname, -1),
+	look(b, RangeVarGetRelid(makeRangeVar(paxos_schema_name(nsp), into->rel->relname, -1),
 							 AccessExclusiveLock, false));
 	ask(b);
 	send(b);

@@ -37,6 +37,7 @@
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
 
+#include "paxos_apply.h"
 #include "paxos_ddl_int.h"
 #include "paxos_partition.h"
 
@@ -50,7 +51,7 @@ Oid
 paxos_copy_of(Oid relid)
 {
 	Oid nsp = get_namespace_oid(paxos_copy_schema(get_rel_namespace(relid)), false);
-	Oid copy = get_relname_relid(get_rel_name(relid), nsp);
+	Oid copy = get_relname_relid(paxos_relation_name(relid), nsp);
 
 	if (!OidIsValid(copy))
 		elog(ERROR, "there is no copy of relation %u", relid);

@@ -112,6 +112,26 @@ abandon(PaxosTrial *trial)
 	return error;
 }
 
+bool
+paxos_trial_met(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_INTERNAL_ERROR && error->message_id != NULL &&
+		   (strcmp(error->message_id, "tuple concurrently updated") == 0 ||
+			strcmp(error->message_id, "tuple concurrently deleted") == 0);
+}
+
+static void rethrow(ErrorData *error) pg_attribute_noreturn();
+
+static void
+rethrow(ErrorData *error)
+{
+	if (paxos_trial_met(error))
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("what the statement is about was changed while it was tried"),
+						errhint("The statement might succeed if retried.")));
+	ReThrowError(error);
+}
+
 /*
  * In PG_CATCH: the subtransaction must be gone before the error goes on, else
  * only it would be aborted and the session be left in a failed transaction.
@@ -119,7 +139,7 @@ abandon(PaxosTrial *trial)
 void
 paxos_trial_rethrow(PaxosTrial *trial)
 {
-	ReThrowError(abandon(trial));
+	rethrow(abandon(trial));
 }
 
 /*
@@ -137,7 +157,7 @@ paxos_trial_failed(PaxosTrial *trial, const char *name, Oid nsp)
 	AcceptInvalidationMessages();
 	if (error->sqlerrcode == ERRCODE_DUPLICATE_OBJECT && OidIsValid(get_relname_relid(name, nsp)))
 		return;
-	ReThrowError(error);
+	rethrow(error);
 }
 
 /* Carry out one statement, given as text, inside a trial. */
@@ -326,7 +346,7 @@ paxos_ddl_create_table(PaxosUtility *u, CreateStmt *stmt)
 	}
 
 	op.kind = PAXOS_DDL_CREATE_TABLE;
-	op.schema = get_namespace_name(nsp);
+	op.schema = paxos_schema_name(nsp);
 	op.owner = GetUserNameFromId(GetUserId(), false);
 
 	copy = (CreateStmt *) paxos_utility_copy(&trial_u);
@@ -434,7 +454,7 @@ char *
 paxos_ddl_choose_index_name(Oid table, IndexStmt *stmt)
 {
 	return ChooseRelationName(
-		get_rel_name(table),
+		paxos_relation_name(table),
 		paxos_ddl_index_columns(list_concat_copy(stmt->indexParams, stmt->indexIncludingParams)),
 		"idx", get_rel_namespace(table), false);
 }
@@ -506,7 +526,7 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("relation \"%s\" does not exist", stmt->relation->relname)));
 	nsp = RelationGetNamespace(rel);
-	schema = get_namespace_name(nsp);
+	schema = paxos_schema_name(nsp);
 	table_name = pstrdup(RelationGetRelationName(rel));
 	paxos_ddl_check_owner(table);
 	paxos_ddl_refuse_kv(table, "CREATE INDEX");
@@ -542,6 +562,7 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 				 errmsg("permission denied for schema %s", schema),
 				 errdetail("The owner of the table, role \"%s\", may not create an index there.",
 						   op.owner)));
+	paxos_check_sees_schema(owner, nsp);
 	op.kind = PAXOS_DDL_CREATE_INDEX;
 	op.schema = schema;
 	op.n_tables = 1;
@@ -679,11 +700,11 @@ paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt)
 		}
 		check_may_drop(relid, OBJECT_TABLE);
 		paxos_ddl_refuse_kv(relid, "DROP TABLE");
-		schema = get_namespace_name(get_rel_namespace(relid));
+		schema = paxos_schema_of(relid);
 		if (op.schema == NULL)
 			op.schema = schema;
 		appendStringInfo(&sql, "%s%s", op.n_tables > 0 ? ", " : "",
-						 quote_qualified_identifier(schema, get_rel_name(relid)));
+						 quote_qualified_identifier(schema, paxos_relation_name(relid)));
 		tree |= paxos_in_tree(relid);
 		relids[op.n_tables] = relid;
 		op.table_ids[op.n_tables++] = paxos_known_table_id(relid);
@@ -722,17 +743,23 @@ paxos_ddl_drop_tables(PaxosUtility *u, DropStmt *stmt)
 /*
  * An index by name, and its table, both locked ACCESS SHARE, the table first as
  * everywhere.  Either may go before it is locked; then the name is looked up anew,
- * which ends: the next look finds another index or says that there is none.
+ * which ends: the next look finds another index or says that there is none.  InvalidOid:
+ * there is none, and that is no error.
  */
 static Oid
-lock_index(RangeVar *rv, Oid *index)
+lock_index(RangeVar *rv, bool missing_ok, Oid *index)
 {
 	for (;;)
 	{
 		Oid table;
 
-		*index = RangeVarGetRelid(rv, NoLock, false);
+		*index = RangeVarGetRelid(rv, NoLock, missing_ok);
+		if (!OidIsValid(*index))
+			return InvalidOid;
 		table = IndexGetRelation(*index, true);
+		if (!OidIsValid(table) && get_rel_relkind(*index) != '\0')
+			ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+							errmsg("\"%s\" is not an index", rv->relname)));
 		if (OidIsValid(table))
 		{
 			LockRelationOid(table, AccessShareLock);
@@ -764,7 +791,12 @@ paxos_ddl_drop_index(PaxosUtility *u, DropStmt *stmt)
 	paxos_ddl_begin_statement(u, "DROP INDEX on a consensus-backed table");
 
 	rv = makeRangeVarFromNameList(linitial(stmt->objects));
-	table = lock_index(rv, &index);
+	table = lock_index(rv, stmt->missing_ok, &index);
+	if (!OidIsValid(table))
+	{
+		notice_missing(rv, "index");
+		return;
+	}
 	check_may_drop(index, OBJECT_INDEX);
 	paxos_ddl_refuse_kv(table, "DROP INDEX");
 	if (OidIsValid(get_index_constraint(index)))
@@ -776,9 +808,9 @@ paxos_ddl_drop_index(PaxosUtility *u, DropStmt *stmt)
 				 get_rel_name(index), get_constraint_name(get_index_constraint(index)),
 				 get_rel_name(table))));
 
-	if (get_rel_relispartition(index))
+	if (get_rel_relispartition(index) && get_partition_ancestors(index) != NIL)
 	{
-		char *parent = get_rel_name(linitial_oid(get_partition_ancestors(index)));
+		char *parent = paxos_relation_name(linitial_oid(get_partition_ancestors(index)));
 
 		ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 						errmsg("cannot drop index %s because index %s requires it",
@@ -789,7 +821,7 @@ paxos_ddl_drop_index(PaxosUtility *u, DropStmt *stmt)
 
 	table_id = paxos_known_table_id(table);
 	op.kind = PAXOS_DDL_DROP_INDEX;
-	op.schema = get_namespace_name(get_rel_namespace(index));
+	op.schema = paxos_schema_of(index);
 	op.owner = GetUserNameFromId(GetUserId(), false);
 	if (paxos_in_tree(table))
 		paxos_tree_add(&op, table, true);
@@ -799,7 +831,7 @@ paxos_ddl_drop_index(PaxosUtility *u, DropStmt *stmt)
 		op.table_ids = &table_id;
 	}
 	op.sql = psprintf("DROP INDEX %s%s", stmt->missing_ok ? "IF EXISTS " : "",
-					  quote_qualified_identifier(op.schema, get_rel_name(index)));
+					  quote_qualified_identifier(op.schema, paxos_relation_name(index)));
 	UnlockRelationOid(index, AccessShareLock);
 	UnlockRelationOid(table, AccessShareLock);
 	if (u->qc)

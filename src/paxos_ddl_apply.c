@@ -386,8 +386,7 @@ spread_sequence(Oid sequence, int64 least)
 
 	start += ((node - start) % PAXOS_SEQUENCE_STEP + PAXOS_SEQUENCE_STEP) % PAXOS_SEQUENCE_STEP;
 
-	stmt->sequence =
-		makeRangeVar(get_namespace_name(get_rel_namespace(sequence)), get_rel_name(sequence), -1);
+	stmt->sequence = paxos_range_var(sequence);
 	stmt->for_identity = sequenceIsOwned(sequence, DEPENDENCY_INTERNAL, &table, &column);
 	stmt->options =
 		list_make3(makeDefElem("increment", (Node *) makeInteger(PAXOS_SEQUENCE_STEP), -1),
@@ -526,7 +525,7 @@ apply_create_table(const PaxosDdlOp *op, int64 table_id, const PaxosReplicated *
 		relid = get_relname_relid(stmt->relation->relname, nsp);
 		if (!OidIsValid(relid))
 			elog(ERROR, "table \"%s\" was not created", stmt->relation->relname);
-		drop_holes(get_namespace_name(nsp), relid);
+		drop_holes(paxos_schema_name(nsp), relid);
 		if (stmt->partspec == NULL)
 			paxos_backstop_create(relid);
 	}
@@ -571,8 +570,7 @@ gather_sequence(Oid sequence, Oid relid)
 	int32 column;
 	int64 max;
 
-	stmt->sequence =
-		makeRangeVar(get_namespace_name(get_rel_namespace(sequence)), get_rel_name(sequence), -1);
+	stmt->sequence = paxos_range_var(sequence);
 	stmt->for_identity = sequenceIsOwned(sequence, DEPENDENCY_INTERNAL, &table, &column);
 	if (!stmt->for_identity && !sequenceIsOwned(sequence, DEPENDENCY_AUTO, &table, &column))
 		return;
@@ -703,7 +701,7 @@ apply_create_index(const PaxosDdlOp *op)
 	}
 
 	/* By the name it has here: another node may call the schema otherwise. */
-	stmt->relation = makeRangeVar(get_namespace_name(nsp), get_rel_name(table), -1);
+	stmt->relation = makeRangeVar(paxos_schema_name(nsp), paxos_relation_name(table), -1);
 	owner = paxos_ddl_role_here(op->owner);
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(owner,

@@ -46,6 +46,12 @@ extern void paxos_trial_rethrow(PaxosTrial *trial) pg_attribute_noreturn();
  */
 extern void paxos_trial_failed(PaxosTrial *trial, const char *name, Oid nsp);
 
+/*
+ * Had somebody, the learner mostly, changed a row of the catalogs that the trial was about to
+ * change?  Objects other than relations have no lock against that.
+ */
+extern bool paxos_trial_met(const ErrorData *error);
+
 /* 25001, 25006, and who is no member. */
 extern void paxos_ddl_begin_statement(PaxosUtility *u, const char *what);
 

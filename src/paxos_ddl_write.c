@@ -762,7 +762,7 @@ paxos_ddl_write_table(Oid relid, const char *schema, bool if_not_exists, bool sp
 	int columns = 0;
 
 	if (schema == NULL)
-		schema = get_namespace_name(RelationGetNamespace(rel));
+		schema = paxos_schema_name(RelationGetNamespace(rel));
 	initStringInfo(&out);
 	appendStringInfo(&out, "CREATE TABLE %s%s (", if_not_exists ? "IF NOT EXISTS " : "",
 					 quote_qualified_identifier(schema, RelationGetRelationName(rel)));
@@ -869,9 +869,7 @@ paxos_ddl_next_value(Oid relid, AttrNumber attnum, Oid sequence)
 				 " (SELECT greatest(max(%s)::bigint, pg_sequence_last_value(%u)) AS x FROM ONLY %s"
 				 "  WHERE $1 IS NOT NULL) m",
 				 "9223372036854775807", quote_identifier(get_attname(relid, attnum, false)),
-				 sequence,
-				 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-											get_rel_name(relid))),
+				 sequence, paxos_qualified_name(relid)),
 		relid);
 
 	return next != NIL ? (char *) linitial(next) : NULL;
@@ -892,7 +890,7 @@ paxos_ddl_names_taken(Oid relid)
 	ListCell *lc;
 
 	foreach (lc, RelationGetIndexList(rel))
-		names = lappend(names, get_rel_name(lfirst_oid(lc)));
+		names = lappend(names, paxos_relation_name(lfirst_oid(lc)));
 	table_close(rel, NoLock);
 	return names;
 }

@@ -153,13 +153,6 @@ is_self(const RangeVar *pktable, const RangeVar *table, const char *schema)
 		   (pktable->schemaname == NULL || strcmp(pktable->schemaname, schema) == 0);
 }
 
-static char *
-qualified(Oid relid)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-									  get_rel_name(relid));
-}
-
 /*
  * An empty copy in a schema of its own, by the table's own name, for messages.  That one may
  * refer to the table has been looked at.
@@ -176,16 +169,10 @@ empty_copy(Oid relid, int number)
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
 	paxos_ddl_run_text(psprintf("GRANT USAGE ON SCHEMA %s TO %s", schema, who));
-	paxos_ddl_run_text(psprintf("GRANT REFERENCES ON %s TO %s", qualified(copy), who));
+	paxos_ddl_run_text(psprintf("GRANT REFERENCES ON %s TO %s", paxos_qualified_name(copy), who));
 	SetUserIdAndSecContext(user, security);
 	CommandCounterIncrement();
 	return copy;
-}
-
-static RangeVar *
-name_of(Oid relid)
-{
-	return makeRangeVar(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid), -1);
 }
 
 static List *
@@ -206,12 +193,12 @@ divert(List *parents, Constraint *c, const RangeVar *table, const char *schema)
 		/* twice the same: one copy */
 		if (known->relid == p->relid)
 		{
-			c->pktable = name_of(known->copy);
+			c->pktable = paxos_range_var(known->copy);
 			return parents;
 		}
 	}
 	p->copy = empty_copy(p->relid, list_length(parents));
-	c->pktable = name_of(p->copy);
+	c->pktable = paxos_range_var(p->copy);
 	return lappend(parents, p);
 }
 
@@ -255,7 +242,7 @@ write_key(Oid relid, Form_pg_constraint con, Oid parent)
 {
 	char *definition = TextDatumGetCString(
 		OidFunctionCall1(F_PG_GET_CONSTRAINTDEF_OID, ObjectIdGetDatum(con->oid)));
-	char *sql = psprintf("ALTER TABLE %s ADD CONSTRAINT %s %s", qualified(relid),
+	char *sql = psprintf("ALTER TABLE %s ADD CONSTRAINT %s %s", paxos_qualified_name(relid),
 						 quote_identifier(NameStr(con->conname)), definition);
 	RangeVar *at;
 	char *copy;
@@ -266,7 +253,7 @@ write_key(Oid relid, Form_pg_constraint con, Oid parent)
 	copy = quote_qualified_identifier(at->schemaname, at->relname);
 	if (strncmp(sql + at->location, copy, strlen(copy)) != 0)
 		elog(ERROR, "unexpected foreign key \"%s\"", sql);
-	return psprintf("%.*s%s%s", at->location, sql, qualified(parent),
+	return psprintf("%.*s%s%s", at->location, sql, paxos_qualified_name(parent),
 					sql + at->location + strlen(copy));
 }
 
@@ -355,8 +342,8 @@ choose_name(Oid table, const Constraint *c)
 			break;
 		appendStringInfo(&columns, "%s%s", columns.len > 0 ? "_" : "", strVal(lfirst(lc)));
 	}
-	return ChooseConstraintName(get_rel_name(table), columns.data, "fkey", get_rel_namespace(table),
-								NIL);
+	return ChooseConstraintName(paxos_relation_name(table), columns.data, "fkey",
+								get_rel_namespace(table), NIL);
 }
 
 static void
@@ -380,7 +367,6 @@ add_key(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 	PaxosTrial trial;
 	Oid parent;
 	int64 ids[2];
-	Oid nsp = get_rel_namespace(table);
 
 	paxos_ddl_begin_statement(u, "ALTER TABLE of a consensus-backed table");
 	paxos_version_require(PAXOS_VERSION_SETS, "foreign keys of consensus-backed tables");
@@ -389,7 +375,7 @@ add_key(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 	ids[0] = paxos_known_table_id(table);
 	ids[1] = paxos_known_table_id(parent);
 	op.kind = PAXOS_DDL_FOREIGN_KEY;
-	op.schema = get_namespace_name(nsp);
+	op.schema = paxos_schema_of(table);
 	op.owner = GetUserNameFromId(GetUserId(), false);
 	op.n_tables = 2;
 	op.table_ids = ids;
@@ -406,10 +392,10 @@ add_key(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 		List *keys;
 		int nest_level;
 
-		copy->relation = name_of(child);
+		copy->relation = paxos_range_var(child);
 		if (parent != table)
 			other = empty_copy(parent, 1);
-		c->pktable = name_of(other);
+		c->pktable = paxos_range_var(other);
 		paxos_utility_next(&trial_u);
 		CommandCounterIncrement();
 		keys = keys_at(child, true);
@@ -464,11 +450,11 @@ change_key(PaxosUtility *u, Oid table, Oid parent, const char *change)
 	ids[0] = paxos_known_table_id(table);
 	ids[1] = paxos_known_table_id(parent);
 	op.kind = PAXOS_DDL_FOREIGN_KEY;
-	op.schema = get_namespace_name(get_rel_namespace(table));
+	op.schema = paxos_schema_of(table);
 	op.owner = GetUserNameFromId(GetUserId(), false);
 	op.n_tables = 2;
 	op.table_ids = ids;
-	op.sql = psprintf("ALTER TABLE %s %s", qualified(table), change);
+	op.sql = psprintf("ALTER TABLE %s %s", paxos_qualified_name(table), change);
 	UnlockRelationOid(table, AccessShareLock);
 	if (u->qc)
 		SetQueryCompletion(u->qc, CMDTAG_ALTER_TABLE, 0);
@@ -593,7 +579,8 @@ paxos_fkey_try(Oid table, Oid copy, List *cmds)
 				parent = empty_copy(con->confrelid, n++);
 
 			/* the copy has something else of its name */
-			paxos_ddl_run_text(psprintf("ALTER TABLE %s DROP CONSTRAINT %s", qualified(child),
+			paxos_ddl_run_text(psprintf("ALTER TABLE %s DROP CONSTRAINT %s",
+										paxos_qualified_name(child),
 										quote_identifier(NameStr(con->conname))));
 			paxos_ddl_run_text(write_key(child, con, parent));
 		}
@@ -619,10 +606,8 @@ of_the_tables(int sqlstate)
 static void
 add_at_slot(const PaxosDdlOp *op, AlterTableStmt *stmt, Oid table, Oid parent)
 {
-	stmt->relation =
-		makeRangeVar(get_namespace_name(get_rel_namespace(table)), get_rel_name(table), -1);
-	added_key(stmt)->pktable =
-		makeRangeVar(get_namespace_name(get_rel_namespace(parent)), get_rel_name(parent), -1);
+	stmt->relation = paxos_range_var(table);
+	added_key(stmt)->pktable = paxos_range_var(parent);
 	PG_TRY();
 	{
 		paxos_ddl_run_statement((Node *) stmt, op->sql);
@@ -704,7 +689,7 @@ paxos_fkey_apply_alter(const PaxosDdlOp *op)
 	}
 	if (!drop)
 	{
-		stmt->relation = name_of(tables[0]);
+		stmt->relation = paxos_range_var(tables[0]);
 		paxos_ddl_run_statement((Node *) stmt, op->sql);
 		return;
 	}
@@ -753,14 +738,15 @@ paxos_fkey_notice_drop(const Oid *relids, int n)
 			Form_pg_constraint con = (Form_pg_constraint) GETSTRUCT((HeapTuple) lfirst(lc));
 			bool goes = false;
 			ObjectAddress key;
+			char *description;
 
 			for (int j = 0; j < n; j++)
 				goes = goes || relids[j] == con->conrelid;
-			if (goes)
-				continue;
 			ObjectAddressSet(key, ConstraintRelationId, con->oid);
-			appendStringInfo(&said, "%sdrop cascades to %s", count++ > 0 ? "\n" : "",
-							 getObjectDescription(&key, false));
+			description = goes ? NULL : getObjectDescription(&key, true);
+			if (description != NULL) /* nor has it gone meanwhile */
+				appendStringInfo(&said, "%sdrop cascades to %s", count++ > 0 ? "\n" : "",
+								 description);
 		}
 	}
 	if (count == 1)

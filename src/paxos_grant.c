@@ -157,13 +157,16 @@ grant(PaxosUtility *u, GrantStmt *stmt, List *relids)
 		Oid relid = lfirst_oid(lc);
 		Oid table = paxos_consensus_owner(relid);
 		Relation rel = OidIsValid(table) ? try_relation_open(table, AccessShareLock) : NULL;
-		bool sequence = get_rel_relkind(relid) == RELKIND_SEQUENCE;
+		bool sequence;
 		Oid owner;
 		char *schema;
 
-		if (rel == NULL)
+		/* While the lock was waited for, a column may have gone with its sequence: what the
+		 * statement says of that must not be said of the table. */
+		if (rel == NULL || paxos_consensus_owner(relid) != table)
 			return false;
-		schema = get_namespace_name(RelationGetNamespace(rel));
+		sequence = get_rel_relkind(relid) == RELKIND_SEQUENCE;
+		schema = paxos_schema_name(RelationGetNamespace(rel));
 
 		/* Who may act as the owner grants as the owner; another by his grant option. */
 		owner = PaxosOwnsRelation(table, GetUserId()) ? rel->rd_rel->relowner : GetUserId();

@@ -374,7 +374,8 @@ paxos_object_owner(const ObjectAddress *object)
 	switch (object->classId)
 	{
 		case RelationRelationId:
-			return paxos_ddl_owner_of(object->objectId);
+			tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(object->objectId));
+			break;
 		case NamespaceRelationId:
 			tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(object->objectId));
 			break;
@@ -387,7 +388,8 @@ paxos_object_owner(const ObjectAddress *object)
 	}
 	if (!HeapTupleIsValid(tuple))
 		is_gone(object);
-	owner = object->classId == NamespaceRelationId
+	owner = object->classId == RelationRelationId ? ((Form_pg_class) GETSTRUCT(tuple))->relowner
+			: object->classId == NamespaceRelationId
 				? ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner
 			: object->classId == TypeRelationId ? ((Form_pg_type) GETSTRUCT(tuple))->typowner
 												: ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
@@ -513,9 +515,12 @@ paxos_object_parts(const ObjectAddress *object)
 		{
 			Form_pg_depend d = (Form_pg_depend) GETSTRUCT(tuple);
 
+			/* or the index of a table's TOAST table */
 			if (d->deptype == DEPENDENCY_INTERNAL ||
 				(d->deptype == DEPENDENCY_AUTO && d->classid == ConstraintRelationId &&
-				 a->classId == TypeRelationId))
+				 a->classId == TypeRelationId) ||
+				(d->deptype == DEPENDENCY_AUTO && a->classId == RelationRelationId &&
+				 get_rel_relkind(a->objectId) == RELKIND_TOASTVALUE))
 				parts = add_address(parts, d->classid, d->objid);
 		}
 		systable_endscan(scan);
@@ -637,7 +642,9 @@ paxos_object_need(PaxosDdlOp *op, int64 id)
 			return;
 	}
 	if (!paxos_object_of_id(id, &object, &altered))
-		elog(ERROR, "object " INT64_FORMAT " is not known", id);
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("an object that the statement refers to does not exist any more"),
+						errdetail("It was dropped while the statement was on its way.")));
 	op->object_ids = op->object_ids == NULL
 						 ? palloc(sizeof(int64))
 						 : repalloc(op->object_ids, sizeof(int64) * (op->n_objects + 1));

@@ -219,7 +219,8 @@ check_new_name(const ObjectAddress *object, Node *stmt, bool checking)
 			check_taken(&other);
 	}
 	else if (object->classId == RelationRelationId)
-		check_type_name(nsp, name != NULL ? name : get_rel_name(object->objectId), true, checking);
+		check_type_name(nsp, name != NULL ? name : paxos_relation_name(object->objectId), true,
+						checking);
 	else if (object->classId == TypeRelationId)
 	{
 		if (name == NULL)
@@ -708,8 +709,9 @@ paxos_object_try(const PaxosDdlOp *op)
 		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
 			ReThrowError(error);
 
-		/* Who has a lock here will have been ended, at the slot. */
-		if (!paxos_err_was_decided() && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		/* Who has a lock here, or a row of the catalogs, will have ended, at the slot. */
+		if (!paxos_err_was_decided() && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
+			!paxos_error_of_catalogs(error) && !paxos_trial_met(error))
 			lack = error->message;
 	}
 	PG_END_TRY();

@@ -116,7 +116,7 @@ full_name(ObjectType type, Node *name, Oid *nsp)
 	if (type == OBJECT_SCHEMA)
 		return name;
 	*nsp = QualifiedNameGetCreationNamespace(*names, &last);
-	*names = list_make2(makeString(get_namespace_name(*nsp)), makeString(last));
+	*names = list_make2(makeString(paxos_schema_name(*nsp)), makeString(last));
 	return name;
 }
 
@@ -126,7 +126,7 @@ static void
 write_new(PaxosDdlOp *op, const ObjectAddress *object, Oid nsp)
 {
 	op->owner = GetUserNameFromId(paxos_object_owner(object), false);
-	op->schema = OidIsValid(nsp) ? get_namespace_name(nsp) : "";
+	op->schema = OidIsValid(nsp) ? paxos_schema_name(nsp) : "";
 	op->sql = paxos_object_definition(object);
 	if (!superuser())
 		op->flags |= PAXOS_DDL_AS_OWNER;
@@ -243,8 +243,11 @@ write_domain(StringInfo out, AlterDomainStmt *stmt, const ObjectAddress *object,
 		{
 			HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(object->objectId));
 			bool isnull;
-			Datum bin = SysCacheGetAttr(TYPEOID, tuple, Anum_pg_type_typdefaultbin, &isnull);
+			Datum bin;
 
+			if (!HeapTupleIsValid(tuple))
+				elog(ERROR, "cache lookup failed for type %u", object->objectId);
+			bin = SysCacheGetAttr(TYPEOID, tuple, Anum_pg_type_typdefaultbin, &isnull);
 			if (isnull)
 				appendStringInfoString(out, "DROP DEFAULT");
 			else
@@ -264,6 +267,8 @@ write_domain(StringInfo out, AlterDomainStmt *stmt, const ObjectAddress *object,
 		{
 			Oid constraint = newest_constraint(object->objectId);
 
+			if (!OidIsValid(constraint))
+				refuse(object, "this form of ADD CONSTRAINT", NULL);
 			appendStringInfo(out, "ADD CONSTRAINT %s %s",
 							 quote_identifier(get_constraint_name(constraint)),
 							 TextDatumGetCString(OidFunctionCall1(F_PG_GET_CONSTRAINTDEF_OID,
@@ -818,10 +823,7 @@ drop(PaxosUtility *u, DropStmt *stmt, List *named)
 			ObjectAddress *table = lfirst(lc);
 
 			paxos_object_need_table(&op, paxos_table_id(table->objectId));
-			appendStringInfo(
-				&sql, "; DROP TABLE %s",
-				quote_qualified_identifier(get_namespace_name(get_rel_namespace(table->objectId)),
-										   get_rel_name(table->objectId)));
+			appendStringInfo(&sql, "; DROP TABLE %s", paxos_qualified_name(table->objectId));
 		}
 		op.sql = sql.data;
 		notice_cascade(&going, list_length(named));

@@ -51,6 +51,7 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "paxos_apply.h"
 #include "paxos_ddl_int.h"
 #include "paxos_extension.h"
 #include "paxos_object.h"
@@ -139,7 +140,7 @@ qualified_name(Oid catalog, Oid id)
 		elog(ERROR, "cache lookup failed for %s %u", get_object_class_descr(catalog), id);
 	name = SysCacheGetAttr(cache, tuple, get_object_attnum_name(catalog), &isnull);
 	nsp = SysCacheGetAttr(cache, tuple, get_object_attnum_namespace(catalog), &isnull);
-	result = quote_qualified_identifier(get_namespace_name(DatumGetObjectId(nsp)),
+	result = quote_qualified_identifier(paxos_schema_name(DatumGetObjectId(nsp)),
 										NameStr(*DatumGetName(name)));
 	ReleaseSysCache(tuple);
 	return result;
@@ -363,7 +364,7 @@ paxos_object_definition(const ObjectAddress *object)
 		case NamespaceRelationId:
 			appendStringInfo(
 				&out, "CREATE SCHEMA %s AUTHORIZATION %s",
-				quote_identifier(get_namespace_name(object->objectId)),
+				quote_identifier(paxos_schema_name(object->objectId)),
 				quote_identifier(GetUserNameFromId(paxos_object_owner(object), false)));
 			break;
 		case TypeRelationId:

@@ -96,27 +96,62 @@ paxos_in_tree(Oid relid)
 	return get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE || get_rel_relispartition(relid);
 }
 
+static List *
+tree_above(Oid relid)
+{
+	return get_rel_relispartition(relid) ? get_partition_ancestors(relid) : NIL;
+}
+
 Oid
 paxos_tree_top(Oid relid)
 {
-	List *above = get_rel_relispartition(relid) ? get_partition_ancestors(relid) : NIL;
+	List *above = tree_above(relid);
 
 	return above == NIL ? relid : llast_oid(above);
 }
 
+/* What a table was a partition of may have lost it a moment ago. */
+static Oid
+parent_of(Oid relid)
+{
+	List *above = tree_above(relid);
+
+	return above == NIL ? InvalidOid : linitial_oid(above);
+}
+
+/* Locked; while a lock was waited for the log may have taken the tree apart. */
 List *
 paxos_tree_around(Oid relid)
 {
-	List *above = get_rel_relispartition(relid) ? get_partition_ancestors(relid) : NIL;
+	List *above = tree_above(relid);
 	List *result = NIL;
 	ListCell *lc;
 
-	foreach (lc, above)
+	for (;;)
 	{
-		LockRelationOid(lfirst_oid(lc), AccessShareLock);
-		result = lcons_oid(lfirst_oid(lc), result);
+		List *now;
+
+		foreach (lc, above)
+			LockRelationOid(lfirst_oid(lc), AccessShareLock);
+		now = tree_above(relid);
+		if (equal(now, above))
+			break;
+		above = now;
 	}
+	foreach (lc, above)
+		result = lcons_oid(lfirst_oid(lc), result);
 	return list_concat(result, find_all_inheritors(relid, AccessShareLock, NULL));
+}
+
+/* Not looked for again: a partition that has come since has no copy, say. */
+List *
+paxos_tree_below(List *around, Oid relid)
+{
+	int n = 0;
+
+	while (n < list_length(around) && list_nth_oid(around, n) != relid)
+		n++;
+	return list_copy_tail(around, n);
 }
 
 static bool
@@ -191,17 +226,11 @@ add_parent(PaxosDdlOp *op, Oid parent)
 		paxos_tree_add(op, other, true);
 }
 
-static char *
-qualified(Oid relid)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-									  get_rel_name(relid));
-}
-
 static RangeVar *
 name_of_copy(Oid relid)
 {
-	return makeRangeVar(paxos_copy_schema(get_rel_namespace(relid)), get_rel_name(relid), -1);
+	return makeRangeVar(paxos_copy_schema(get_rel_namespace(relid)), paxos_relation_name(relid),
+						-1);
 }
 
 static int64
@@ -253,7 +282,7 @@ paxos_partition_ask(const PaxosDdlOp *op, List *names)
 			if (((NameTaken *) lfirst(lo))->nsp == first->nsp)
 				together = lappend(together, ((NameTaken *) lfirst(lo))->name);
 		}
-		paxos_ddl_ask_members(get_namespace_name(first->nsp), op->owner,
+		paxos_ddl_ask_members(paxos_schema_name(first->nsp), op->owner,
 							  OidIsValid(first->table) ? paxos_known_table_id(first->table) : 0,
 							  together);
 	}
@@ -283,7 +312,7 @@ paxos_partition_indexes(List *relids)
 static void
 settle_name(Oid index, Oid nsp, Oid relid, bool said)
 {
-	char *name = get_rel_name(index);
+	char *name = paxos_relation_name(index);
 	Oid existing = get_relname_relid(name, nsp);
 
 	if (!OidIsValid(existing) || (OidIsValid(relid) && IndexGetRelation(existing, true) == relid))
@@ -329,8 +358,8 @@ write_not_null(StringInfo out, Oid index, Oid relid)
 		AttrNumber attnum = get_attnum(relid, column);
 
 		if (attnum > 0 && !TupleDescAttr(RelationGetDescr(real), attnum - 1)->attnotnull)
-			append(out, psprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL", qualified(relid),
-								 quote_identifier(column)));
+			append(out, psprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL",
+								 paxos_qualified_name(relid), quote_identifier(column)));
 	}
 	table_close(real, NoLock);
 	index_close(rel, NoLock);
@@ -344,13 +373,13 @@ write_one(StringInfo out, Oid index, Oid relid, bool is_target)
 
 	if (!OidIsValid(constraint))
 	{
-		append(out, write_index(index, qualified(relid)));
+		append(out, write_index(index, paxos_qualified_name(relid)));
 		return;
 	}
 	if (is_target && partitioned)
 		write_not_null(out, index, relid);
 	append(out, psprintf("ALTER TABLE %s%s ADD CONSTRAINT %s %s", partitioned ? "ONLY " : "",
-						 qualified(relid), quote_identifier(get_rel_name(index)),
+						 paxos_qualified_name(relid), quote_identifier(paxos_relation_name(index)),
 						 TextDatumGetCString(OidFunctionCall1(F_PG_GET_CONSTRAINTDEF_OID,
 															  ObjectIdGetDatum(constraint)))));
 }
@@ -389,21 +418,19 @@ write_attachments(StringInfo out, List *relids, List *before)
 		Oid parent;
 		Oid parent_relid;
 
-		if (!get_rel_relispartition(index))
+		parent = parent_of(index);
+		if (!OidIsValid(parent))
 			continue;
-		parent = linitial_oid(get_partition_ancestors(index));
 		parent_relid = copied(IndexGetRelation(parent, false), relids);
 		if (!OidIsValid(parent_relid) ||
 			(list_member_oid(before, index) && list_member_oid(before, parent) &&
-			 is_attached(relid, get_rel_name(index))))
+			 is_attached(relid, paxos_relation_name(index))))
 			continue;
-		append(
-			out,
-			psprintf("ALTER INDEX %s ATTACH PARTITION %s",
-					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(parent_relid)),
-												get_rel_name(parent)),
-					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-												get_rel_name(index))));
+		append(out, psprintf("ALTER INDEX %s ATTACH PARTITION %s",
+							 quote_qualified_identifier(paxos_schema_of(parent_relid),
+														paxos_relation_name(parent)),
+							 quote_qualified_identifier(paxos_schema_of(relid),
+														paxos_relation_name(index))));
 	}
 }
 
@@ -422,8 +449,10 @@ paxos_partition_write_indexes(StringInfo out, Oid target, List *relids, List *be
 			Oid index = lfirst_oid(li);
 
 			settle_name(index, get_rel_namespace(relid), relid, relid == target);
-			if (!OidIsValid(get_relname_relid(get_rel_name(index), get_rel_namespace(relid))))
-				*names = note_name(*names, get_rel_namespace(relid), relid, get_rel_name(index));
+			if (!OidIsValid(
+					get_relname_relid(paxos_relation_name(index), get_rel_namespace(relid))))
+				*names =
+					note_name(*names, get_rel_namespace(relid), relid, paxos_relation_name(index));
 			write_one(out, index, relid, relid == target);
 		}
 	}
@@ -452,7 +481,8 @@ write_sequence(StringInfo out, const char *table, const char *column, Oid sequen
 {
 	append(out, psprintf("ALTER TABLE ONLY %s ALTER COLUMN %s SET DEFAULT "
 						 "nextval(%s::pg_catalog.regclass)",
-						 table, quote_identifier(column), quote_literal_cstr(qualified(sequence))));
+						 table, quote_identifier(column),
+						 quote_literal_cstr(paxos_qualified_name(sequence))));
 }
 
 /* What it draws from its parent's sequences, which every node has named by itself. */
@@ -506,8 +536,8 @@ static List *
 write_partition(PaxosDdlOp *op, Oid relid, Oid parent, Oid nsp, bool copies, bool if_not_exists)
 {
 	int nest_level = paxos_ddl_begin_writing_down();
-	char *table = quote_qualified_identifier(op->schema, get_rel_name(relid));
-	List *names = note_name(NIL, nsp, InvalidOid, get_rel_name(relid));
+	char *table = quote_qualified_identifier(op->schema, paxos_relation_name(relid));
+	List *names = note_name(NIL, nsp, InvalidOid, paxos_relation_name(relid));
 	Relation rel = table_open(relid, NoLock);
 	StringInfoData out;
 	ListCell *lc;
@@ -516,7 +546,7 @@ write_partition(PaxosDdlOp *op, Oid relid, Oid parent, Oid nsp, bool copies, boo
 	{
 		if (copies)
 			settle_name(lfirst_oid(lc), nsp, InvalidOid, false);
-		names = note_name(names, nsp, InvalidOid, get_rel_name(lfirst_oid(lc)));
+		names = note_name(names, nsp, InvalidOid, paxos_relation_name(lfirst_oid(lc)));
 	}
 	initStringInfo(&out);
 	append(&out, paxos_ddl_write_table(relid, op->schema, if_not_exists, false, false));
@@ -526,8 +556,8 @@ write_partition(PaxosDdlOp *op, Oid relid, Oid parent, Oid nsp, bool copies, boo
 			append(&out, write_index(lfirst_oid(lc), table));
 	}
 	table_close(rel, NoLock);
-	append(&out, psprintf("ALTER TABLE %s ATTACH PARTITION %s %s", qualified(parent), table,
-						  paxos_ddl_write_bound(relid)));
+	append(&out, psprintf("ALTER TABLE %s ATTACH PARTITION %s %s", paxos_qualified_name(parent),
+						  table, paxos_ddl_write_bound(relid)));
 	write_sequences(&out, relid, table);
 	op->sql = out.data;
 	AtEOXact_GUC(true, nest_level);
@@ -578,7 +608,7 @@ paxos_partition_create(PaxosUtility *u, CreateStmt *stmt)
 	}
 	op.kind = PAXOS_DDL_CREATE_TABLE;
 	op.flags = PAXOS_DDL_BESIDE;
-	op.schema = get_namespace_name(nsp);
+	op.schema = paxos_schema_name(nsp);
 	op.owner = GetUserNameFromId(GetUserId(), false);
 
 	copy = (CreateStmt *) paxos_utility_copy(&trial_u);
@@ -691,9 +721,9 @@ make_local(Oid table)
 	paxos_trial_end(&trial);
 
 	op.kind = PAXOS_DDL_DROP_TABLE;
-	op.schema = get_namespace_name(get_rel_namespace(table));
+	op.schema = paxos_schema_of(table);
 	op.owner = GetUserNameFromId(GetUserId(), false);
-	op.sql = psprintf("DROP TABLE %s", qualified(table));
+	op.sql = psprintf("DROP TABLE %s", paxos_qualified_name(table));
 	paxos_tree_add(&op, table, true);
 	ereport(NOTICE,
 			(errmsg("partitioned table \"%s\" becomes local to this node, as its partition is",
@@ -758,9 +788,9 @@ write_lost_default(StringInfo out, Relation rel, Form_pg_attribute att, List *be
 
 	if (!OidIsValid(sequence) || list_member_oid(below, paxos_consensus_owner(sequence)))
 		return;
-	append(out,
-		   psprintf("ALTER TABLE ONLY %s ALTER COLUMN %s DROP DEFAULT",
-					qualified(RelationGetRelid(rel)), quote_identifier(NameStr(att->attname))));
+	append(out, psprintf("ALTER TABLE ONLY %s ALTER COLUMN %s DROP DEFAULT",
+						 paxos_qualified_name(RelationGetRelid(rel)),
+						 quote_identifier(NameStr(att->attname))));
 	ereport(NOTICE, (errmsg("column \"%s\" of table \"%s\" loses its default, which draws "
 							"from a sequence of \"%s\"",
 							NameStr(att->attname), RelationGetRelationName(rel),
@@ -784,7 +814,8 @@ write_new_default(StringInfo out, Relation rel, Form_pg_attribute att, List *abo
 		table_close(parent, NoLock);
 	}
 	if (OidIsValid(sequence))
-		write_sequence(out, qualified(RelationGetRelid(rel)), NameStr(att->attname), sequence);
+		write_sequence(out, paxos_qualified_name(RelationGetRelid(rel)), NameStr(att->attname),
+					   sequence);
 }
 
 /* Defaults of all columns below, when they come to 'table' or leave the tree. */
@@ -872,6 +903,7 @@ paxos_partition_alter(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 	PG_TRY();
 	{
 		Oid child = RangeVarGetRelid(p->name, AccessShareLock, false);
+		List *around;
 		List *relids;
 		List *below;
 		List *before;
@@ -880,15 +912,16 @@ paxos_partition_alter(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 
 		check_partition(child, p);
 		LockRelationOid(table, AccessShareLock);
-		op.schema = get_namespace_name(get_rel_namespace(table));
+		op.schema = paxos_schema_of(table);
 		if (get_rel_relkind(table) == RELKIND_PARTITIONED_TABLE)
 			add_parent(&op, table);
 		else
 			paxos_tree_add(&op, table, false);
 		paxos_tree_add(&op, child, true);
-		relids = list_concat_unique_oid(paxos_tree_around(table), paxos_tree_around(child));
-		below = find_all_inheritors(child, AccessShareLock, NULL);
-		child_name = get_rel_name(child);
+		around = paxos_tree_around(child);
+		relids = list_concat_unique_oid(paxos_tree_around(table), around);
+		below = paxos_tree_below(around, child);
+		child_name = paxos_relation_name(child);
 		bytes = attach ? bytes_below(child) : 0;
 		paxos_copy_make(relids);
 		before = paxos_partition_indexes(below);
@@ -905,8 +938,8 @@ paxos_partition_alter(PaxosUtility *u, AlterTableStmt *stmt, Oid table)
 			paxos_partition_write_indexes(&out, InvalidOid, below, before, &names);
 		else
 			write_defaults(&out, below, table, false);
-		append(&out, psprintf("ALTER TABLE %s %s PARTITION %s %s", qualified(table),
-							  attach ? "ATTACH" : "DETACH", qualified(child),
+		append(&out, psprintf("ALTER TABLE %s %s PARTITION %s %s", paxos_qualified_name(table),
+							  attach ? "ATTACH" : "DETACH", paxos_qualified_name(child),
 							  attach ? paxos_ddl_write_bound(paxos_copy_of(child)) : ""));
 		if (attach)
 			write_defaults(&out, below, table, true);
@@ -956,14 +989,15 @@ paxos_partition_attach_index(PaxosUtility *u, AlterTableStmt *stmt, Oid index)
 			LockRelationOid(tables[i], AccessShareLock);
 			paxos_tree_add(&op, tables[i], false);
 		}
-		op.schema = get_namespace_name(get_rel_namespace(index));
+		op.schema = paxos_schema_of(index);
 		paxos_copy_make(
 			list_concat_unique_oid(paxos_tree_around(tables[0]), paxos_tree_around(tables[1])));
 		changed->relation = name_of_copy(index);
 		castNode(PartitionCmd, linitial_node(AlterTableCmd, changed->cmds)->def)->name =
 			name_of_copy(child);
 		paxos_utility_next(&trial_u);
-		op.sql = psprintf("ALTER INDEX %s ATTACH PARTITION %s", qualified(index), qualified(child));
+		op.sql = psprintf("ALTER INDEX %s ATTACH PARTITION %s", paxos_qualified_name(index),
+						  paxos_qualified_name(child));
 	}
 	PG_CATCH();
 	{
@@ -998,8 +1032,8 @@ write_owned_sequences(StringInfo out, Oid relid)
 
 		if (sequenceIsOwned(sequence, DEPENDENCY_AUTO, &table, &column) &&
 			!OidIsValid(paxos_ddl_serial(rel, (AttrNumber) column)))
-			write_sequence(out, qualified(relid), get_attname(relid, (AttrNumber) column, false),
-						   sequence);
+			write_sequence(out, paxos_qualified_name(relid),
+						   get_attname(relid, (AttrNumber) column, false), sequence);
 		table_close(rel, NoLock);
 	}
 }
@@ -1038,14 +1072,14 @@ paxos_partition_adopt(PaxosUtility *u, AlterTableStmt *stmt)
 		StringInfoData out;
 		ListCell *lc;
 
-		op.schema = get_namespace_name(RelationGetNamespace(rel));
+		op.schema = paxos_schema_name(RelationGetNamespace(rel));
 		op.owner = GetUserNameFromId(rel->rd_rel->relowner, false);
 		initStringInfo(&out);
 		append(&out, paxos_ddl_write_table(relid, NULL, false, false, false));
 		foreach (lc, RelationGetIndexList(rel))
 		{
 			if (!OidIsValid(get_index_constraint(lfirst_oid(lc))))
-				append(&out, write_index(lfirst_oid(lc), qualified(relid)));
+				append(&out, write_index(lfirst_oid(lc), paxos_qualified_name(relid)));
 		}
 		write_owned_sequences(&out, relid);
 		op.sql = out.data;
@@ -1094,7 +1128,7 @@ paxos_partition_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table, const 
 	if (PaxosSchemaAclCheck(nsp, GetUserId(), ACL_CREATE) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA, get_namespace_name(nsp));
 	op.kind = PAXOS_DDL_ALTER;
-	op.schema = get_namespace_name(nsp);
+	op.schema = paxos_schema_name(nsp);
 	op.owner = GetUserNameFromId(GetUserId(), false);
 	copy = (IndexStmt *) paxos_utility_copy(&trial_u);
 
@@ -1110,7 +1144,7 @@ paxos_partition_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table, const 
 		LockRelationOid(table, AccessShareLock);
 		paxos_tree_add(&op, table, true);
 		around = paxos_tree_around(table);
-		below = find_all_inheritors(table, AccessShareLock, NULL);
+		below = paxos_tree_below(around, table);
 		bytes = bytes_below(table);
 		paxos_copy_make(around);
 		before = paxos_partition_indexes(below);
@@ -1135,7 +1169,7 @@ paxos_partition_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table, const 
 	PG_END_TRY();
 	paxos_trial_end(&trial);
 
-	if (!submit_tried(u, &op, CMDTAG_CREATE_INDEX, names, get_rel_name(table), bytes))
+	if (!submit_tried(u, &op, CMDTAG_CREATE_INDEX, names, paxos_relation_name(table), bytes))
 	{
 		CHECK_FOR_INTERRUPTS();
 		AcceptInvalidationMessages();
@@ -1155,8 +1189,10 @@ paxos_partition_drop(PaxosDdlOp *op, const Oid *relids, int *n)
 	op->table_ids = NULL;
 	for (int i = 0; i < n_named; i++)
 	{
-		if (get_rel_relispartition(relids[i]))
-			add_parent(op, linitial_oid(get_partition_ancestors(relids[i])));
+		Oid parent = parent_of(relids[i]);
+
+		if (OidIsValid(parent))
+			add_parent(op, parent);
 		paxos_tree_add(op, relids[i], true);
 		goes = list_concat_unique_oid(goes, find_all_inheritors(relids[i], NoLock, NULL));
 	}

@@ -20,6 +20,9 @@ extern Oid paxos_tree_top(Oid relid);
 /* The tables above it, it, and those below it, in this order; locked ACCESS SHARE. */
 extern List *paxos_tree_around(Oid relid);
 
+/* Of these it and those below it. */
+extern List *paxos_tree_below(List *around, Oid relid);
+
 /*
  * The statement is about this table as it is now, and about what is below it; to be
  * called when nothing of the table has been looked at yet, or all is locked.

@@ -32,6 +32,7 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_policy.h"
 #include "commands/policy.h"
 #include "miscadmin.h"
@@ -275,7 +276,10 @@ try_policy(PaxosUtility *u, PaxosDdlOp *op, Oid table, const char *table_name,
 		else
 		{
 			Oid policy = get_relation_policy_oid(copy, a.name, false);
+			List *written = paxos_policies_of(copy, qualified, a.name);
 
+			if (list_length(written) != 1)
+				elog(ERROR, "policy \"%s\" cannot be written down", a.name);
 			check_parts(op, policy, copy);
 			check_expressions(policy);
 			sql = psprintf(
@@ -283,7 +287,7 @@ try_policy(PaxosUtility *u, PaxosDdlOp *op, Oid table, const char *table_name,
 				IsA(trial_u.pstmt->utilityStmt, AlterPolicyStmt)
 					? psprintf("DROP POLICY %s ON %s; ", quote_identifier(a.name), qualified)
 					: "",
-				(char *) linitial(paxos_policies_of(copy, qualified, a.name)));
+				(char *) linitial(written));
 		}
 	}
 	PG_CATCH();
@@ -322,6 +326,9 @@ send_policy(PaxosUtility *u, const About *a, Oid table)
 	char *qualified;
 	int64 table_id;
 	int64 altered;
+	int64 schema;
+	Oid owner;
+	Oid nsp;
 
 	paxos_ddl_begin_statement(u, a->what);
 	paxos_version_require(PAXOS_VERSION_DEFINITIONS, "policies of consensus-backed tables");
@@ -329,10 +336,18 @@ send_policy(PaxosUtility *u, const About *a, Oid table)
 	if (rel == NULL)
 		return false;
 	name = pstrdup(RelationGetRelationName(rel));
-	op.schema = get_namespace_name(RelationGetNamespace(rel));
-	op.owner = GetUserNameFromId(rel->rd_rel->relowner, false);
+	nsp = RelationGetNamespace(rel);
+	owner = rel->rd_rel->relowner;
 	relation_close(rel, NoLock);
+	op.schema = paxos_schema_name(nsp);
+	op.owner = GetUserNameFromId(owner, false);
 	paxos_ddl_check_owner(table);
+
+	/* It is carried out as the owner, and privileges there change through the log, too. */
+	paxos_check_sees_schema(owner, nsp);
+	schema = paxos_object_id(NamespaceRelationId, nsp);
+	if (schema != 0)
+		paxos_object_need(&op, schema);
 	paxos_ddl_refuse_kv(table, "a policy");
 	table_id = paxos_known_table_id(table);
 	altered = paxos_table_altered(table_id);

@@ -26,6 +26,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "paxos_apply.h"
 #include "paxos_ddl_int.h"
 
 static char *
@@ -56,8 +57,7 @@ written(Oid relid)
 {
 	int nest_level = paxos_ddl_begin_writing_down();
 	char *sql = paxos_ddl_write_table(relid, NULL, false, false, false);
-	char *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-											get_rel_name(relid));
+	char *name = paxos_qualified_name(relid);
 
 	AtEOXact_GUC(true, nest_level);
 	return sql + strlen("CREATE TABLE ") + strlen(name);

@@ -24,6 +24,7 @@
 #include "utils/lsyscache.h"
 
 #include "paxos_alter_int.h"
+#include "paxos_apply.h"
 #include "paxos_compat.h"
 
 static bool
@@ -79,7 +80,7 @@ paxos_rename_part(PaxosUtility *u, RenameStmt *stmt, Oid table, Oid relid)
 	char *to = (char *) quote_identifier(stmt->newname);
 	CommandTag tag = CMDTAG_ALTER_TABLE;
 
-	if (!paxos_alter_begin(&s, u, table, "RENAME on a consensus-backed table"))
+	if (!paxos_alter_begin(&s, u, table, relid, "RENAME on a consensus-backed table"))
 		return false;
 	switch (stmt->renameType)
 	{
@@ -99,7 +100,7 @@ paxos_rename_part(PaxosUtility *u, RenameStmt *stmt, Oid table, Oid relid)
 								errmsg("type \"%s\" already exists", stmt->newname)));
 			s.names = list_make1(stmt->newname);
 			appendStringInfo(&s.sql, "ALTER %s %s RENAME TO %s", index ? "INDEX" : "TABLE",
-							 quote_qualified_identifier(s.schema, get_rel_name(relid)), to);
+							 quote_qualified_identifier(s.schema, paxos_relation_name(relid)), to);
 			if (stmt->renameType == OBJECT_INDEX)
 				tag = CMDTAG_ALTER_INDEX;
 			break;
@@ -153,7 +154,7 @@ paxos_rename_schema(PaxosUtility *u, AlterObjectSchemaStmt *stmt, Oid table)
 	Oid nsp;
 	ListCell *lc;
 
-	if (!paxos_alter_begin(&s, u, table, "SET SCHEMA on a consensus-backed table"))
+	if (!paxos_alter_begin(&s, u, table, table, "SET SCHEMA on a consensus-backed table"))
 		return false;
 	paxos_ddl_check_owner(table);
 	nsp = LookupCreationNamespace(stmt->newschema);
@@ -204,7 +205,7 @@ paxos_rename_comment(PaxosUtility *u, CommentStmt *stmt, Oid table, Oid relid)
 	PaxosAlter s;
 	const char *part = strVal(llast(castNode(List, stmt->object)));
 
-	if (!paxos_alter_begin(&s, u, table, "COMMENT on a consensus-backed table"))
+	if (!paxos_alter_begin(&s, u, table, relid, "COMMENT on a consensus-backed table"))
 		return false;
 	if (!PaxosOwnsRelation(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, stmt->objtype, get_rel_name(relid));
@@ -242,7 +243,7 @@ paxos_rename_comment(PaxosUtility *u, CommentStmt *stmt, Oid table, Oid relid)
 									? errmsg("\"%s\" is not an index", get_rel_name(relid))
 									: errmsg("\"%s\" is not a table", get_rel_name(relid))));
 			appendStringInfo(&s.sql, "%s %s", stmt->objtype == OBJECT_INDEX ? "INDEX" : "TABLE",
-							 quote_qualified_identifier(s.schema, get_rel_name(relid)));
+							 quote_qualified_identifier(s.schema, paxos_relation_name(relid)));
 			break;
 	}
 	appendStringInfo(&s.sql, " IS %s",

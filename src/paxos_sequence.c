@@ -168,7 +168,7 @@ alter_own_sequence(PaxosUtility *u, AlterSeqStmt *stmt, Oid table, Oid sequence)
 	Oid owner;
 	int32 column;
 
-	if (!paxos_alter_begin(&s, u, table, "ALTER SEQUENCE of a consensus-backed table"))
+	if (!paxos_alter_begin(&s, u, table, sequence, "ALTER SEQUENCE of a consensus-backed table"))
 		return false;
 	if (!sequenceIsOwned(sequence, DEPENDENCY_AUTO, &owner, &column) &&
 		!sequenceIsOwned(sequence, DEPENDENCY_INTERNAL, &owner, &column))
@@ -302,7 +302,7 @@ check_may_own(const PaxosAlter *s, Oid sequence, const char *column)
 static bool
 make_serial(PaxosAlter *s, const char *column, Oid sequence, CommandTag tag)
 {
-	char *name = quote_qualified_identifier(s->schema, get_rel_name(sequence));
+	char *name = quote_qualified_identifier(s->schema, paxos_relation_name(sequence));
 
 	appendStringInfo(&s->sql,
 					 "ALTER TABLE %s ALTER COLUMN %s SET DEFAULT nextval(%s::pg_catalog.regclass)",
@@ -316,7 +316,7 @@ own_sequence(PaxosUtility *u, AlterSeqStmt *stmt, Oid table, Oid sequence, const
 {
 	PaxosAlter s;
 
-	if (!paxos_alter_begin(&s, u, table, "ALTER SEQUENCE OWNED BY a consensus-backed table"))
+	if (!paxos_alter_begin(&s, u, table, table, "ALTER SEQUENCE OWNED BY a consensus-backed table"))
 		return false;
 	paxos_ddl_check_owner(table);
 	if (list_length(stmt->options) != 1)
@@ -450,8 +450,7 @@ paxos_sequence_apply(Node *node, Oid table)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("column \"%s\" of table \"%s\" has no sequence on this node",
 							   cmd->name, get_rel_name(table))));
-	stmt->sequence =
-		makeRangeVar(get_namespace_name(get_rel_namespace(sequence)), get_rel_name(sequence), -1);
+	stmt->sequence = paxos_range_var(sequence);
 	stmt->for_identity = sequenceIsOwned(sequence, DEPENDENCY_INTERNAL, &owner, &column);
 	foreach (lc, (List *) cmd->def)
 	{

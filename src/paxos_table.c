@@ -27,6 +27,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "nodes/makefuncs.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -196,7 +197,7 @@ paxos_known_table_id(Oid relid)
 	if (id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" is not known to the cluster", get_rel_name(relid)),
+				 errmsg("table \"%s\" is not known to the cluster", paxos_relation_name(relid)),
 				 errhint("If a statement is making a consensus-backed table of it, try again when "
 						 "that has ended.")));
 	return id;
@@ -214,6 +215,68 @@ paxos_table_altered(int64 table_id)
 	if (!map_read(&key, true, &found_id, &relid, &altered))
 		return 0;
 	return altered;
+}
+
+/*
+ * ---- names ----
+ */
+
+static void is_gone(Oid relid) pg_attribute_noreturn();
+
+static void
+is_gone(Oid relid)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation with OID %u does not exist", relid),
+			 errdetail("It was dropped while the statement was on its way.")));
+}
+
+char *
+paxos_relation_name(Oid relid)
+{
+	char *name = get_rel_name(relid);
+
+	if (name == NULL)
+		is_gone(relid);
+	return name;
+}
+
+char *
+paxos_schema_name(Oid nsp)
+{
+	char *name = get_namespace_name(nsp);
+
+	if (name == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_SCHEMA),
+						errmsg("schema with OID %u does not exist", nsp),
+						errdetail("It was dropped while the statement was on its way.")));
+	return name;
+}
+
+char *
+paxos_schema_of(Oid relid)
+{
+	Oid nsp = get_rel_namespace(relid);
+
+	if (!OidIsValid(nsp))
+		is_gone(relid);
+	return paxos_schema_name(nsp);
+}
+
+char *
+paxos_qualified_name(Oid relid)
+{
+	char *schema = paxos_schema_of(relid);
+
+	return quote_qualified_identifier(schema, paxos_relation_name(relid));
+}
+
+RangeVar *
+paxos_range_var(Oid relid)
+{
+	char *schema = paxos_schema_of(relid);
+
+	return makeRangeVar(schema, paxos_relation_name(relid), -1);
 }
 
 uint32

@@ -262,7 +262,7 @@ write_function(Oid function, char **schema, char **owner)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for function %u", function);
 	form = (Form_pg_proc) GETSTRUCT(tuple);
-	*schema = get_namespace_name(form->pronamespace);
+	*schema = paxos_schema_name(form->pronamespace);
 	*owner = GetUserNameFromId(form->proowner, false);
 	if (form->prolang == get_language_oid("plpgsql", true) && may_carry(form))
 	{
@@ -318,7 +318,7 @@ paxos_ddl_create_trigger(PaxosUtility *u, CreateTrigStmt *stmt)
 		aclcheck_error(allowed, OBJECT_TABLE, RelationGetRelationName(rel));
 	table_id = paxos_known_table_id(RelationGetRelid(rel));
 	op.kind = PAXOS_DDL_CREATE_TRIGGER;
-	op.schema = get_namespace_name(RelationGetNamespace(rel));
+	op.schema = paxos_schema_name(RelationGetNamespace(rel));
 	op.owner = GetUserNameFromId(rel->rd_rel->relowner, false);
 	op.n_tables = 1;
 	op.table_ids = &table_id;
@@ -409,7 +409,7 @@ paxos_ddl_drop_trigger(PaxosUtility *u, DropStmt *stmt)
 							   RelationGetRelationName(rel))));
 	table_id = paxos_known_table_id(RelationGetRelid(rel));
 	op.kind = PAXOS_DDL_DROP_TRIGGER;
-	op.schema = get_namespace_name(RelationGetNamespace(rel));
+	op.schema = paxos_schema_name(RelationGetNamespace(rel));
 	op.owner = GetUserNameFromId(GetUserId(), false);
 	op.n_tables = 1;
 	op.table_ids = &table_id;
@@ -490,8 +490,7 @@ paxos_ddl_apply_create_trigger(const PaxosDdlOp *op)
 				 errhint("Drop it, or make it as on the node where the statement was issued.")));
 
 	/* By the name it has here. */
-	stmt->relation =
-		makeRangeVar(get_namespace_name(get_rel_namespace(table)), get_rel_name(table), -1);
+	stmt->relation = paxos_range_var(table);
 	PG_TRY();
 	{
 		paxos_ddl_run_statement((Node *) stmt, op->sql);

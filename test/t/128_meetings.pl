@@ -1,5 +1,6 @@
 # What a statement, or a transaction at its end, meets on one node: a type in the making that
-# takes a table's new name, a foreign key that is gone, the learner, a NOTIFY that waits for ever.
+# takes a table's new name, a foreign key that is gone, the learner, an index that goes, a NOTIFY
+# that waits for ever.
 use strict;
 use warnings;
 use PaxosCluster;
@@ -63,6 +64,26 @@ $lock->query("SELECT pg_advisory_unlock(7)");
 is($s->query("CREATE INDEX ON w (v)"), '', 'and can be');
 $_->close for $s, $lock;
 $n2->sql("DROP EVENT TRIGGER hold");
+
+# ---- what goes while a statement about it waits for its table's lock ------------------------
+# The learner has the table, and waits for the sequence, which a session has that sleeps.
+$n1->sql("CREATE TABLE m (id int PRIMARY KEY, v int UNIQUE, n serial) USING paxos");
+$n3->conf("paxos.yield_timeout = 60s");
+$n3->reload;
+$n3->poll_sql("SHOW paxos.yield_timeout", '1min');
+$c->await_equal;
+my $asleep = $n3->session;
+$asleep->query($_) for "BEGIN", "SELECT count(*) FROM m_n_seq";
+$n1->sql("ALTER TABLE m DROP CONSTRAINT m_v_key, DROP COLUMN n");
+$n3->poll_sql("SELECT count(*) > 0 FROM pg_locks WHERE pid = $learner AND relation = 'm'::regclass AND mode = 'AccessExclusiveLock' AND granted");
+my %waits = map { $_ => $n3->session } "ALTER INDEX m_v_key SET (fillfactor = 50)", "ALTER INDEX m_v_key RENAME TO otherwise",
+  "COMMENT ON INDEX m_v_key IS 'it goes'", "GRANT USAGE ON SEQUENCE m_n_seq TO pg_monitor";
+$waits{$_}->ask($_) for keys %waits;
+$n3->poll_sql("SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid = $_->{pid}") for values %waits;
+$asleep->query("COMMIT");
+like($waits{$_}->answer, qr/42P01: relation "m_\w+" does not exist/, "$_: hears that there is none") for sort keys %waits;
+$c->same_everywhere("SELECT paxos_table_definition('m')", 'nothing else has happened');
+$_->close for $asleep, values %waits;
 
 # ---- a NOTIFY that waits for a synchronous standby that is dead ------------------------------
 $n1->sql("CREATE TABLE here (id int)");

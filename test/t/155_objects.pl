@@ -119,7 +119,7 @@ $n[2]->sql("DROP VIEW sees");
 $n[0]->sql("DROP TYPE taken");
 $n[0]->sql("DROP FUNCTION mine(); DROP TYPE mine");
 $n[0]->sql("DROP TABLE person");
-$n[0]->sql("CREATE TABLE s.parent (m s.mood PRIMARY KEY) USING paxos; CREATE TABLE s.child (id serial PRIMARY KEY, m s.mood REFERENCES s.parent) USING paxos; INSERT INTO s.parent VALUES ('ok'); INSERT INTO s.child (m) VALUES ('ok')");
+$n[0]->sql("CREATE TABLE s.parent (m s.mood PRIMARY KEY) USING paxos; CREATE TABLE s.child (id serial PRIMARY KEY, m s.mood REFERENCES s.parent, long text) USING paxos; INSERT INTO s.parent VALUES ('ok'); INSERT INTO s.child (m) VALUES ('ok')");
 $n[0]->sql("CREATE TABLE outside (m s.mood PRIMARY KEY) USING paxos");
 $n[1]->sql_after_barrier("SELECT 1");
 $n[1]->fails("DROP SCHEMA s CASCADE", '0A000', qr/column m of table outside uses type s\.mood/, 'no column of a table elsewhere');

@@ -55,6 +55,13 @@ $n[0]->fails("ALTER TABLE letter DROP COLUMN secret", '2BP01', qr/policy open on
 $n[0]->fails("ALTER TABLE letter ALTER secret TYPE text", '0A000', qr/cannot alter type of a column used in a policy definition/, 'nor may it change');
 $n[0]->fails("BEGIN; CREATE POLICY b ON letter; COMMIT", '25001', qr/transaction block/, 'not in a block');
 
+# It is carried out as the owner: who cannot look into the schema would hold up every learner.
+$_->sql("CREATE SCHEMA closed") for @n;
+$n[0]->sql("CREATE TABLE closed.t (id int PRIMARY KEY) USING paxos");
+$n[0]->sql("ALTER TABLE closed.t OWNER TO keeper");
+$n[0]->fails("CREATE POLICY b ON closed.t", '42501', qr/permission denied for schema closed/, 'an owner who has no USAGE of the schema');
+$n[0]->sql("DROP TABLE closed.t");
+
 # What is this node's own.
 $n[0]->sql("CREATE TABLE here (id int); CREATE FUNCTION f() RETURNS boolean LANGUAGE sql AS 'SELECT true'; CREATE ROLE only_here");
 $n[0]->fails("CREATE POLICY b ON letter USING (f())", '0A000', qr/function f\(\) cannot be used by a policy/, "a function of this node's");
