@@ -163,7 +163,12 @@ grant(PaxosUtility *u, GrantStmt *stmt, List *relids)
 
 		/* While the lock was waited for, a column may have gone with its sequence: what the
 		 * statement says of that must not be said of the table. */
-		if (rel == NULL || paxos_consensus_owner(relid) != table)
+		if (rel != NULL && paxos_consensus_owner(relid) != table)
+		{
+			relation_close(rel, AccessShareLock);
+			rel = NULL;
+		}
+		if (rel == NULL)
 			return false;
 		sequence = get_rel_relkind(relid) == RELKIND_SEQUENCE;
 		schema = paxos_schema_name(RelationGetNamespace(rel));
