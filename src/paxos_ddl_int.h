@@ -70,7 +70,6 @@ extern void paxos_ddl_check_constraint_clauses(List *constraints);
 
 /* 'partition': of a consensus table. */
 extern void paxos_ddl_check_create_clauses(CreateStmt *stmt, bool partition);
-extern char *paxos_ddl_choose_index_name(Oid table, IndexStmt *stmt);
 
 /* ---- writing down (paxos_ddl_write.c) ---- */
 
