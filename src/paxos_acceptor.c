@@ -587,9 +587,10 @@ paxos_arg_u64(FunctionCallInfo fcinfo, int n, const char *name)
 	return (uint64) v;
 }
 
-int
-paxos_arg_bytes_array(FunctionCallInfo fcinfo, int n, const char *name, int max, uint32 max_bytes,
-					  px_bytes *elements)
+/* Elements of a one-dimensional bytea array without NULLs, at most max of them. */
+static int
+arg_bytes_array(FunctionCallInfo fcinfo, int n, const char *name, int max, uint32 max_bytes,
+				px_bytes *elements)
 {
 	ArrayType *array;
 	Datum *values;
@@ -1113,8 +1114,8 @@ paxos_sql_accept(PG_FUNCTION_ARGS)
 	m.ballot = arg_own_ballot(fcinfo, 3, from);
 	m.stream = paxos_arg_u64(fcinfo, 4, "stream");
 	m.first = paxos_arg_u64(fcinfo, 5, "first_slot");
-	m.n_values = (uint16_t) paxos_arg_bytes_array(fcinfo, 6, "vals", PX_MAX_WINDOW,
-												  PX_MAX_VALUE_BYTES, values);
+	m.n_values =
+		(uint16_t) arg_bytes_array(fcinfo, 6, "vals", PX_MAX_WINDOW, PX_MAX_VALUE_BYTES, values);
 	m.values = values;
 	m.config_at = px_accept_config_at(&m);
 	m.chosen = paxos_arg_u64(fcinfo, 7, "chosen");
@@ -1310,8 +1311,8 @@ paxos_sql_forward(PG_FUNCTION_ARGS)
 	m.from = paxos_peer_check(fcinfo, NULL);
 	m.incarnation = paxos_arg_u64(fcinfo, 3, "incarnation");
 	m.resend = arg_bool(fcinfo, 4, "resend");
-	m.n_batches = (uint16_t) paxos_arg_bytes_array(fcinfo, 5, "batches", PX_MAX_OUTBOX,
-												   PX_MAX_BATCH_BYTES, batches);
+	m.n_batches = (uint16_t) arg_bytes_array(fcinfo, 5, "batches", PX_MAX_OUTBOX,
+											 PX_MAX_BATCH_BYTES, batches);
 	m.batches = batches;
 	m.read_seq = paxos_arg_u64(fcinfo, 6, "read_seq");
 

@@ -34,7 +34,10 @@ extern void paxos_acceptor_lock_release(void);
 /* End-of-transaction bookkeeping of the lock, before it is released. */
 extern void paxos_acceptor_lock_forget(void);
 
-/* n entries of different slots; as paxos_log_put, with the table opened once. */
+/*
+ * n entries of different slots.  Needs the lock.  Replaces what stands in their slots (never an
+ * entry marked chosen).
+ */
 extern void paxos_log_put_many(const px_entry *entries, int n);
 
 /* Bytes of the values that the log holds of slots from .. to. */
@@ -81,10 +84,6 @@ extern void paxos_acceptor_settle_configuration(void);
 
 /* Argument n as an unsigned number; NULL and negative ones are errors. */
 extern uint64 paxos_arg_u64(FunctionCallInfo fcinfo, int n, const char *name);
-
-/* Elements of a one-dimensional bytea array without NULLs, at most max of them. */
-extern int paxos_arg_bytes_array(FunctionCallInfo fcinfo, int n, const char *name, int max,
-								 uint32 max_bytes, px_bytes *elements);
 
 /* Be told of the end of this backend's transactions; the lock and whatever is
  * staged depend on it. */

@@ -38,9 +38,4 @@ extern PGresult *paxos_conn_exec(PaxosConn *c, const char *sql, int n_params,
 								 const char *const *params, int result_format, int timeout_ms,
 								 char **error);
 
-/* libpq parameters for a connection between nodes: conninfo parsed, ours added.
- * NULL and *error if conninfo does not parse.  Arrays palloc'd, NULL-terminated. */
-extern bool paxos_conn_params(const char *conninfo, const char *application_name,
-							  const char ***keywords, const char ***values, char **error);
-
 #endif /* PAXOS_CONN_H */

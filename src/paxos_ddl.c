@@ -450,8 +450,8 @@ paxos_ddl_index_columns(List *elements)
 }
 
 /* The name PostgreSQL would choose: table, columns, "idx". */
-char *
-paxos_ddl_choose_index_name(Oid table, IndexStmt *stmt)
+static char *
+choose_index_name(Oid table, IndexStmt *stmt)
 {
 	return ChooseRelationName(
 		paxos_relation_name(table),
@@ -542,7 +542,7 @@ paxos_ddl_create_index(PaxosUtility *u, IndexStmt *stmt, Oid table)
 		relation_close(rel, AccessShareLock);
 		return;
 	}
-	index_name = stmt->idxname ? stmt->idxname : paxos_ddl_choose_index_name(table, stmt);
+	index_name = stmt->idxname ? stmt->idxname : choose_index_name(table, stmt);
 	altered = paxos_table_altered(table_id);
 	bytes = DatumGetInt64(DirectFunctionCall1(pg_table_size, ObjectIdGetDatum(table)));
 	owner = rel->rd_rel->relowner;

@@ -66,26 +66,36 @@ extern bool paxos_ddl_submit(PaxosDdlOp *op);
 
 extern void paxos_ddl_notice_large(const char *table, int64 bytes);
 
-/* Carry out one statement, given as text, inside a trial. */
+/*
+ * Carry out one statement, given as text, inside a trial; the second: which the trial alone
+ * needs, seen by no event trigger.
+ */
 extern void paxos_ddl_run_text(const char *sql);
 extern void paxos_ddl_run_unseen(const char *sql);
 
+/* 42501 unless the user owns the table. */
 extern void paxos_ddl_check_owner(Oid table);
-extern void paxos_ddl_refuse_kv(Oid table, const char *what);
-extern void paxos_ddl_check_constraint_clauses(List *constraints);
 
-/* 'partition': of a consensus table. */
+/* 0A000 if it is the table of the key-value functions. */
+extern void paxos_ddl_refuse_kv(Oid table, const char *what);
+
+/*
+ * 0A000 for what constraints, or CREATE TABLE, cannot say of a consensus table, as far as it
+ * can be seen before it is tried.  partition: of a consensus table.
+ */
+extern void paxos_ddl_check_constraint_clauses(List *constraints);
 extern void paxos_ddl_check_create_clauses(CreateStmt *stmt, bool partition);
-extern char *paxos_ddl_choose_index_name(Oid table, IndexStmt *stmt);
 
 /* ---- writing down (paxos_ddl_write.c) ---- */
 
+/* 0A000: "... is not supported for a consensus-backed table"; hint may be NULL. */
 extern void paxos_ddl_not_supported(const char *what, const char *hint) pg_attribute_noreturn();
 
 /* How definitions are written down, whatever this session has chosen; ended by
  * AtEOXact_GUC(true, the level returned). */
 extern int paxos_ddl_begin_writing_down(void);
 
+/* 0A000 if other nodes may order by it otherwise. */
 extern void paxos_ddl_check_collation(const char *column, Oid collation);
 
 /*
@@ -113,8 +123,17 @@ extern void paxos_ddl_put_reloptions(StringInfo out, const char *prefix, Oid rel
 /* One column of it.  instead: an expression that stands in the place of its default. */
 extern void paxos_ddl_write_column(StringInfo out, Relation rel, AttrNumber attnum, bool spread,
 								   const char *instead);
+
+/* Could this sequence become that of a serial column of a table of this role? */
 extern bool paxos_ddl_may_take_sequence(Oid relid, Oid role);
+
+/* A column's own default, or what it is generated from; NULL: it has none. */
 extern Node *paxos_ddl_default(Relation rel, AttrNumber attnum);
+
+/*
+ * The sequence of a serial column; InvalidOid: it is none.  0A000 if it draws from a sequence
+ * of its own and is otherwise not what "serial" makes.
+ */
 extern Oid paxos_ddl_serial(Relation rel, AttrNumber attnum);
 
 /* The sequence in nextval('...'), as it was parsed (paxos_sequence.c). */
@@ -122,6 +141,8 @@ extern Oid paxos_ddl_sequence_drawn_from(Node *raw);
 
 /* The sequence of a table above that a partition's column draws its default from. */
 extern Oid paxos_ddl_sequence_above(Relation rel, AttrNumber attnum);
+
+/* FOR VALUES ..., or DEFAULT, of a partition; an expression over a row of the table. */
 extern char *paxos_ddl_write_bound(Oid relid);
 extern char *paxos_ddl_write_expression(Relation rel, Node *expr);
 

@@ -351,12 +351,6 @@ paxos_log_put_many(const px_entry *entries, int n)
 	table_close(log, NoLock);
 }
 
-void
-paxos_log_put(const px_entry *entry)
-{
-	paxos_log_put_many(entry, 1);
-}
-
 bool
 paxos_log_get(px_slot position, px_entry *entry)
 {

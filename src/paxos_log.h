@@ -16,9 +16,6 @@
  * flushed.  Ends a holder that keeps it beyond a bound. */
 extern void paxos_acceptor_lock_acquire(void);
 
-/* Needs the lock.  Replaces what stands in the slot (never an entry marked chosen). */
-extern void paxos_log_put(const px_entry *entry);
-
 /*
  * Reads one entry under the active snapshot; false if the slot is not in the
  * log.  value is palloc'd in the current context.

@@ -5,7 +5,7 @@
  *
  * For who adds a kind of object: say in paxos_object_find() how it is looked up by name, in
  * paxos_object_kind() what SQL calls it, in paxos_object_write.c how it is made; and in
- * paxos_object_issue.c which statements make it (paxos_object_create() does the rest).  What a
+ * paxos_object_issue.c which statements make it (create_object() does the rest).  What a
  * statement about one does needs no more than a case in write_change() there.  Everything
  * else - the number, what it needs, asking the members, the slot, dropping, a newcomer - is
  * the same for all.
@@ -117,12 +117,6 @@ extern List *paxos_object_rest(const ObjectAddress *object);
 
 /* True: it has been carried out. */
 extern bool paxos_object_statement(PaxosUtility *u);
-
-/*
- * Under paxos.ddl = all: a statement that makes the object which will be found by this type
- * and (qualified) name.
- */
-extern void paxos_object_create(PaxosUtility *u, ObjectType type, Node *name, bool replace);
 
 /* 0A000 if this is an object that is changed through the log, or part of one. */
 extern void paxos_object_guard(Oid class_id, Oid object_id, bool dropped);

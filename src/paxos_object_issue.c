@@ -146,8 +146,12 @@ write_new(PaxosDdlOp *op, const ObjectAddress *object, Oid nsp)
 	paxos_object_needs(op, object);
 }
 
-void
-paxos_object_create(PaxosUtility *u, ObjectType type, Node *name, bool replace)
+/*
+ * Under paxos.ddl = all: a statement that makes the object which will be found by this type
+ * and (qualified) name.
+ */
+static void
+create_object(PaxosUtility *u, ObjectType type, Node *name, bool replace)
 {
 	bool done = false;
 
@@ -1161,7 +1165,7 @@ creates(PaxosUtility *u)
 
 		if ((!known || !replace) && !view_is_shared(u, (ViewStmt *) stmt))
 			return false;
-		paxos_object_create(u, type, name, replace);
+		create_object(u, type, name, replace);
 		return true;
 	}
 
@@ -1175,7 +1179,7 @@ creates(PaxosUtility *u)
 	}
 	if (paxos_ddl_scope != PAXOS_DDL_ALL)
 		return false;
-	paxos_object_create(u, type, name, replace);
+	create_object(u, type, name, replace);
 	return true;
 }
 

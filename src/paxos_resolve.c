@@ -216,9 +216,13 @@ option_value(PQconninfoOption *options, const char *keyword)
 	return NULL;
 }
 
-bool
-paxos_conn_params(const char *conninfo, const char *application_name, const char ***keywords,
-				  const char ***values, char **error)
+/*
+ * libpq parameters for a connection between nodes: conninfo parsed, ours added.  False and
+ * *error if conninfo does not parse.  Arrays palloc'd, NULL-terminated.
+ */
+static bool
+conn_params(const char *conninfo, const char *application_name, const char ***keywords,
+			const char ***values, char **error)
 {
 	/* ours; they win over what conninfo says */
 	const char *ours[][2] = {
@@ -313,7 +317,7 @@ paxos_resolve_start(const char *conninfo, const char *application_name, char **e
 
 	sweep_graveyard();
 	r->context = context;
-	if (!paxos_conn_params(conninfo, application_name, &keywords, &values, &why))
+	if (!conn_params(conninfo, application_name, &keywords, &values, &why))
 		goto failed;
 
 	for (n = 0; keywords[n] != NULL; n++)

@@ -75,25 +75,6 @@ px_change_result_name(px_change_result r)
 	return "?";
 }
 
-const char *
-px_change_state_name(px_change_state s)
-{
-	switch (s)
-	{
-		case PX_CHANGE_NONE:
-			return "none";
-		case PX_CHANGE_DRAINING:
-			return "draining";
-		case PX_CHANGE_PROPOSED:
-			return "proposed";
-		case PX_CHANGE_BARRIER:
-			return "barrier";
-		case PX_CHANGE_RECORDING:
-			return "recording";
-	}
-	return "?";
-}
-
 static void
 answer(px_proposer *p, uint64_t request, px_change_result result, px_slot slot)
 {

@@ -163,6 +163,15 @@ known_chosen(const px_proposer *p)
 	return px_in_ballot(p) ? p->chosen : p->local.chosen;
 }
 
+/* A configuration without this node, known here or said by a member; 0: none. */
+static px_slot
+removed_by(const px_proposer *p)
+{
+	if (px_config_removed(&p->known, p->params.self))
+		return p->known.slot;
+	return p->told_removed;
+}
+
 /*
  * Tell the own node what changed.  Called before any action that tells it to
  * others: a leader that crashed in between would otherwise have told a
@@ -172,11 +181,11 @@ known_chosen(const px_proposer *p)
  * slot before anybody can be told that it is in force, and of a lease not
  * without the watermark that goes with it.
  */
-void
-px_publish(px_proposer *p)
+static void
+publish(px_proposer *p)
 {
 	bool ready = p->role == PX_LEADER && !p->leaving;
-	bool removed = px_removed(p) != 0;
+	bool removed = removed_by(p) != 0;
 	px_usec lease = px_read_lease_until(p);
 	px_action *a;
 
@@ -203,15 +212,6 @@ px_publish(px_proposer *p)
 	a->u.publish.lease_until = lease;
 	a->u.publish.ready = ready;
 	a->u.publish.removed = removed;
-}
-
-/* A configuration without this node, known here or said by a member; 0: none. */
-px_slot
-px_removed(const px_proposer *p)
-{
-	if (px_config_removed(&p->known, p->params.self))
-		return p->known.slot;
-	return p->told_removed;
 }
 
 /* Connections are remembered by node, for members come and go. */
@@ -538,7 +538,7 @@ flush(px_proposer *p)
 	px_stream_progress(p);
 	update_leader(p); /* progress may have ended leadership */
 
-	px_publish(p);
+	publish(p);
 	if (p->handover_used)
 	{
 		px_action_add(p, PX_DO_HANDOVER_USED, p->params.self);
@@ -558,7 +558,7 @@ flush(px_proposer *p)
 	/* the HandOver goes out after the Accepts that withdrew the lease */
 	px_elect_finish_handover(p);
 	update_leader(p);
-	px_publish(p);
+	publish(p);
 
 	px_outbox_send(p);
 	px_read_finish(p);
@@ -643,7 +643,7 @@ px_proposer_look(const px_proposer *p, px_proposer_view *view)
 	view->change_slot = p->change_slot;
 	view->lease_until = px_read_lease_until(p);
 	view->leaving = p->leaving;
-	view->removed = px_removed(p);
+	view->removed = removed_by(p);
 	view->n_peers = p->config.n_members;
 	for (int i = 0; i < p->config.n_members; i++)
 	{

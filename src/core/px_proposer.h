@@ -239,7 +239,7 @@ typedef struct px_forward_reply
  * newest configuration's value as a list of addresses (not as something chosen).
  *
  * A node that is removed learns it by the leader's farewell, or when it asks:
- * PX_REFUSED_REMOVED.  px_publish.removed says so.  It stands no more, forwards
+ * PX_REFUSED_REMOVED.  PX_DO_PUBLISH says so.  It stands no more, forwards
  * nothing and asks for nothing; its acceptor goes on answering as long as it
  * runs, and its log can be fetched: others may still depend on it.  What its
  * sessions wait for: once the slot that removed it is applied here, a batch above
@@ -279,8 +279,6 @@ typedef enum px_change_state
 	PX_CHANGE_BARRIER,  /* promises of the new one are to come */
 	PX_CHANGE_RECORDING /* a majority of the new one is to record it */
 } px_change_state;
-
-extern const char *px_change_state_name(px_change_state s);
 
 typedef struct px_event
 {

@@ -264,9 +264,7 @@ extern void px_adopt_config(px_proposer *p, const px_config *config);
 extern px_usec px_delay(px_proposer *p, px_usec from, px_usec to);
 extern void px_see_ballot(px_proposer *p, px_ballot ballot);
 extern void px_see_log_time(px_proposer *p, uint64_t log_time_us);
-extern void px_publish(px_proposer *p);
 extern void px_peer_connected(px_proposer *p, px_node node, bool up);
-extern px_slot px_removed(const px_proposer *p);
 
 static inline bool
 px_in_ballot(const px_proposer *p)

@@ -1,10 +1,12 @@
 /*
  * talk.c
- *	  Talking to a node: what the programs of clients have in common.
+ *	  Talking to a node: what the programs of clients have in common; and how they are run, a
+ *	  thread each.
  *
  * A client waits for an answer with a bound; a dead connection is noticed by it or by
  * libpq.  What an error says about the command is in judge(), and nowhere else.
  */
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -104,7 +106,7 @@ on_term(int signo)
 }
 
 /* Only the main thread takes signals, so that no system call of the others is disturbed. */
-void
+static void
 block_signals(void)
 {
 	sigset_t term;
@@ -116,7 +118,8 @@ block_signals(void)
 	pthread_sigmask(SIG_BLOCK, &term, NULL);
 }
 
-void
+/* A signal, or so many seconds (0: never). */
+static void
 wait_for_the_end(double seconds)
 {
 	int64_t began = now_us();
@@ -169,6 +172,19 @@ open_to(int node, int patience_ms)
 		return conn;
 	PQfinish(conn);
 	return NULL;
+}
+
+bool
+keep_open(PGconn **conn, int node, int patience_ms)
+{
+	if (*conn != NULL && PQstatus(*conn) != CONNECTION_OK)
+	{
+		PQfinish(*conn);
+		*conn = NULL;
+	}
+	if (*conn == NULL)
+		*conn = open_to(node, patience_ms);
+	return *conn != NULL;
 }
 
 PGresult *
@@ -229,4 +245,94 @@ judge(const PGresult *r, const char **why)
 	if (strcmp(*why, "40003") == 0 || severity == NULL || strcmp(severity, "ERROR") != 0)
 		return TOLD_UNKNOWN;
 	return TOLD_FAILED;
+}
+
+int
+make_tables(const char *program, const char *const *statements, int n)
+{
+	for (int node = 0; node < n_nodes; node++)
+	{
+		PGconn *conn = PQconnectdb(conninfos[node]);
+
+		for (int i = 0; PQstatus(conn) == CONNECTION_OK && i < (node == 0 ? n : 1); i++)
+		{
+			PGresult *r = PQexec(conn, node == 0 ? statements[i] : "SELECT paxos_barrier()");
+			bool ok = PQresultStatus(r) == PGRES_COMMAND_OK || PQresultStatus(r) == PGRES_TUPLES_OK;
+
+			PQclear(r);
+			if (!ok)
+				break;
+		}
+		if (*PQerrorMessage(conn) != '\0')
+		{
+			fprintf(stderr, "%s: %s", program, PQerrorMessage(conn));
+			return 2;
+		}
+		PQfinish(conn);
+	}
+	return 0;
+}
+
+/* ---- clients, a thread each ---- */
+
+typedef struct Thread
+{
+	Start start;
+	void (*client)(const Start *start);
+	pthread_t id;
+} Thread;
+
+static void *
+thread_main(void *arg)
+{
+	Thread *t = arg;
+
+	t->client(&t->start);
+	return NULL;
+}
+
+bool
+run_clients(const char *program, const Options *options, FILE **history,
+			void (*client)(const Start *start))
+{
+	static const int patience[] = {5000, 1000, 2500, 5000};
+	Thread *threads = calloc((size_t) (options->per_node * n_nodes), sizeof(Thread));
+	int n = 0;
+
+	if (threads == NULL)
+		abort();
+	*history = fopen(options->file, "a");
+	if (*history == NULL)
+	{
+		fprintf(stderr, "%s: %s: %s\n", program, options->file, strerror(errno));
+		return false;
+	}
+	block_signals();
+	for (int node = 0; node < n_nodes; node++)
+		for (int i = 0; i < options->per_node && (options->home == 0 || options->home == node + 1);
+			 i++)
+		{
+			Thread *t = &threads[n++];
+
+			t->client = client;
+			t->start.number = 1000 * (node + 1) + i;
+			t->start.home = node;
+			t->start.patience_ms = patience[i % 4];
+			t->start.random = options->seed * UINT64_C(1000003) + (uint64_t) t->start.number;
+			if (pthread_create(&t->id, NULL, thread_main, t) != 0)
+			{
+				fprintf(stderr, "%s: could not start a thread\n", program);
+				return false;
+			}
+		}
+	wait_for_the_end(options->seconds);
+	for (int i = 0; i < n; i++)
+		pthread_join(threads[i].id, NULL);
+	free(threads);
+	if (fclose(*history) != 0)
+	{
+		fprintf(stderr, "%s: %s: %s\n", program, options->file, strerror(errno));
+		return false;
+	}
+	return true;
 }

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "libpq-fe.h"
 
@@ -51,12 +52,33 @@ extern int64_t now_us(void); /* of CLOCK_MONOTONIC */
 extern void pause_ms(long ms);
 extern uint64_t draw_from(uint64_t *random);
 
-/* The clients shall end at a signal, or after so many seconds (0: never); returns then. */
-extern void wait_for_the_end(double seconds);
-extern void block_signals(void); /* before any thread is started */
+/*
+ * Carry out statements on the first node, and wait until the others know of them.  What the
+ * program returns: 2 if it cannot be done.
+ */
+extern int make_tables(const char *program, const char *const *statements, int n);
+
+/* What a client, which is a thread, is told. */
+typedef struct Start
+{
+	int number; /* 1000 * (home + 1) + 0, 1, ... */
+	int home;
+	int patience_ms;
+	uint64_t random;
+} Start;
+
+/*
+ * Run the clients, which shall end at 'stop': at a signal, or after so many seconds.  They write
+ * to *history.  False: it could not be done, and has been said.
+ */
+extern bool run_clients(const char *program, const Options *options, FILE **history,
+						void (*client)(const Start *start));
 
 /* A connection to a node; NULL: there is none.  Patience: paxos.statement_timeout. */
 extern PGconn *open_to(int node, int patience_ms);
+
+/* Another, if this one is lost or was never there; false: there is none. */
+extern bool keep_open(PGconn **conn, int node, int patience_ms);
 
 /*
  * Send a statement and wait for its result.  NULL: there is none, and what became

@@ -27,7 +27,6 @@
  *
  * A level or a lock that the servers refuse as not supported (0A000) is not tried again.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -99,7 +98,6 @@ typedef struct Client
 	size_t recorded;
 	const char *why; /* SQLSTATE of the error that ended it */
 	char state[8];
-	pthread_t thread;
 } Client;
 
 static const char *process_name;
@@ -583,36 +581,30 @@ one(Client *c)
 		pause_ms(below(c, 10));
 }
 
-static void *
-client_main(void *arg)
+static void
+client_main(const Start *start)
 {
-	Client *c = arg;
+	Client client = {.number = start->number,
+					 .home = start->home,
+					 .patience_ms = start->patience_ms,
+					 .random = start->random};
+	Client *c = &client;
 
 	c->record = malloc(RECORD_BYTES);
 	if (c->record == NULL)
 		abort();
 	while (!stop)
 	{
-		if (c->conn != NULL && PQstatus(c->conn) != CONNECTION_OK)
+		if (!keep_open(&c->conn, c->home, c->patience_ms))
 		{
-			PQfinish(c->conn);
-			c->conn = NULL;
-		}
-		if (c->conn == NULL)
-		{
-			c->conn = open_to(c->home, c->patience_ms);
-			if (c->conn == NULL)
-			{
-				pause_ms(50 + below(c, 100));
-				continue;
-			}
+			pause_ms(50 + below(c, 100));
+			continue;
 		}
 		one(c);
 		pause_ms(below(c, 2 * think_ms + 1));
 	}
 	PQfinish(c->conn);
 	free(c->record);
-	return NULL;
 }
 
 /* ---- the end ---- */
@@ -657,30 +649,6 @@ figures(double seconds)
 }
 
 static int
-make_tables(void)
-{
-	PGconn *conn = PQconnectdb(conninfos[0]);
-
-	for (size_t i = 0; PQstatus(conn) == CONNECTION_OK && i < sizeof(set_up) / sizeof(set_up[0]);
-		 i++)
-	{
-		PGresult *r = PQexec(conn, set_up[i]);
-		bool ok = PQresultStatus(r) == PGRES_COMMAND_OK;
-
-		PQclear(r);
-		if (!ok)
-			break;
-	}
-	if (*PQerrorMessage(conn) != '\0')
-	{
-		fprintf(stderr, "transactions: %s", PQerrorMessage(conn));
-		return 2;
-	}
-	PQfinish(conn);
-	return 0;
-}
-
-static int
 usage(void)
 {
 	fprintf(stderr, "usage: transactions --setup --conninfo C...\n"
@@ -694,9 +662,7 @@ int
 main(int argc, char **argv)
 {
 	Options options = {.name = "x", .seed = 1, .per_node = 4, .think_ms = 3, .own_name = "--large"};
-	int n_clients = 0;
 	int64_t began;
-	Client *clients;
 
 	if (!read_options(argc, argv, &options))
 		return usage();
@@ -705,43 +671,9 @@ main(int argc, char **argv)
 	think_ms = options.think_ms;
 	large_permille = options.own;
 	if (options.setup)
-		return make_tables();
-	history = fopen(options.file, "a");
-	if (history == NULL)
-	{
-		fprintf(stderr, "transactions: %s: %s\n", options.file, strerror(errno));
-		return 2;
-	}
-	block_signals();
+		return make_tables("transactions", set_up, (int) (sizeof(set_up) / sizeof(set_up[0])));
 	began = now_us();
-	clients = calloc((size_t) (options.per_node * n_nodes), sizeof(Client));
-	if (clients == NULL)
-		abort();
-	for (int node = 0; node < n_nodes; node++)
-		for (int i = 0; i < options.per_node && (options.home == 0 || options.home == node + 1);
-			 i++)
-		{
-			static const int patience[] = {5000, 1000, 2500, 5000};
-			Client *c = &clients[n_clients++];
-
-			c->home = node;
-			c->number = 1000 * (node + 1) + i;
-			c->patience_ms = patience[i % 4];
-			c->random = seed * UINT64_C(1000033) + (uint64_t) c->number;
-			if (pthread_create(&c->thread, NULL, client_main, c) != 0)
-			{
-				fprintf(stderr, "transactions: could not start a thread\n");
-				return 2;
-			}
-		}
-	wait_for_the_end(options.seconds);
-	for (int i = 0; i < n_clients; i++)
-		pthread_join(clients[i].thread, NULL);
-	free(clients);
-	if (fclose(history) != 0)
-	{
-		fprintf(stderr, "transactions: %s: %s\n", options.file, strerror(errno));
+	if (!run_clients("transactions", &options, &history, client_main))
 		return 2;
-	}
 	return figures((double) (stopped_at - began) / 1e6);
 }

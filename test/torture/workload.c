@@ -31,7 +31,6 @@
  * Keys are named by the time (CLOCK_MONOTONIC) in which they are used, so that no key's history
  * grows without end, and that all processes of a run use the same ones.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -250,7 +249,6 @@ typedef struct Client
 	int64_t values; /* how many it has made */
 	PGconn *conn;
 	Seen seen[N_FAMILIES];
-	pthread_t thread;
 } Client;
 
 static const char *process_name;
@@ -811,29 +809,24 @@ choose(Client *c, Operation *o)
 		make_request_id(c, o);
 }
 
-static void *
-client_main(void *arg)
+static void
+client_main(const Start *start)
 {
-	Client *c = arg;
+	Client client = {.number = start->number,
+					 .home = start->home,
+					 .patience_ms = start->patience_ms,
+					 .random = start->random};
+	Client *c = &client;
 
 	while (!stop)
 	{
 		Operation o;
 		Told told;
 
-		if (c->conn != NULL && PQstatus(c->conn) != CONNECTION_OK)
+		if (!keep_open(&c->conn, c->home, c->patience_ms))
 		{
-			PQfinish(c->conn);
-			c->conn = NULL;
-		}
-		if (c->conn == NULL)
-		{
-			c->conn = open_to(c->home, c->patience_ms);
-			if (c->conn == NULL)
-			{
-				pause_ms(50 + below(c, 100));
-				continue;
-			}
+			pause_ms(50 + below(c, 100));
+			continue;
 		}
 		choose(c, &o);
 		if (is_read(o.kind))
@@ -848,7 +841,6 @@ client_main(void *arg)
 			pause_ms(below(c, 2 * think_ms + 1));
 	}
 	PQfinish(c->conn);
-	return NULL;
 }
 
 /* ---- the end ---- */
@@ -891,33 +883,6 @@ figures(int64_t ended)
 }
 
 static int
-make_tables(void)
-{
-	for (int node = 0; node < n_nodes; node++)
-	{
-		PGconn *conn = PQconnectdb(conninfos[node]);
-
-		for (size_t i = 0;
-			 PQstatus(conn) == CONNECTION_OK && i < sizeof(set_up) / sizeof(set_up[0]); i++)
-		{
-			PGresult *r = PQexec(conn, node == 0 ? set_up[i] : "SELECT paxos_barrier()");
-			bool ok = PQresultStatus(r) == PGRES_COMMAND_OK || PQresultStatus(r) == PGRES_TUPLES_OK;
-
-			PQclear(r);
-			if (!ok)
-				break;
-		}
-		if (*PQerrorMessage(conn) != '\0')
-		{
-			fprintf(stderr, "workload: %s", PQerrorMessage(conn));
-			return 2;
-		}
-		PQfinish(conn);
-	}
-	return 0;
-}
-
-static int
 usage(void)
 {
 	fprintf(stderr,
@@ -931,8 +896,6 @@ int
 main(int argc, char **argv)
 {
 	Options options = {.name = "w", .seed = 1, .per_node = 4, .think_ms = 5};
-	int n_clients = 0;
-	Client *clients;
 
 	if (!read_options(argc, argv, &options))
 		return usage();
@@ -940,44 +903,9 @@ main(int argc, char **argv)
 	seed = options.seed;
 	think_ms = options.think_ms;
 	if (options.setup)
-		return make_tables();
-	history = fopen(options.file, "a");
-	if (history == NULL)
-	{
-		fprintf(stderr, "workload: %s: %s\n", options.file, strerror(errno));
-		return 2;
-	}
-
-	block_signals();
+		return make_tables("workload", set_up, (int) (sizeof(set_up) / sizeof(set_up[0])));
 	began = last_ok = now_us();
-	clients = calloc((size_t) (options.per_node * n_nodes), sizeof(Client));
-	if (clients == NULL)
-		abort();
-	for (int node = 0; node < n_nodes; node++)
-		for (int i = 0; i < options.per_node && (options.home == 0 || options.home == node + 1);
-			 i++)
-		{
-			static const int patience[] = {5000, 1000, 2500, 5000};
-			Client *c = &clients[n_clients++];
-
-			c->home = node;
-			c->number = 1000 * (node + 1) + i;
-			c->patience_ms = patience[i % 4];
-			c->random = seed * UINT64_C(1000003) + (uint64_t) c->number;
-			if (pthread_create(&c->thread, NULL, client_main, c) != 0)
-			{
-				fprintf(stderr, "workload: could not start a thread\n");
-				return 2;
-			}
-		}
-	wait_for_the_end(options.seconds);
-	for (int i = 0; i < n_clients; i++)
-		pthread_join(clients[i].thread, NULL);
-	free(clients);
-	if (fclose(history) != 0)
-	{
-		fprintf(stderr, "workload: %s: %s\n", options.file, strerror(errno));
+	if (!run_clients("workload", &options, &history, client_main))
 		return 2;
-	}
 	return figures(stopped_at);
 }
