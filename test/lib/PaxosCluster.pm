@@ -971,7 +971,7 @@ sub reap
 sub finish_sql
 {
 	my ($self, $h, $seconds) = @_;
-	my $end = PaxosCluster::now() + ($seconds // 120);
+	my $end = PaxosCluster::now() + ($seconds // 300);
 	until (defined $h->{status} || reap($h))
 	{
 		if (PaxosCluster::now() > $end)
