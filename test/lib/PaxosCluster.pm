@@ -35,23 +35,22 @@ my @living;						# clusters to end when the test ends
 my $name_count = 0;
 
 # Bound of every wait here, in seconds; generous because machines are shared.
-our $PATIENCE = 60;
+our $PATIENCE = 120;
 
 sub now { return clock_gettime(CLOCK_MONOTONIC); }
 
 =pod
 
-poll(what, code [, seconds [, gap]]): calls code until it returns true; returns that.
-The first look costs nothing, later ones are 10 to 50 ms apart, or so many microseconds.
+poll(what, code [, seconds]): calls code until it returns true; returns that.
+The first look costs nothing, later ones are 10 to 50 ms apart.
 
 =cut
 
 sub poll
 {
-	my ($what, $code, $seconds, $most) = @_;
+	my ($what, $code, $seconds) = @_;
 	my $end = now() + ($seconds // $PATIENCE);
-	$most //= 50_000;
-	my $gap = $most < 10_000 ? $most : 10_000;
+	my $gap = 10_000;
 	my $last = '';
 	while (1)
 	{
@@ -60,7 +59,7 @@ sub poll
 		$last = $@ if $@;
 		croak "waited in vain: $what" . ($last ? " (last error: $last)" : '') if now() > $end;
 		usleep($gap);
-		$gap = $most if ($gap *= 1.5) > $most;
+		$gap = 50_000 if ($gap *= 1.5) > 50_000;
 	}
 }
 
@@ -634,7 +633,7 @@ paxos.database = '$cluster->{database}'
 END
 	# A machine may be slow, or stand still for a while, without a word about what is tested;
 	# a network that is cut has to be noticed.
-	$self->conf("paxos.statement_timeout = '60s'") unless $o{impatient};
+	$self->conf("paxos.statement_timeout = '120s'") unless $o{impatient};
 	$self->conf("paxos.connect_timeout = '10s'") unless $o{impatient} || $o{relay};
 	if (!$o{fsync})
 	{
@@ -881,20 +880,6 @@ sub worker_pid
 {
 	my ($self, $which) = @_;
 	return $self->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'paxos $which'");
-}
-
-# A worker that stands still as soon as a query is true: it runs in short steps until then.
-sub stopped_when
-{
-	my ($self, $which, $sql) = @_;
-	my $look = $self->session;
-	return PaxosCluster::poll("the $which of node $self->{number} is where $sql", sub {
-		my $pid = $look->query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'paxos $which'") || return 0;
-		PaxosCluster::stand_still($pid);
-		return $pid if $look->query($sql) eq 't';
-		kill 'CONT', $pid;
-		return 0;
-	}, undef, 5_000);
 }
 
 # What code returns, called while the learner does not apply.

@@ -36,9 +36,11 @@ my ($mine, $theirs) = (0, 0);
 my $h = $c->start_load(statement => $PaxosCluster::LOAD_INSERT, clients => 2, nodes => [ $leader ]);
 $c->await_acknowledged($h, 50);
 $away->start;
+$away->poll_sql($copying);
 
 # It is held in the middle, and one of three goes: the one that loads is a voter.
-my $learner = $away->stopped_when('learner', $copying);
+my $learner = $away->worker_pid('learner');
+PaxosCluster::stand_still($learner);
 is($away->sql('SELECT source FROM paxos.snapshot_progress'), $other->id, 'the follower gives it');
 is($away->sql("SELECT count(*) FROM big"), 0, 'its old state can be read meanwhile');
 $other->kill9;

@@ -25,7 +25,9 @@ $n4->create_extension;
 my $h = $c->start_load(statement => $PaxosCluster::LOAD_INSERT, clients => 1, nodes => [ $n1, $n2, $n3 ]);
 $c->await_acknowledged($h, 20);
 is($n2->sql("SELECT paxos_add_member('" . $n4->member_conninfo . "', 'four')"), 4, 'added while the others write');
-my $learner = $n4->stopped_when('learner', "SELECT state = 'copying' AND bytes > 2000000 FROM paxos.snapshot_progress");
+$n4->poll_sql("SELECT state = 'copying' AND bytes > 2000000 FROM paxos.snapshot_progress");
+my $learner = $n4->worker_pid('learner');
+PaxosCluster::stand_still($learner);
 my ($rows, $bytes, $expected, $done, $tables, $source) = split /\|/, $n4->sql("SELECT rows, bytes, bytes_expected, tables_done, tables, source FROM paxos.snapshot_progress");
 cmp_ok($rows, '>', 0, "progress: $rows rows, $bytes of $expected bytes, $done of $tables tables");
 cmp_ok($bytes, '<', $expected * 2, 'of as many bytes as were announced, roughly');
@@ -48,7 +50,7 @@ $n4->fails("SELECT paxos_kv_put('k', '1')", '55000', qr/removed/, 'and says so')
 $n4->sql("SELECT paxos_leave_cluster()");
 is($n4->sql("SELECT state, (SELECT count(*) FROM pg_class WHERE relname = 'big') FROM paxos.status"), 'no cluster|0', 'it can be cleaned');
 is($n2->sql("SELECT paxos_add_member('" . $n4->member_conninfo . "', 'four')"), 5, 'and added again');
-$n4->stopped_when('learner', "SELECT state = 'copying' AND bytes > 2000000 FROM paxos.snapshot_progress");
+$n4->poll_sql("SELECT state = 'copying' AND bytes > 2000000 FROM paxos.snapshot_progress");
 $source = $n4->sql("SELECT source FROM paxos.snapshot_progress");
 
 # Killed, and its source too: both start again.

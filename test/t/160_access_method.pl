@@ -115,7 +115,6 @@ sub block
 }
 
 big('busy');
-block('busy');
 my $writer = $n1->session;
 $writer->query("BEGIN");
 $writer->query("INSERT INTO busy VALUES (-1, 'before')");
@@ -123,9 +122,6 @@ my $h = $n1->start_sql("ALTER TABLE busy SET ACCESS METHOD paxos");
 $n1->poll_sql("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 'busy'::regclass");
 is($writer->query("COMMIT"), '', 'a writer that was there first ends first');
 $n2->poll_sql("SELECT count(*) > 1 FROM paxos.set_part WHERE origin = 1");
-$n1->fails("INSERT INTO busy VALUES (-2, 'during')", '55000', qr/not known to the cluster/, 'writers are kept away meanwhile');
-is($blocker->query("COMMIT"), '', 'until it goes on');
-$blocker->close;
 my $refusals = 0;
 while ($n1->running_sql($h))
 {
@@ -134,7 +130,7 @@ while ($n1->running_sql($h))
 	die $w->{err} unless $w->{sqlstate} =~ /^(55000|40001|42P01)$/;
 	$refusals++;
 }
-note "then a writer was refused $refusals times";
+cmp_ok($refusals, '>', 0, "writers are kept away meanwhile ($refusals times)");
 $r = $n1->finish_sql($h);
 ok($r->{ok}, 'then it is done') or diag($r->{err});
 my $during = $n1->sql("SELECT count(*) FROM busy WHERE filler = 'during'");
