@@ -295,6 +295,7 @@ static bool
 session_commits(const px_command_view *command, const px_batch_view *batch, px_slot slot)
 {
 	px_usec began = paxos_now_us();
+	PaxosPatience patience = paxos_patience_begin();
 	bool alarmed = false;
 
 	paxos_turn_write(slot, &committed, &working);
@@ -307,7 +308,7 @@ session_commits(const px_command_view *command, const px_batch_view *batch, px_s
 	}
 	while (!paxos_queue_turn_taken(command->cell, command->generation))
 	{
-		if (paxos_now_us() > began + TURN_TAKE_US &&
+		if (paxos_patience_over(&patience, TURN_LOOK_MS * 1000, TURN_TAKE_US) &&
 			paxos_queue_withdraw_turn(command->cell, command->generation))
 		{
 			turn_given = false;

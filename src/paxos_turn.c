@@ -267,6 +267,24 @@ paxos_turn_wrote(const PaxosReplicated *after)
 
 /* ---- learner ---- */
 
+PaxosPatience
+paxos_patience_begin(void)
+{
+	PaxosPatience p = {paxos_now_us(), 0};
+
+	return p;
+}
+
+bool
+paxos_patience_over(PaxosPatience *p, px_usec nap_us, px_usec most_us)
+{
+	px_usec now = paxos_now_us();
+
+	p->spent_us += Min(now - Min(p->looked_us, now), 2 * nap_us);
+	p->looked_us = now;
+	return p->spent_us > most_us;
+}
+
 bool
 paxos_turn_committed(px_slot slot, ItemPointer tid)
 {

@@ -63,6 +63,23 @@ extern void paxos_turn_wrote(const PaxosReplicated *after);
 
 /* ---- learner ---- */
 
+/*
+ * Patience with a session.  Time counts as far as the learner has slept through it: of a nap that
+ * took longer than it was to take, the rest is not the session's doing.  A machine that stands
+ * still for seconds does so with both of them; by the clock alone the first to wake up would give
+ * up on the other.
+ */
+typedef struct PaxosPatience
+{
+	px_usec looked_us;
+	px_usec spent_us;
+} PaxosPatience;
+
+extern PaxosPatience paxos_patience_begin(void);
+
+/* Behind a nap: is it over? */
+extern bool paxos_patience_over(PaxosPatience *p, px_usec nap_us, px_usec most_us);
+
 /* Is any transaction changing consensus tables here?  If not, nothing of its kind can
  * be in the way. */
 extern bool paxos_turn_anyone(void);

@@ -46,10 +46,10 @@
 #include "paxos_compat.h"
 #include "paxos_turn.h"
 
-/* Who is in the way of a relation's lock is waited for so long, then cancelled,
- * terminated after paxos.yield_timeout, and given up on (an error of the surroundings, so tried
- * again) after that. */
-#define YIELD_QUEUE_MS 20
+/* Who is in the way of a relation's lock is waited for so long (a part of paxos.yield_timeout:
+ * 20 ms by default), then cancelled, terminated after paxos.yield_timeout, and given up on (an
+ * error of the surroundings, so tried again) after that. */
+#define YIELD_QUEUE_PART 10
 #define YIELD_LOOK_MS 50
 #define YIELD_GIVE_UP_MS 10000
 
@@ -108,12 +108,11 @@ signal_in_the_way(const LOCKTAG *tag, LOCKMODE mode, int signal_number)
 }
 
 /*
- * Stand in the queue for a lock for YIELD_QUEUE_MS: true if we have
- * it.  The way out of the queue is the error of lock_timeout, hence the
- * subtransaction; a lock obtained goes to the outer one.
+ * Stand in the queue for a lock for so long: true if we have it.  The way out of the queue is the
+ * error of lock_timeout, hence the subtransaction; a lock obtained goes to the outer one.
  */
 static bool
-queue_for_lock(const LOCKTAG *tag, LOCKMODE mode)
+queue_for_lock(const LOCKTAG *tag, LOCKMODE mode, int ms)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -124,7 +123,7 @@ queue_for_lock(const LOCKTAG *tag, LOCKMODE mode)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		LockTimeout = YIELD_QUEUE_MS;
+		LockTimeout = ms;
 		(void) LockAcquire(tag, mode, false, false);
 		AcceptInvalidationMessages();
 		LockTimeout = timeout;
@@ -162,18 +161,20 @@ clear_the_way(LOCKTAG tag, LOCKMODE mode, TransactionId xid)
 {
 	static uint32 wait_event = 0;
 	TimestampTz began = GetCurrentTimestamp();
+	PaxosPatience patience = paxos_patience_begin();
 	bool object = !TransactionIdIsValid(xid);
-	long wait_ms = 1;
+	long wait_ms = object ? Max(1, paxos_yield_timeout_ms / YIELD_QUEUE_PART) : 1;
 
 	for (;;)
 	{
 		bool patient;
 		int deaf;
 
-		if (object && queue_for_lock(&tag, mode))
+		if (object && queue_for_lock(&tag, mode, (int) wait_ms))
 			break;
 
-		patient = !TimestampDifferenceExceeds(began, GetCurrentTimestamp(), paxos_yield_timeout_ms);
+		patient = !paxos_patience_over(&patience, (px_usec) wait_ms * 1000,
+									   (px_usec) paxos_yield_timeout_ms * 1000);
 		deaf = signal_in_the_way(&tag, mode, patient ? SIGINT : SIGTERM);
 
 		if (!object)

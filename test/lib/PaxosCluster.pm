@@ -22,6 +22,7 @@ use strict;
 use warnings;
 
 use Carp;
+use Fcntl;
 use IO::Socket::INET;
 use POSIX qw(:sys_wait_h);
 use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC usleep);
@@ -34,7 +35,7 @@ my @living;						# clusters to end when the test ends
 my $name_count = 0;
 
 # Bound of every wait here, in seconds; generous because machines are shared.
-our $PATIENCE = 60;
+our $PATIENCE = 120;
 
 sub now { return clock_gettime(CLOCK_MONOTONIC); }
 
@@ -62,22 +63,75 @@ sub poll
 	}
 }
 
-# A port nobody listens on, below the range that outgoing connections take.
-my %ports_used;
+# A port nobody listens on, below the range that outgoing connections take.  A file claims
+# it: a server of the test beside may not have been started yet, or be down just now.
 sub free_port
 {
 	for (1 .. 2000)
 	{
 		my $port = 20000 + int(rand(12000));
-		next if $ports_used{$port};
+		next if -e "$work/port-$port";
 		my $s = IO::Socket::INET->new(
 			LocalAddr => '127.0.0.1', LocalPort => $port, Proto => 'tcp', Listen => 1,
 			ReuseAddr => 1) or next;
 		close $s;
-		$ports_used{$port} = 1;
+		sysopen(my $claim, "$work/port-$port", O_CREAT | O_EXCL | O_WRONLY) or next;
+		close $claim;
 		return $port;
 	}
 	die "no free port\n";
+}
+
+=pod
+
+stand_still(pids): SIGSTOP to processes of servers, each at a moment when it waits for
+something.  Anywhere else it may hold a lightweight lock, and all of its server would stand
+still with it.
+
+=cut
+
+# Its state and what it is in the middle of: a system call's number.
+sub process_state { my ($pid) = @_; return slurp_line("/proc/$pid/stat") =~ /\) (\w)/ ? $1 : ''; }
+
+# Where these are not known, or not to be seen, any moment has to do.
+my %waits = (
+	x86_64 => { map { $_ => 1 } 7, 23, 35, 45, 230, 232, 270, 271, 281 },
+	aarch64 => { map { $_ => 1 } 22, 72, 73, 101, 115, 207 });
+sub is_waiting
+{
+	my ($pid) = @_;
+	my $known = $waits{ (POSIX::uname())[4] } or return 1;
+	my $call = slurp_line("/proc/$pid/syscall");
+	return $call eq '' || $call =~ /^(\d+) / && $known->{$1};
+}
+
+sub stop_process
+{
+	my ($pid) = @_;
+	kill 'STOP', $pid or return 0;
+	return poll("process $pid has stopped", sub { process_state($pid) =~ /^[TZX]?$/ });
+}
+
+sub stand_still
+{
+	my (@pids) = @_;
+	for my $pid (@pids)
+	{
+		my $busy = now() + 10;
+		poll("process $pid stands still", sub {
+			stop_process($pid) or croak "no process $pid";
+			return 1 if is_waiting($pid) || now() > $busy;
+			kill 'CONT', $pid;
+			return 0;
+		});
+	}
+}
+
+sub slurp_line
+{
+	my ($file) = @_;
+	open my $f, '<', $file or return '';
+	return <$f> // '';
 }
 
 =pod
@@ -90,6 +144,8 @@ new(nodes => 3, ...): starts servers with the extension created.  Options:
                    paxos.allow_fsync_off; killed processes lose nothing)
   relay => 1       members reach each other through a relay that can be cut
   conf => "..."    more lines of postgresql.conf
+  impatient => 1   with the extension's own defaults of paxos.statement_timeout and
+                   paxos.connect_timeout, not those of a test, which are long
   database => d    default 'postgres'
   prepare => code  called with each node before its server starts for the first time
   ground => object where and how the servers run, if not here and as ourselves:
@@ -251,6 +307,8 @@ add_newcomer(name, cut => slots [, roles => [..]]): when more than so many slots
 the logs as far as it goes, so that a snapshot is all that a newcomer can begin with; starts
 one more server, with these roles, makes it a member, and returns it when all are equal.
 
+cut_logs(slot, nodes): cuts their logs, beyond that slot on each.
+
 misses_the_log(node, code): stops a node, does what it is to miss, and cuts the others' logs
 beyond what it has applied; starts it, and returns when it has loaded a snapshot.
 
@@ -271,6 +329,18 @@ sub add_newcomer
 	return $node;
 }
 
+sub cut_logs
+{
+	my ($self, $slot, @nodes) = @_;
+	for my $n (@nodes)
+	{
+		poll('the log is cut', sub {
+			$n->sql('SELECT paxos_truncate_log(5)');
+			return $n->sql("SELECT truncated > $slot FROM paxos.status") eq 't';
+		});
+	}
+}
+
 sub misses_the_log
 {
 	my ($self, $node, $code) = @_;
@@ -279,13 +349,7 @@ sub misses_the_log
 	$code->();
 	my @others = $self->alive;
 	$others[0]->sql("SELECT paxos_kv_put('k' || i, '1') FROM generate_series(1, 100) i");
-	for my $n (@others)
-	{
-		poll('the log is cut', sub {
-			$n->sql('SELECT paxos_truncate_log(5)');
-			return $n->sql("SELECT truncated > $applied FROM paxos.status") eq 't';
-		});
-	}
+	$self->cut_logs($applied, @others);
 	$node->start;
 	$self->await_followers;
 	$node->poll_sql("SELECT state FROM paxos.snapshot_progress", 'loaded');
@@ -567,6 +631,10 @@ log_statement = none
 shared_preload_libraries = 'paxos_ext'
 paxos.database = '$cluster->{database}'
 END
+	# A machine may be slow, or stand still for a while, without a word about what is tested;
+	# a network that is cut has to be noticed.
+	$self->conf("paxos.statement_timeout = '120s'") unless $o{impatient};
+	$self->conf("paxos.connect_timeout = '10s'") unless $o{impatient} || $o{relay};
 	if (!$o{fsync})
 	{
 		$self->conf("fsync = off\nfull_page_writes = off\npaxos.allow_fsync_off = on\n");
@@ -757,7 +825,7 @@ starts no child behind our back; then all die together.  Returns the moment.
 sub kill9
 {
 	my ($self) = @_;
-	kill 'STOP', $self->{pid};
+	PaxosCluster::stop_process($self->{pid});
 	$self->note_memory;
 	my @pids = $self->pids;
 	my $t = PaxosCluster::now();
@@ -797,7 +865,14 @@ sub forget_memory
 	delete $self->{memory};
 }
 
-sub sigstop { my ($self) = @_; kill 'STOP', $_ for $self->pids; $self->{stopped} = 1; }
+# The postmaster first, as above: a child that it has just forked is one of those listed.
+sub sigstop
+{
+	my ($self) = @_;
+	PaxosCluster::stop_process($self->{pid});
+	PaxosCluster::stop_process($_) for $self->pids;
+	$self->{stopped} = 1;
+}
 sub sigcont { my ($self) = @_; kill 'CONT', $_ for reverse $self->pids; $self->{stopped} = 0; }
 
 # The pid of a background worker: 'proposer' or 'learner'.
@@ -812,7 +887,7 @@ sub held_back
 {
 	my ($self, $code) = @_;
 	my $learner = $self->worker_pid('learner');
-	kill 'STOP', $learner;
+	PaxosCluster::stand_still($learner);
 	my $r = $code->();
 	kill 'CONT', $learner;
 	return $r;
@@ -861,7 +936,7 @@ sub start_sql
 		$ENV{PGOPTIONS} = $opt{options} if $opt{options};
 		$ENV{PGAPPNAME} = $opt{name} if $opt{name};
 		exec $self->command("$PaxosCluster::BINDIR/psql", '-XAtq', '-v', 'ON_ERROR_STOP=1', '-v', 'VERBOSITY=verbose',
-			'-d', "host=127.0.0.1 port=$self->{port} dbname=$db user=$user connect_timeout=10")
+			'-d', "host=127.0.0.1 port=$self->{port} dbname=$db user=$user connect_timeout=60")
 		  or POSIX::_exit(127);
 	}
 	return { pid => $pid, base => $base, sql => $sql };
@@ -881,7 +956,7 @@ sub reap
 sub finish_sql
 {
 	my ($self, $h, $seconds) = @_;
-	my $end = PaxosCluster::now() + ($seconds // 120);
+	my $end = PaxosCluster::now() + ($seconds // 300);
 	until (defined $h->{status} || reap($h))
 	{
 		if (PaxosCluster::now() > $end)
@@ -951,7 +1026,7 @@ sub session
 		open STDOUT, '>', "$base.out";
 		open STDERR, '>&', \*STDOUT;
 		exec $self->command("$PaxosCluster::BINDIR/psql", '-XAtq', '-v', 'VERBOSITY=verbose',
-			'-d', "host=127.0.0.1 port=$self->{port} dbname=$db user=$user connect_timeout=10")
+			'-d', "host=127.0.0.1 port=$self->{port} dbname=$db user=$user connect_timeout=60")
 		  or POSIX::_exit(127);
 	}
 	$to->autoflush(1);

@@ -100,12 +100,11 @@ $c->node(1)->fails("CREATE RULE quiet AS ON DELETE TO made_on_1 DO INSTEAD NOTHI
 $c->same_everywhere("SELECT * FROM made_on_1 ORDER BY id", 'and nothing of that happened');
 
 # ---- views ---------------------------------------------------------------------
-is($leader->sql("SELECT role FROM paxos.status"), 'leader', 'paxos.status: the leader says so');
-for my $n ($c->nodes)
-{
-	next if $n == $leader;
-	is($n->sql("SELECT role FROM paxos.status"), 'follower', "paxos.status: node $n->{number} follows");
-}
+PaxosCluster::poll('one leader and two followers', sub {
+	return 'follower follower leader' eq join ' ', sort map { $_->sql("SELECT role FROM paxos.status") } $c->nodes;
+});
+pass('paxos.status: the leader says so, and the others that they follow');
+$leader = $c->await_followers;
 $leader->poll_sql("SELECT count(*) FROM paxos.members WHERE connected", 3);
 is($leader->sql("SELECT count(*) FROM paxos.members"), 3, 'paxos.members has a row per member');
 cmp_ok($c->node(2)->sql("SELECT count(*) FROM paxos.log"), '>', 10, 'paxos.log is readable');

@@ -21,7 +21,7 @@ cmp_ok(PaxosCluster::now() - $t0, '<', 10, 'well within the ten seconds');
 my $i = 0;
 my @asked;
 my $writes_end = $t0 + 10;
-while (PaxosCluster::now() < $writes_end)
+while (PaxosCluster::now() < $writes_end || $i <= 20)
 {
 	$i++;
 	my $n = $i % 2 ? $a : $b;

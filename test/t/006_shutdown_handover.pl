@@ -1,11 +1,11 @@
 # The leader's clean shutdown hands leadership over first: no election time-out is
-# waited for.  To make that visible the time-out is ten seconds here.
+# waited for.  To make that visible the time-out is twenty seconds here.
 use strict;
 use warnings;
 use PaxosCluster;
 use Test::More;
 
-my $c = PaxosCluster->new(nodes => 3, conf => "paxos.election_timeout = '10s'");
+my $c = PaxosCluster->new(nodes => 3, conf => "paxos.election_timeout = '20s'");
 $c->load_table;
 my @gaps;
 for my $round (1 .. 3)
@@ -23,9 +23,9 @@ for my $round (1 .. 3)
 	# The longest wait of any single write around the shutdown.
 	my ($longest) = sort { $b <=> $a } map { $_->[4] - $_->[3] } grep { $_->[4] >= $t } @$r;
 	push @gaps, 1000 * $longest;
-	cmp_ok($longest, '<', 5, sprintf('round %d: the longest wait of a write was %.0f ms, far below the time-out', $round, 1000 * $longest));
+	cmp_ok($longest, '<', 10, sprintf('round %d: the longest wait of a write was %.0f ms, far below the time-out', $round, 1000 * $longest));
 	is(scalar(grep { $_->[2] ne 'A' } @$r), 0, 'and every write succeeded');
-	cmp_ok($stopped - $t, '<', 8, sprintf('the shutdown itself took %.1f s', $stopped - $t));
+	cmp_ok($stopped - $t, '<', 15, sprintf('the shutdown itself took %.1f s', $stopped - $t));
 	$leader->start;
 	$c->same_everywhere("SELECT count(*) FROM load_rows", 'all equal after the return');
 }

@@ -80,7 +80,10 @@ $leader->start;
 $c->await_followers;
 
 # ---- unknown: numbered, and its node loses the way ------------------------------------------
-# The acceptors of both peers are stopped with the command under way.
+# The acceptors of both peers are stopped with the command under way.  The leader is to wait
+# for them until then, and not to step down.
+my $calm = sub { my ($t) = @_; for my $n ($c->nodes) { $n->conf("paxos.election_timeout = '$t'"); $n->reload; $n->poll_sql("SHOW paxos.election_timeout", $t) } };
+$calm->('1min');
 $leader = $c->await_followers;
 my @others = grep { $_ != $leader } $c->nodes;
 $_->sigstop for @others;
@@ -89,6 +92,7 @@ $r = $leader->try("SET paxos.statement_timeout = '700ms'; SELECT applied FROM pa
 is($r->{sqlstate}, '40003', 'in an origin batch and no result: 40003') or diag "$r->{out} $r->{err}";
 like($r->{detail} // '', qr/$req/, 'DETAIL gives the request id');
 $_->sigcont for @others;
+$calm->('1s');
 $c->await_followers;
 $r = $leader->sql("SELECT paxos_barrier() > 0; SELECT count(*) FROM paxos.kv WHERE key = 'unknown'");
 like($r, qr/^t\n[01]$/, 'it is there once or not at all');

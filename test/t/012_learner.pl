@@ -21,7 +21,7 @@ my $add = "SELECT (current->>'n')::int FROM paxos_update_if('t', '{\"id\": 1}', 
 my $s = $n->session;
 $s->query("BEGIN; LOCK TABLE t IN SHARE MODE");
 is($leader->sql($add), 1, 'a write while a session of another node holds a table lock');
-$n->poll_sql("SELECT n FROM t WHERE id = 1", 1, 20);
+$n->poll_sql("SELECT n FROM t WHERE id = 1", 1);
 pass('that node has applied it');
 $n->poll_sql("SELECT count(*) FROM pg_stat_activity WHERE pid = $s->{pid}", 0);
 pass('the idle holder was terminated');
@@ -33,7 +33,7 @@ $s->query("BEGIN; LOCK TABLE t IN SHARE MODE");
 $s->ask("SELECT pg_sleep(60)");
 $n->poll_sql("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()", 1);
 is($leader->sql($add), 2, 'a write while the holder runs a statement');
-like($s->answer(20), qr/40001/, 'the holder was cancelled');
+like($s->answer, qr/40001/, 'the holder was cancelled');
 $s->query("ROLLBACK");
 is($s->query("SELECT n FROM t WHERE id = 1"), 2, 'its session lives, and sees the row changed');
 
@@ -43,7 +43,7 @@ $reader->query("BEGIN; SELECT count(*) FROM t");
 $s->ask("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
 $n->poll_sql("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 't'::regclass", 1);
 is($leader->sql($add), 3, 'a write while a lock request waits behind a reader');
-like($s->answer(20), qr/40001/, 'the one who waited was cancelled');
+like($s->answer, qr/40001/, 'the one who waited was cancelled');
 like($reader->query("SELECT count(*) FROM t"), qr/^1$/m, 'the reader reads on');
 $reader->query("COMMIT");
 $s->query("ROLLBACK");
@@ -87,7 +87,7 @@ $_->sql("GRANT ALL ON SCHEMA public TO keeper") for $leader, $other;
 $n->stop;	# while it can be asked, the statement is refused
 $leader->sql("SET ROLE keeper; CREATE TABLE kept (id int PRIMARY KEY) USING paxos");
 $n->start;
-$n->poll_sql("SELECT stuck FROM paxos.status", 't', 30);
+$n->poll_sql("SELECT stuck FROM paxos.status");
 my ($slot, $why) = split /\|/, $n->sql("SELECT stuck_slot, stuck_why FROM paxos.status");
 like($why, qr/role "keeper" does not exist/, 'a node without the owner is stuck, and says why');
 is($slot, $n->sql("SELECT applied + 1 FROM paxos.status"), 'it stands before that slot');
@@ -117,7 +117,7 @@ for my $round (1 .. 3)
 	my $before = $n->sql("SELECT applied FROM paxos.status");
 	my $pid = $n->worker_pid('learner');
 	$n->sql("SELECT pg_terminate_backend($pid)");
-	$n->poll_sql("SELECT applied > $before AND learner_running FROM paxos.status", 't', 20);
+	$n->poll_sql("SELECT applied > $before AND learner_running FROM paxos.status");
 }
 $c->finish_load($h);
 $c->same_everywhere("SELECT key, value FROM paxos.kv ORDER BY key", 'terminated three times under load, and equal');

@@ -7,7 +7,7 @@ use warnings;
 use PaxosCluster;
 use Test::More;
 
-my $c = PaxosCluster->new(nodes => 3);
+my $c = PaxosCluster->new(nodes => 3, conf => "paxos.connect_timeout = '100ms'");
 $c->await_followers;
 my ($n1, $n2, $n3) = $c->nodes;
 $n1->sql("CREATE TABLE t (id serial PRIMARY KEY, ident bigint GENERATED ALWAYS AS IDENTITY, v int) USING paxos");
@@ -26,12 +26,13 @@ my %statement = (
 # Nobody to agree with: everything waits.
 $_->sigstop for $n2, $n3;
 my %session;
+my $waiting = 0;
 for my $what (sort keys %statement)
 {
 	my $s = $session{$what} = $n1->session;
 	$s->query("SET paxos.statement_timeout = 0");
 	$s->ask($statement{$what});
-	$n1->poll_sql("SELECT state = 'active' AND wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = $s->{pid}");
+	$n1->poll_sql("SELECT queue_cells FROM paxos.stats", ++$waiting);
 	is($n1->sql("SELECT string_agg(relation::regclass || ' ' || mode, ', ') FROM pg_locks WHERE pid = $s->{pid} AND locktype = 'relation'"
 		  . " AND relation IN (SELECT relid FROM paxos.tables UNION SELECT indexrelid FROM pg_index JOIN paxos.tables ON relid = indrelid"
 		  . " UNION SELECT oid FROM pg_class WHERE relkind = 'S')"),

@@ -14,7 +14,7 @@ my ($n) = $c->nodes;
 sub goes_on
 {
 	my ($what) = @_;
-	is($n->sql("SET paxos.statement_timeout = 4000; SELECT applied FROM paxos_kv_put('alive', '1')"), 't', "$what: the log goes on");
+	is($n->sql("SET paxos.statement_timeout = '20s'; SELECT applied FROM paxos_kv_put('alive', '1')"), 't', "$what: the log goes on");
 }
 
 # Statements issued while the learner stands still, so that each is tried before
@@ -23,13 +23,13 @@ sub at_once
 {
 	my (@sql) = @_;
 	my $pid = $n->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'paxos learner'");
-	kill 'STOP', $pid;
+	PaxosCluster::stand_still($pid);
 	my @h = map { $n->start_sql($_) } @sql;
 	my @r;
 	my $ok = eval {
 		PaxosCluster::poll('all are sent', sub {
 			return $n->sql("SELECT coalesce(sum(commands), 0) FROM paxos.log WHERE slot > (SELECT applied FROM paxos.status)") >= @sql;
-		}, 10);
+		});
 		1;
 	};
 	my $error = $@;

@@ -15,10 +15,10 @@ my $applied = $n->sql("SELECT applied FROM paxos.status");
 
 # The learner stands still until the session is waiting; the session stands still
 # until it has its answer and the cancel request.
-kill 'STOP', $learner;
+PaxosCluster::stand_still($learner);
 $s->ask("SELECT applied FROM paxos_kv_put('late', '1')");
 $n->poll_sql("SELECT coalesce(sum(commands), 0) = 1 FROM paxos.log WHERE slot > $applied");
-kill 'STOP', $backend;
+PaxosCluster::stand_still($backend);
 kill 'CONT', $learner;
 $n->poll_sql("SELECT count(*) = 1 FROM paxos.kv WHERE key = 'late'");
 is($n->sql("SELECT applied FROM paxos_kv_put('later', '1')"), 't', 'its answer has been delivered');
@@ -31,7 +31,7 @@ is($s->query("SELECT 1"), '1', 'nor is the next statement');
 my $gone = $n->session;
 $gone->query("SET paxos.statement_timeout = 0; SET client_connection_check_interval = '100ms'");
 my $waiting = $gone->query("SELECT pg_backend_pid()");
-kill 'STOP', $learner;
+PaxosCluster::stand_still($learner);
 $gone->ask("SELECT applied FROM paxos_kv_put('gone', '1')");
 $n->poll_sql("SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = $waiting");
 kill 'KILL', $gone->{psql};

@@ -1,21 +1,22 @@
 # DDL through the log on a table that is being read all the time: statements of a
-# moment are let finish, and none of them keeps the learner out.
+# moment are let finish, and none of them keeps the learner out.  (How long a moment is depends on
+# how busy the machine is.)
 use strict;
 use warnings;
 use PaxosCluster;
 use Test::More;
 
-my $c = PaxosCluster->new(nodes => 1);
+my $c = PaxosCluster->new(nodes => 1, conf => "paxos.yield_timeout = '60s'\n");
 my ($n) = $c->nodes;
+$n->sql("CREATE TABLE over ()");
 $n->sql("CREATE TABLE busy (id int PRIMARY KEY, v int) USING paxos");
 $n->sql("SELECT paxos_upsert('busy', '{\"id\": $_}')") for 1 .. 5;
 
 # Sessions that never stop reading, and count what was done to them.
-my $until = "clock_timestamp() + interval '4 s'";
 my @h = map { $n->start_sql(qq{DO \$\$
-DECLARE stop timestamptz := $until; n int := 0;
+DECLARE n int := 0;
 BEGIN
-	WHILE clock_timestamp() < stop LOOP
+	WHILE NOT EXISTS (SELECT FROM over) LOOP
 		PERFORM count(*) FROM busy a, busy b;
 		COMMIT;
 		n := n + 1;
@@ -32,6 +33,7 @@ for my $round (1 .. 3)
 }
 $n->sql("DROP INDEX IF EXISTS nosuch");
 is($n->sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO %' AND state = 'active'"), 6, 'all were reading the while');
+$n->sql("INSERT INTO over DEFAULT VALUES");
 is(join(' ', map { $n->finish_sql($_)->{sqlstate} } @h), join(' ', ('00000') x 6), 'nobody was ended for a statement of a moment');
 
 done_testing;

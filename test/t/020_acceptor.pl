@@ -174,7 +174,7 @@ is(refusal($s2->query(accept_sql(2, 113, 1, $w + 1))), 'no', 'and its stream is 
 # that one is published: publish the copy, and the hand-over that came in
 # between is forgotten.  This node's proposer, which acts on it, is held still.
 my $proposer = $n1->worker_pid('proposer');
-kill 'STOP', $proposer;
+PaxosCluster::stand_still($proposer);
 $locker->query("BEGIN; LOCK TABLE paxos.log_entry IN ACCESS EXCLUSIVE MODE");
 $s2->ask(accept_sql(2, 113, 1, $w + 1, values => [ $batch, $noop ]));
 await_lock_wait($s2, 'relation');
@@ -216,13 +216,16 @@ $locker->query("ROLLBACK");
 is(refusal($s3->answer), 'no', 'and the waiter gets its turn');
 
 # ---- what survives -----------------------------------------------------------------------------------------
-is(refusal($s3->query(accept_sql(3, 121, 1, $w + 1, values => [ $batch, $noop ], lease_us => 4_000_000, readable => 1))), 'no', 'a lease for reads');
-is($n1->sql("SELECT longest_lease_us FROM paxos.acceptor"), 4_000_000, 'its length is in the table');
+is(refusal($s3->query(accept_sql(3, 121, 1, $w + 1, values => [ $batch, $noop ], lease_us => 600_000_000, readable => 1))), 'no', 'a lease for reads');
+is($n1->sql("SELECT longest_lease_us FROM paxos.acceptor"), 600_000_000, 'its length is in the table');
 $n1->sql("SELECT pg_terminate_backend($s3->{pid}, 10000)");
 is(pre_vote(2), 'lease', 'it does not end with the connection: its holder may still serve reads');
 $n1->kill9;
 $n1->start;
 is(pre_vote(2), 'restart', 'after a crash nobody may stand for as long as it could have lasted');
+$n1->sql("SET synchronous_commit = local; UPDATE paxos.acceptor SET longest_lease_us = 1000000");	# as if it had been a second
+$n1->kill9;
+$n1->start;
 $n1->poll_sql("SELECT refusal FROM paxos.pre_vote('$cluster', 1, 2, $w)", 0);
 $s2 = $n1->session(user => 'node');
 is(refusal($s2->query(prepare_sql(2, 120, 1))), 'ballot', 'the promise has survived the crash');

@@ -138,7 +138,7 @@ sub all_connected
 				push @held, $r if ref $r eq 'Client';
 			}
 			return $look->query($connected) == 3 && $n2->sql($connected) == 3 && $n3->sql($connected) == 3;
-		}, 20);
+		});
 	};
 	ok($ok, "$name: every node is connected to every node") or diag $@;
 }

@@ -168,7 +168,7 @@ sub sqlstates
 	my (@sql) = @_;
 	my $s = $n->session(user => 'node');
 	$s->ask(join("", map { "\\echo call $_\n$sql[$_];\n" } 0 .. $#sql) . "SELECT 'alive'");
-	my $out = $s->answer(240);
+	my $out = $s->answer(600);
 	my @states = ('lost') x @sql;
 	while ($out =~ /^call (\d+)\n(.*?)(?=^call \d+$|^alive$|\z)/msg)
 	{

@@ -5,7 +5,7 @@ use warnings;
 use PaxosCluster;
 use Test::More;
 
-my $c = PaxosCluster->new(nodes => 3, conf => "paxos.log_retention_slots = 20\n");
+my $c = PaxosCluster->new(nodes => 3, conf => "paxos.log_retention_slots = 20\npaxos.election_timeout = '20s'\n");
 my $leader = $c->await_followers;
 my ($away, $other) = grep { $_ != $leader } $c->nodes;
 my $n1 = $leader;
@@ -31,6 +31,7 @@ $c->await_equal;
 
 # A session of the node that goes away has a command under way that it will not see
 # decided otherwise: covered by killing it while it writes.
+my $had = $away->sql('SELECT applied FROM paxos.status');
 $away->stop;
 
 $n1->sql('DROP TABLE goes');
@@ -49,8 +50,8 @@ $n1->sql(q{SELECT paxos_insert_if_not_exists('shop.article', jsonb_build_object(
 	'doc', jsonb_build_object('name', repeat('x', i * 10)), 'at', now())) FROM generate_series(1, 60) i});
 $n1->sql("SELECT paxos_update_if('stays', jsonb_build_object('id', i), '{\"v\": null}', '{}') FROM generate_series(1, 15) i");
 $n1->sql("SELECT paxos_kv_put('k' || i, to_jsonb(repeat('v', 3000))) FROM generate_series(1, 100) i");
-$n1->sql('SELECT paxos_truncate_log(10)');
-$other->sql('SELECT paxos_truncate_log(10)');
+$c->await_equal;
+$c->cut_logs($had, $n1, $other);
 my $cut = $n1->sql('SELECT truncated FROM paxos.status');
 
 $away->start;

@@ -7,7 +7,7 @@ use PaxosCluster;
 use Test::More;
 
 my $mb = $ENV{PAXOS_SNAPSHOT_MB} // 60;
-my $c = PaxosCluster->new(nodes => 3, conf => "paxos.log_retention_slots = 20\npaxos.statement_timeout = 20s\n");
+my $c = PaxosCluster->new(nodes => 3, conf => "paxos.log_retention_slots = 20\npaxos.election_timeout = '20s'\n");
 $c->load_table;
 my $leader = $c->await_followers;
 my ($away, $other) = grep { $_ != $leader } $c->nodes;
@@ -40,7 +40,7 @@ $away->poll_sql($copying);
 
 # It is held in the middle, and one of three goes: the one that loads is a voter.
 my $learner = $away->worker_pid('learner');
-kill 'STOP', $learner;
+PaxosCluster::stand_still($learner);
 is($away->sql('SELECT source FROM paxos.snapshot_progress'), $other->id, 'the follower gives it');
 is($away->sql("SELECT count(*) FROM big"), 0, 'its old state can be read meanwhile');
 $other->kill9;
@@ -81,10 +81,10 @@ $c->check_inserts($records, 'loaded under load', $c->nodes);
 $c->same_everywhere("SELECT count(*), sum(hashtextextended(v, 0)) FROM big", 'the large table');
 
 # And where a table comes and goes while it is copied.
+my $applied = $away->sql('SELECT applied FROM paxos.status');
 $away->stop;
 $leader->sql("SELECT count(*) FROM generate_series(1, 200) i, LATERAL paxos_kv_put('k' || i, 'true')");
-$leader->sql('SELECT paxos_truncate_log(0)');
-$other->sql('SELECT paxos_truncate_log(0)');
+$c->cut_logs($applied, $leader, $other);
 $away->start;
 $away->poll_sql("SELECT state IN ('copying', 'loaded') FROM paxos.snapshot_progress");
 $leader->sql('CREATE INDEX big_hash ON big (md5(v))');

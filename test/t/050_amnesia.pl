@@ -51,8 +51,7 @@ sub is_well
 {
 	my ($node, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	PaxosCluster::poll("$name: a member", sub { $node->sql("SELECT state FROM paxos.status") eq 'member' });
-	is($node->sql("SELECT count(*) FROM paxos.alarms"), 0, "$name: no alarm");
+	PaxosCluster::poll("$name: a member, and no alarm", sub { $node->sql("SELECT state, (SELECT count(*) FROM paxos.alarms) FROM paxos.status") eq 'member|0' });
 	PaxosCluster::poll("$name: it writes", sub { put($node) eq 't' });
 }
 

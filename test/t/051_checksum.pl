@@ -28,7 +28,7 @@ $c->await_equal;
 # No learner runs, so that all start again with an accepted entry above what they
 # have applied and therefore know chosen.
 my $slot = 1 + $leader->sql("SELECT max(slot) FROM paxos.log_entry");
-kill 'STOP', $_->worker_pid('learner') for $c->nodes;
+PaxosCluster::stand_still($_->worker_pid('learner')) for $c->nodes;
 $n++;
 my $h = $leader->start_sql("SELECT applied FROM paxos_insert_if_not_exists('t', '{\"id\": $n, \"s\": \"row $n\"}')");
 for my $node ($c->nodes)
@@ -84,7 +84,7 @@ logged($leader, qr/alarm "corrupt value".*slot $slot /, 'it was noticed there');
 
 my ($late) = grep { $_ != $leader } $c->nodes;
 my $learner = $late->worker_pid('learner');
-kill 'STOP', $learner;
+PaxosCluster::stand_still($learner);
 add($leader) for 1 .. 3;
 $slot = $leader->sql("SELECT max(slot) - 1 FROM paxos.log WHERE kind = 'commands'");
 PaxosCluster::poll('it has accepted all', sub { $late->sql("SELECT count(*) FROM paxos.log_entry WHERE slot > $slot") });

@@ -163,7 +163,7 @@ $n4->poll_sql("SELECT state = 'removed' FROM paxos.status");
 $n4->sql("SELECT paxos_leave_cluster()");
 let_lead($n2);
 my $learner = PaxosCluster::poll('its learner is there again', sub { $n4->worker_pid('learner') });
-kill 'STOP', $learner;
+PaxosCluster::stand_still($learner);
 is($n1->sql(add($n4)), 7, 'a newcomer that does not get on');
 is(members($n1), '1 2 3 4 7?', 'has no vote');
 $n2->kill9;
@@ -187,7 +187,7 @@ is($n4->sql("SELECT count(*), (SELECT count(*) FROM paxos.configuration) > 0 FRO
 
 # It has left, and asks to be taken in again; nobody can.
 my @stopped = map { $_->worker_pid('proposer') } $n1, $n2, $n3, $n5;
-kill 'STOP', @stopped;
+PaxosCluster::stand_still(@stopped);
 $h = $n4->start_sql("CALL paxos_rejoin()");
 $n4->poll_sql("SELECT state = 'no cluster' FROM paxos.status");
 $n4->kill9;

@@ -6,7 +6,7 @@ use warnings;
 use PaxosCluster;
 use Test::More;
 
-my $c = PaxosCluster->new(nodes => 3, conf => "paxos.log_retention_slots = 20\nmax_prepared_transactions = 2\n");
+my $c = PaxosCluster->new(nodes => 3, conf => "paxos.log_retention_slots = 20\npaxos.election_timeout = '20s'\nmax_prepared_transactions = 2\n");
 my ($n1, $n2, $n3) = $c->nodes;
 $c->load_table;
 $n1->sql("CREATE TABLE big (id int PRIMARY KEY, v text) USING paxos");
@@ -27,7 +27,7 @@ $c->await_acknowledged($h, 20);
 is($n2->sql("SELECT paxos_add_member('" . $n4->member_conninfo . "', 'four')"), 4, 'added while the others write');
 $n4->poll_sql("SELECT state = 'copying' AND bytes > 2000000 FROM paxos.snapshot_progress");
 my $learner = $n4->worker_pid('learner');
-kill 'STOP', $learner;
+PaxosCluster::stand_still($learner);
 my ($rows, $bytes, $expected, $done, $tables, $source) = split /\|/, $n4->sql("SELECT rows, bytes, bytes_expected, tables_done, tables, source FROM paxos.snapshot_progress");
 cmp_ok($rows, '>', 0, "progress: $rows rows, $bytes of $expected bytes, $done of $tables tables");
 cmp_ok($bytes, '<', $expected * 2, 'of as many bytes as were announced, roughly');

@@ -55,7 +55,7 @@ pass('it has everything, and works');
 my $n6 = new_server();
 my $learner;
 PaxosCluster::poll('its learner', sub { $learner = $n6->worker_pid('learner') });
-kill 'STOP', $learner;
+PaxosCluster::stand_still($learner);
 my $id = $n4->sql("SELECT paxos_add_member('" . $n6->member_conninfo . "', 'six', voter => false)");
 $n6->kill9;
 $_->start for $n1, $n2;

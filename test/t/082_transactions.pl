@@ -27,13 +27,17 @@ if ($pid == 0)
 }
 sub committed { my ($like) = @_; return scalar grep { /^t \d+ \d+ \S+$like \S+ ok / } split /\n/, PaxosCluster::Node::slurp("$dir/transactions"); }
 PaxosCluster::poll('transactions succeed', sub { -e "$dir/transactions" && committed(qr{/\d+}) > 400 });
-$killed->kill9;
-my $done = committed(qr{/\d+});
-PaxosCluster::poll('others go on', sub { committed(qr{/\d+}) > $done + 150 });
-$killed->start;
-my $mine = qr{/$killed->{number}\d\d\d};
-my $before = committed($mine);
-PaxosCluster::poll('and its clients again', sub { committed($mine) > $before + 30 });
+# Until somebody has been in the middle of a COMMIT.
+do
+{
+	$killed->kill9;
+	my $done = committed(qr{/\d+});
+	PaxosCluster::poll('others go on', sub { committed(qr{/\d+}) > $done + 150 });
+	$killed->start;
+	my $mine = qr{/$killed->{number}\d\d\d};
+	my $before = committed($mine);
+	PaxosCluster::poll('and its clients again', sub { committed($mine) > $before + 30 });
+} until PaxosCluster::Node::slurp("$dir/transactions") =~ /^t \d+ \d+ \S+ \S+ unknown /m;
 kill 'TERM', $pid;
 waitpid $pid, 0;
 my $out = PaxosCluster::Node::slurp("$dir/transactions.out");

@@ -73,7 +73,7 @@ is($n[0]->sql("DELETE FROM account WHERE id = 2 AND balance = 5 RETURNING balanc
 # While it waits, the table can be dropped or get an index: it holds no locks.
 my $writer = $n[0]->session;
 my $learner = $n[0]->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'paxos learner'");
-kill 'STOP', $learner;
+PaxosCluster::stand_still($learner);
 my $backend = $writer->query("SELECT pg_backend_pid()");
 $writer->ask("UPDATE account SET balance = 7 WHERE id = 1 RETURNING balance");
 $n[0]->poll_sql("SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = $backend");
@@ -83,7 +83,7 @@ kill 'CONT', $learner;
 is($writer->answer, '7', 'and has its answer');
 
 # Cancelled when it has been sent.
-kill 'STOP', $learner;
+PaxosCluster::stand_still($learner);
 $writer->ask("UPDATE account SET balance = 8 WHERE id = 1 RETURNING balance");
 $n[1]->poll_sql("SELECT count(*) = 1 FROM account WHERE balance = 8");
 kill 'INT', $backend;

@@ -106,7 +106,7 @@ my $learner = $n->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'pa
 sub waits { $n->poll_sql("SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = $_[0]"); }
 
 # not sent yet: an ordinary cancel, and never done
-kill 'STOP', $proposer;
+PaxosCluster::stand_still($proposer);
 $s->ask("INSERT INTO acc VALUES (10, 1), (11, 1)");
 waits($s->{pid});
 kill 'INT', $s->{pid};
@@ -117,13 +117,13 @@ is($n->sql("SELECT count(*) FROM acc WHERE id IN (10, 11)"), 0, 'and never done'
 
 # sent: unknown, by cancel, by timeout and by termination
 for (
-	['INT', '', 'cancelled'], ['', "SET statement_timeout = '1s'; ", 'out of time'],
-	['', "SET paxos.statement_timeout = '1s'; ", 'out of time for a command'], ['TERM', '', 'terminated'])
+	['INT', '', 'cancelled'], ['', "SET statement_timeout = '3s'; ", 'out of time'],
+	['', "SET paxos.statement_timeout = '3s'; ", 'out of time for a command'], ['TERM', '', 'terminated'])
 {
 	my ($signal, $before, $name) = @$_;
 	my $id = 20 + length $name;
 	$s->query($before) if $before;
-	kill 'STOP', $learner;
+	PaxosCluster::stand_still($learner);
 	$s->ask("INSERT INTO acc VALUES ($id, 1), (100 + $id, 1) RETURNING v");
 	waits($s->{pid});
 	$n->poll_sql("SELECT lag_slots > 0 FROM paxos.status");

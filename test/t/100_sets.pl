@@ -1,10 +1,11 @@
-# Ordinary transactions on consensus tables, from three nodes.
+# Ordinary transactions on consensus tables, from three nodes.  (A session in the way is told so at
+# its next statement, not ended.)
 use strict;
 use warnings;
 use PaxosCluster;
 use Test::More;
 
-my $c = PaxosCluster->new(nodes => 3);
+my $c = PaxosCluster->new(nodes => 3, conf => "paxos.yield_timeout = '20s'\n");
 $c->await_leader;
 my @n = $c->nodes;
 $n[0]->sql("CREATE TABLE account (id int PRIMARY KEY, owner text UNIQUE, balance int NOT NULL CHECK (balance >= 0), note text) USING paxos");
@@ -54,7 +55,7 @@ for my $case ([4, "UPDATE account SET balance = balance + 1 WHERE id IN (4, 5)"]
 	my ($id, $sql) = @$case;
 	my $before = $n[0]->sql("SELECT balance FROM account WHERE id = $id");
 	my $learner = $n[1]->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'paxos learner'");
-	kill 'STOP', $learner;
+	PaxosCluster::stand_still($learner);
 	$n[0]->sql($sql);
 	my $applied = $n[0]->sql("SELECT applied FROM paxos.replicated");
 	$s[1]->query("BEGIN");
@@ -68,7 +69,7 @@ for my $case ([4, "UPDATE account SET balance = balance + 1 WHERE id IN (4, 5)"]
 
 # It does not meet what it does not depend on.
 my $learner = $n[1]->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'paxos learner'");
-kill 'STOP', $learner;
+PaxosCluster::stand_still($learner);
 $n[0]->sql("UPDATE account SET balance = 7 WHERE id = 7");
 $s[1]->query("BEGIN");
 $s[1]->query("UPDATE account SET balance = 8 WHERE id = 8");

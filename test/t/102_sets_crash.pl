@@ -4,8 +4,9 @@ use strict;
 use warnings;
 use PaxosCluster;
 use Test::More;
+use Time::HiRes qw(usleep);
 
-my $c = PaxosCluster->new(nodes => 3, conf => "paxos.statement_timeout = '60s'\n");
+my $c = PaxosCluster->new(nodes => 3);
 $c->await_leader;
 my @n = $c->nodes;
 $n[1]->sql("CREATE TABLE account (id int PRIMARY KEY, balance int NOT NULL) USING paxos");
@@ -27,12 +28,11 @@ sub committing
 {
 	my ($id, $balance) = @_;
 	my $s = $n[0]->session;
-	$s->query("SET paxos.statement_timeout = '60s'");
 	my $pid = $s->query("SELECT pg_backend_pid()");
 	$s->query("BEGIN");
 	$s->query("UPDATE account SET balance = $balance WHERE id = $id");
 	my $learner = learner($n[0]);
-	kill 'STOP', $learner;
+	PaxosCluster::stand_still($learner);
 	$s->ask("COMMIT");
 	$n[1]->poll_sql("SELECT balance = $balance FROM account WHERE id = $id");
 	return ($s, $pid, $learner);
@@ -49,7 +49,7 @@ $s->close;
 
 # The session is stopped when its turn comes, and misses it: the learner does not wait.
 ($s, $pid, $learner) = committing(2, 202);
-kill 'STOP', $pid;
+PaxosCluster::stand_still($pid);
 kill 'CONT', $learner;
 $n[0]->poll_sql("SELECT state <> 'x' FROM pg_stat_activity WHERE pid = $pid");
 PaxosCluster::poll('the turn is withdrawn', sub {
@@ -91,6 +91,20 @@ is($s->answer, '', 'a learner that begins anew gives the turn');
 everywhere("SELECT balance FROM account WHERE id = 6", '206', 'and the change is there');
 $s->close;
 
+# The machine stands still, and the learner is the first to go on: the session has its turn.
+($s, $pid, $learner) = committing(6, 306);
+PaxosCluster::stand_still($pid);
+kill 'CONT', $learner;
+usleep(300_000);
+PaxosCluster::stand_still($learner);
+usleep(2_500_000);    # longer than a turn is waited for
+kill 'CONT', $learner;
+usleep(300_000);
+kill 'CONT', $pid;
+is($s->answer, '', 'time in which nobody could do anything does not count');
+everywhere("SELECT balance FROM account WHERE id = 6", '306', 'and the change is there');
+$s->close;
+
 # Killed under load, again and again: transfers that keep the sum.
 my $file = "$n[0]{dir}/transfer.sql";
 open my $f, '>', $file or die "$file: $!";
@@ -108,17 +122,20 @@ for my $round (1 .. 3)
 	my @running;
 	for my $n (@n)
 	{
-		open my $out, '-|',
-		  "exec $PaxosCluster::BINDIR/pgbench -h 127.0.0.1 -p $n->{port} -U postgres -n -f $file -c 3 -T 4 --max-tries=1000 postgres 2>&1"
+		my $pid = open my $out, '-|',
+		  "exec $PaxosCluster::BINDIR/pgbench -h 127.0.0.1 -p $n->{port} -U postgres -n -f $file -c 3 -T 250 --max-tries=1000 postgres 2>&1"
 		  or die "pgbench: $!";
-		push @running, $out;
+		push @running, [ $out, $pid ];
 	}
 	my $victim = $n[ $round % 3 ];
 	my $before = $n[0]->sql("SELECT applied FROM paxos.replicated");
 	$victim->poll_sql("SELECT applied > $before + 40 FROM paxos.replicated");
 	$victim->kill9;
 	$victim->start;
-	for my $out (@running) { my $said = join '', <$out>; close $out; }
+	$before = $victim->sql("SELECT applied FROM paxos.replicated");
+	$victim->poll_sql("SELECT applied > $before + 40 FROM paxos.replicated");
+	kill 'TERM', map { $_->[1] } @running;
+	for my $out (map { $_->[0] } @running) { my $said = join '', <$out>; close $out; }
 	$c->await_leader;
 	everywhere("SELECT sum(balance) FROM account WHERE id >= 7", '1400', "round $round: the sum stands");
 }

@@ -48,7 +48,7 @@ for my $lock ('KEY SHARE', 'SHARE', 'NO KEY UPDATE', 'UPDATE')
 
 		# On its way: the verdict.
 		my $id = $next++;
-		kill 'STOP', $learner;
+		PaxosCluster::stand_still($learner);
 		$s[0]->query(sprintf($event{$event}, $id));
 		my $applied = $s[0]->query("SELECT applied FROM paxos.replicated");
 		$s[1]->query("BEGIN");

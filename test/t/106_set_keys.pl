@@ -5,7 +5,7 @@ use warnings;
 use PaxosCluster;
 use Test::More;
 
-my $c = PaxosCluster->new(nodes => 3);
+my $c = PaxosCluster->new(nodes => 3, conf => "paxos.yield_timeout = '2s'\n");
 $c->await_leader;
 my @n = $c->nodes;
 $n[0]->sql($_)
@@ -52,7 +52,7 @@ $s->close;
 # Values that are equal by the index's operators, not by those of the column's type.
 $s = $n[1]->session;
 my $learner = $n[1]->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'paxos learner'");
-kill 'STOP', $learner;
+PaxosCluster::stand_still($learner);
 $n[0]->sql("INSERT INTO blank SELECT 1, 'a'");
 my $applied = $n[0]->sql("SELECT applied FROM paxos.replicated");
 $s->query("BEGIN");

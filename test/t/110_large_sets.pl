@@ -5,7 +5,7 @@ use warnings;
 use PaxosCluster;
 use Test::More;
 
-my $c = PaxosCluster->new(nodes => 3);
+my $c = PaxosCluster->new(nodes => 3, conf => "paxos.yield_timeout = '20s'\n");
 $c->await_leader;
 my @n = $c->nodes;
 $n[0]->sql($_)
@@ -66,7 +66,7 @@ sub held_at_part
 {
 	my ($session) = @_;
 	my $learner = $n[1]->worker_pid('learner');
-	kill 'STOP', $learner;
+	PaxosCluster::stand_still($learner);
 	$session->ask("COMMIT");
 	$n[2]->poll_sql("SELECT count(*) > 0 FROM paxos.set_part WHERE origin = 2");
 	return $learner;

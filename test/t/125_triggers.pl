@@ -32,7 +32,7 @@ $c->await_equal;
 
 # One that came while an operation was on its way: the operation must not go by it.
 my $learner = $n[1]->worker_pid('learner');
-kill 'STOP', $learner;
+PaxosCluster::stand_still($learner);
 $n[0]->sql("CREATE TRIGGER stamp BEFORE INSERT OR UPDATE OF v ON item FOR EACH ROW WHEN (NEW.v >= 0) EXECUTE FUNCTION stamp()");
 my $s = $n[1]->session;
 $s->ask("SELECT applied FROM paxos_upsert('item', '{\"id\": 1}')");

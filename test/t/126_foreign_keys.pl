@@ -86,7 +86,7 @@ for my $case (['INSERT INTO cascaded (p) VALUES (5)', 'DELETE FROM p WHERE id = 
 	my ($first, $second) = @$case;
 	$c->await_equal;
 	my $learner = $n[1]->worker_pid('learner');
-	kill 'STOP', $learner;
+	PaxosCluster::stand_still($learner);
 	$n[0]->sql($first);
 	my $applied = $n[0]->sql("SELECT applied FROM paxos.replicated");
 	$s[1]->query("BEGIN");
@@ -114,7 +114,7 @@ for my $further ('DELETE FROM p WHERE id = 41', 'SELECT FROM p WHERE id = 41 FOR
 }
 # What does not touch the key goes together with children.
 my $learner = $n[1]->worker_pid('learner');
-kill 'STOP', $learner;
+PaxosCluster::stand_still($learner);
 $n[0]->sql("UPDATE p SET v = v + 1 WHERE id = 1");
 my $applied = $n[0]->sql("SELECT applied FROM paxos.replicated");
 $s[1]->ask("INSERT INTO cascaded (p) VALUES (1)");

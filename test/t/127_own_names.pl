@@ -47,7 +47,7 @@ $n3->sql($not_one);
 $n1->fails($trigger, '55000', qr/stamp\(\) of that node does not return type trigger/, 'a function of that name that is not for triggers');
 $n3->sql("DROP FUNCTION stamp()");
 my $learner = $n3->worker_pid('learner');
-kill 'STOP', $learner;
+PaxosCluster::stand_still($learner);
 $n1->sql($trigger);
 $n3->sql($not_one);
 my $log = $n3->log_size;
@@ -73,7 +73,7 @@ is($c->same_everywhere("SELECT to_regclass('w') IS NULL", 'nothing'), 't', 'is i
 $n1->sql("CREATE TABLE u (id int PRIMARY KEY) USING paxos");
 $c->await_equal;
 $learner = $n2->worker_pid('learner');
-kill 'STOP', $learner;
+PaxosCluster::stand_still($learner);
 $n1->sql("ALTER TABLE u ADD COLUMN w int NOT NULL DEFAULT 3");
 my $h = $n2->start_sql(q{SELECT paxos_txn('[]', '[{"op": "insert", "table": "u", "row": {"id": 1}}]', '[]', '00000000-0000-0000-0000-000000000001')});
 $n1->poll_sql("SELECT count(*) = 1 FROM paxos.log WHERE slot > (SELECT max(slot) FROM paxos.log WHERE description LIKE 'ALTER TABLE public.u%')");

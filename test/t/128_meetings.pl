@@ -31,7 +31,7 @@ sub held_back    # code: while a learner does not apply
 {
 	my ($n, $first, $second) = @_;
 	my $pid = $n->worker_pid('learner');
-	kill 'STOP', $pid;
+	PaxosCluster::stand_still($pid);
 	$n1->sql($first);
 	my $slot = $n1->sql("SELECT applied FROM paxos.replicated");
 	my $h = $n->start_sql($second);

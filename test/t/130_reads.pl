@@ -31,7 +31,7 @@ CREATE PROCEDURE proc_v(INOUT r int) LANGUAGE plpgsql AS 'BEGIN SELECT v FROM t 
 SQL
 
 my $learner = $f->worker_pid('learner');
-sub stop_learner { kill 'STOP', $learner; }
+sub stop_learner { PaxosCluster::stand_still($learner); }
 sub go_on { kill 'CONT', $learner; }
 
 # Written elsewhere, and acknowledged.
@@ -179,7 +179,7 @@ $imported->query("ROLLBACK");
 # ---- Nobody waits who reads no consensus table ----
 stop_learner();
 write_elsewhere();
-my $quick = "SET paxos.statement_timeout = '1s'; SET paxos.read_consistency = linearizable;";
+my $quick = "SET paxos.statement_timeout = '3s'; SET paxos.read_consistency = linearizable;";
 is($f->sql("$quick SELECT count(*) FROM mine"), 1, 'a local table');
 is($f->sql("$quick BEGIN; SELECT count(*) FROM mine; SELECT 1; COMMIT"), "1\n1", 'in a block');
 like($f->sql("$quick EXPLAIN SELECT * FROM t"), qr/Scan/, 'EXPLAIN without ANALYZE');

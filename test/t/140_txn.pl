@@ -105,7 +105,7 @@ my $s = $n[1]->session;
 for my $case ([1, 7, qr/40001/, 'overtaken on its way'], [2, 52, qr/^$/, 'a row only looked at does not overtake'])
 {
 	my ($id, $balance, $answer, $name) = @$case;
-	kill 'STOP', $learner;
+	PaxosCluster::stand_still($learner);
 	$n[0]->sql(q{SELECT paxos_txn('[{"table": "purse", "key": {"id": 2}}]', '[{"op": "update", "table": "purse", "key": {"id": 1}, "set": {"balance": 7}}, {"op": "get", "table": "purse", "key": {"id": 2}}]')});
 	my $applied = $n[0]->sql("SELECT applied FROM paxos.replicated");
 	$s->query("BEGIN");
@@ -122,7 +122,7 @@ for my $case ([1, 7, qr/40001/, 'overtaken on its way'], [2, 52, qr/^$/, 'a row 
 $n[0]->sql("CREATE TABLE gone (id int PRIMARY KEY) USING paxos");
 $c->await_equal;
 $learner = $n[2]->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'paxos learner'");
-kill 'STOP', $learner;
+PaxosCluster::stand_still($learner);
 $n[0]->sql("DROP TABLE gone");
 my $late = $n[2]->session;
 $late->ask(q{SELECT paxos_txn('[]', '[{"op": "update", "table": "purse", "key": {"id": 1}, "set": {"balance": 0}}]', '[{"op": "insert", "table": "gone", "row": {"id": 1}}]')});

@@ -6,7 +6,7 @@ use warnings;
 use PaxosCluster;
 use Test::More;
 
-my $c = PaxosCluster->new(nodes => 3, conf => "paxos.log_retention_slots = 20\n");
+my $c = PaxosCluster->new(nodes => 3, conf => "paxos.log_retention_slots = 20\npaxos.yield_timeout = '20s'\n");
 my $new = PaxosCluster->new(nodes => 1);    # for the dump
 $_->await_followers for $c, $new;
 my ($n1, $n2, $n3) = my @nodes = $c->nodes;
@@ -200,7 +200,8 @@ for my $round (1 .. 4)
 }
 
 # What is dropped elsewhere may go while a statement here looks at it.
-my ($s1, $s3) = ($n1->session, $n3->session);
+my $s3;
+($s1, $s3) = ($n1->session, $n3->session);
 for my $round (1 .. 12)
 {
 	for my $step ([ $s3, "CREATE INDEX load_index ON load_rows (op)" ], [ $s3, "DROP INDEX load_index" ],

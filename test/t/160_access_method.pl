@@ -102,6 +102,18 @@ sub big
 	$n1->sql(sprintf $fill, $name);
 }
 
+# The session of ALTER TABLE is held back, when its parts are in the log, by a lock on a sequence,
+# which it reads then.
+my $blocker;
+sub block
+{
+	my ($table) = @_;
+	my $sequence = $n1->sql("SELECT pg_get_serial_sequence('$table', 's')");
+	$blocker = $n1->session;
+	$blocker->query($_) for "BEGIN", "ALTER SEQUENCE $sequence CACHE 1";
+	return $sequence;
+}
+
 big('busy');
 my $writer = $n1->session;
 $writer->query("BEGIN");
@@ -127,19 +139,16 @@ cmp_ok($during, '<=', 1, 'and of those during it only what was acknowledged behi
 $c->same_everywhere("SELECT count(*), sum(hashtext(busy::text)) FROM busy", 'the same on all nodes');
 
 # ---- gone in the middle ------------------------------------------------------------------
-# Returns when the parts are in the log, and the statement is not: what holds its session back
-# is a lock on a sequence, which it reads then.
-my $blocker;
+# Returns when the parts are in the log, and the statement is not.
 sub in_the_middle
 {
 	my ($table) = @_;
-	my $sequence = $n1->sql("SELECT pg_get_serial_sequence('$table', 's')");
-	$blocker = $n1->session;
-	$blocker->query($_) for "BEGIN", "ALTER SEQUENCE $sequence CACHE 1";
+	my $sequence = block($table);
 	my $s = $n1->session;
 	$s->ask("ALTER TABLE $table SET ACCESS METHOD paxos");
 	$n1->poll_sql("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND pid = $s->{pid} AND relation = '$sequence'::regclass");
-	cmp_ok($n2->sql("SELECT count(*) FROM paxos.set_part WHERE origin = 1"), '>', 0, "parts of $table are in the log");
+	$n2->poll_sql("SELECT count(*) > 0 FROM paxos.set_part WHERE origin = 1");
+	pass("parts of $table are in the log");
 	return $s;
 }
 
@@ -191,7 +200,7 @@ nothing_left('server killed: nothing is kept');
 $n1->sql("CREATE TABLE small (s serial PRIMARY KEY, a text)");
 $n1->sql("INSERT INTO small SELECT i, 'a' FROM generate_series(1, 100) i");
 $s = in_the_middle('small');
-kill 'STOP', $n1->worker_pid('learner');
+PaxosCluster::stand_still($n1->worker_pid('learner'));
 $blocker->query("COMMIT");
 $n2->poll_sql("SELECT to_regclass('small') IS NOT NULL");
 $n1->kill9;

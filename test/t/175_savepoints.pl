@@ -5,7 +5,7 @@ use warnings;
 use PaxosCluster;
 use Test::More;
 
-my $c = PaxosCluster->new(nodes => 3, conf => "paxos.statement_timeout = '60s'\n");
+my $c = PaxosCluster->new(nodes => 3);
 $c->await_leader;
 my @n = $c->nodes;
 
@@ -24,7 +24,7 @@ sub race
 	is($s->query("INSERT INTO $table VALUES (10, 5)"), '', "$what: the transaction goes on");
 
 	my $learner = $n[0]->worker_pid('learner');
-	kill 'STOP', $learner;
+	PaxosCluster::stand_still($learner);
 	$n[1]->sql("INSERT INTO $table SELECT 11, 5");
 	$s->ask("COMMIT");
 	$n[0]->poll_sql("SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = $s->{pid} AND wait_event_type = 'Extension'");

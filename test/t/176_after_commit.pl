@@ -5,7 +5,7 @@ use warnings;
 use PaxosCluster;
 use Test::More;
 
-my $c = PaxosCluster->new(nodes => 3, conf => "paxos.statement_timeout = '60s'\n");
+my $c = PaxosCluster->new(nodes => 3, conf => "paxos.yield_timeout = '20s'\n");
 $c->await_leader;
 my @n = $c->nodes;
 $n[0]->sql("CREATE TABLE account (id int PRIMARY KEY, balance int NOT NULL) USING paxos");

@@ -5,7 +5,7 @@ use warnings;
 use PaxosCluster;
 use Test::More;
 
-my $c = PaxosCluster->new(nodes => 3);
+my $c = PaxosCluster->new(nodes => 3, conf => "paxos.yield_timeout = '20s'\n");
 $c->await_followers;
 my ($n1, $n2, $n3) = $c->nodes;
 $n1->sql("CREATE EXTENSION citext; CREATE EXTENSION pg_trgm");

@@ -58,7 +58,7 @@ $n2->sql("SELECT paxos_barrier()");
 $holder = $n2->session;
 $holder->query("SET ROLE bob; BEGIN; CREATE TABLE s.held (id int)");
 my $learner = $n2->worker_pid('learner');
-kill 'STOP', $learner;
+PaxosCluster::stand_still($learner);
 $n1->sql("DROP SCHEMA s");
 $n2->poll_sql("SELECT chosen > applied FROM paxos.status");
 my $waits = $n2->start_sql("SELECT pg_sleep(0.3)");
@@ -77,7 +77,7 @@ sub while_learners_stand
 	my @statements = @_;
 	my @pids = map { $_->worker_pid('learner') } @n;
 	my @running;
-	kill 'STOP', @pids;
+	PaxosCluster::stand_still(@pids);
 	for my $s (@statements)
 	{
 		my ($node, $sql) = @$s;

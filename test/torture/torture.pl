@@ -86,7 +86,7 @@ sub main
 	$ground = $o{loopback} ? TortureGround::Loopback->new(%g) : TortureGround::Namespaces->new(%g);
 
 	say_("torture: $o{nodes} nodes, $o{time} s, seed $o{seed}, " . ($o{loopback} ? "on loopback ($why_loopback)" : 'each in its own network namespace'));
-	$cluster = PaxosCluster->new(nodes => $o{nodes}, fsync => 1, ground => $ground, relay => $o{loopback}, initdb => ['--wal-segsize=4'],
+	$cluster = PaxosCluster->new(nodes => $o{nodes}, fsync => 1, ground => $ground, relay => $o{loopback}, impatient => 1, initdb => ['--wal-segsize=4'],
 		conf => <<'END');
 max_wal_size = 128MB
 min_wal_size = 32MB
