@@ -293,9 +293,14 @@ paxos_verify_ask(const PaxosMember *m, px_slot slot, const char *function, const
 	for (;;)
 	{
 		const char *state;
+		px_usec now = paxos_now_us();
+		px_usec left_ms = deadline > now ? (deadline - now) / 1000 : 0;
 
+		/* Many definitions take a while to write down. */
 		res = paxos_conn_exec(conn, query, more != NULL ? 5 : 4, params, 0,
-							  Max(paxos_connect_timeout_ms, 1000), &error);
+							  (int) Max(Min(left_ms, PG_INT32_MAX),
+										(px_usec) Max(paxos_connect_timeout_ms, 1000)),
+							  &error);
 		if (res != NULL && PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) > 0)
 			break;
 
