@@ -56,6 +56,20 @@ $w->close;
 $n[2]->sql_after_barrier("UPDATE t SET m = 'cross' WHERE id = 4");
 is($c->same_everywhere("SELECT m FROM t WHERE id = 4", 'the row'), 'cross', 'and can be made again');
 
+# And one whose text was written, and sent, where the new label is not known yet.
+$w = $n[0]->session;
+$w->query($_) for "BEGIN", "UPDATE t SET d = 11 WHERE id = 4";
+$n[0]->held_back(sub {
+	$n[1]->sql("ALTER TYPE s.mood RENAME VALUE 'cross' TO 'angry'");
+	my $slot = $n[1]->sql("SELECT chosen FROM paxos.status");
+	$w->ask("COMMIT");
+	$n[1]->poll_sql("SELECT chosen > $slot FROM paxos.status");
+});
+like($w->answer, qr/4000[13]|57P01|closed/, 'a transaction sent with a label that was renamed before it is overtaken');
+$w->close;
+is(join(' ', map { $_->sql_after_barrier("SELECT m || ' ' || coalesce(d = 11, false) FROM t WHERE id = 4") } @n), 'angry false angry false angry false', 'nobody is held up by it');
+$n[1]->sql("ALTER TYPE s.mood RENAME VALUE 'angry' TO 'cross'");
+
 # What an ordinary table of one node has stands in the way there, and is named.
 $n[2]->sql("CREATE TABLE mine (d s.size)");
 $n[0]->fails("ALTER DOMAIN s.size ADD CHECK (VALUE <> 78)", '55000', qr/node "node3" could not carry out the statement: column d of table public\.mine of this node uses type s\.size/, 'rows of one node');
