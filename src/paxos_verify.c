@@ -297,10 +297,10 @@ paxos_verify_ask(const PaxosMember *m, px_slot slot, const char *function, const
 		px_usec left_ms = deadline > now ? (deadline - now) / 1000 : 0;
 
 		/* Many definitions take a while to write down. */
-		res = paxos_conn_exec(conn, query, more != NULL ? 5 : 4, params, 0,
-							  (int) Max(Min(left_ms, PG_INT32_MAX),
-										(px_usec) Max(paxos_connect_timeout_ms, 1000)),
-							  &error);
+		res = paxos_conn_exec(
+			conn, query, more != NULL ? 5 : 4, params, 0,
+			(int) Max(Min(left_ms, PG_INT32_MAX), (px_usec) Max(paxos_connect_timeout_ms, 1000)),
+			&error);
 		if (res != NULL && PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) > 0)
 			break;
 
