@@ -228,6 +228,21 @@ paxos_is_foreign_key(Oid table, const char *name)
 	return result;
 }
 
+/* The copy has no foreign keys: one that PostgreSQL refuses to validate is found here. */
+static void
+check_validation(Oid table, const char *name)
+{
+	Oid constraint = get_relation_constraint_oid(table, name, true);
+	HeapTuple tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(constraint));
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	if (!PaxosEnforced((Form_pg_constraint) GETSTRUCT(tuple)))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("cannot validate NOT ENFORCED constraint")));
+	ReleaseSysCache(tuple);
+}
+
 /*
  * A column that is added is written as it is when all clauses are done.  With another
  * clause's default the rows that are there would get it, which PostgreSQL gives to later ones
@@ -278,7 +293,6 @@ check_clause(const PaxosAlter *s, AlterTableCmd *cmd)
 		case AT_SetStorage:
 		case AT_SetCompression:
 		case AT_DropColumn:
-		case AT_ValidateConstraint:
 		case AT_DropConstraint:
 		case AT_AlterColumnType:
 		case AT_SetRelOptions:
@@ -291,6 +305,9 @@ check_clause(const PaxosAlter *s, AlterTableCmd *cmd)
 		case AT_DisableRowSecurity:
 		case AT_ForceRowSecurity:
 		case AT_NoForceRowSecurity:
+			break;
+		case AT_ValidateConstraint:
+			check_validation(s->table, cmd->name);
 			break;
 		case AT_SetIdentity:
 			if (paxos_sequence_has_options(castNode(List, cmd->def)))

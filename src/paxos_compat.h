@@ -224,6 +224,20 @@ paxos_have_free_procs(int n)
 #define PaxosHasVirtualColumns(desc) false
 #endif
 
+/* PRIMARY KEY or UNIQUE (..., x WITHOUT OVERLAPS), FOREIGN KEY (..., PERIOD x)? */
+#if PG_VERSION_NUM >= 180000
+#define PaxosWithoutOverlaps(con) ((con)->conperiod)
+#else
+#define PaxosWithoutOverlaps(con) false
+#endif
+
+/* CHECK (...) NOT ENFORCED, or such a foreign key? */
+#if PG_VERSION_NUM >= 180000
+#define PaxosEnforced(con) ((con)->conenforced)
+#else
+#define PaxosEnforced(con) true
+#endif
+
 /* random() without arguments: it got namesakes. */
 #if PG_VERSION_NUM >= 170000
 #define PAXOS_F_RANDOM F_RANDOM_

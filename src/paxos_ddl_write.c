@@ -61,6 +61,7 @@
 #include "utils/syscache.h"
 
 #include "paxos_apply.h"
+#include "paxos_compat.h"
 #include "paxos_ddl_int.h"
 #include "paxos_expr.h"
 #include "paxos_extension.h"
@@ -156,6 +157,8 @@ check_constraint(Form_pg_constraint con, HeapTuple tuple, TupleDesc desc)
 	if (con->condeferrable && con->contype == CONSTRAINT_PRIMARY)
 		paxos_ddl_not_supported("a deferrable primary key",
 								"Rows are known to other nodes by it, at every moment.");
+	if (PaxosWithoutOverlaps(con))
+		paxos_ddl_not_supported("WITHOUT OVERLAPS", "Use an EXCLUDE constraint.");
 	if (con->contype == CONSTRAINT_CHECK)
 	{
 		bool isnull;

@@ -619,12 +619,15 @@ sub new
 	$self->{ground}->directory($self) if $self->{ground};
 	$self->make_datadir(@{ $o{initdb} // [] });
 	my $listen = join ',', keys %{ { map { $_ => 1 } '127.0.0.1', $self->host } };
+	# Dynamic shared memory in files of the data directory: what a server that is killed leaves goes
+	# with them, and does not fill the machine's memory.
 	$self->conf(<<"END");
 listen_addresses = '$listen'
 port = $self->{port}
 unix_socket_directories = ''
 max_connections = 200
 shared_buffers = 32MB
+dynamic_shared_memory_type = mmap
 max_wal_size = 1GB
 log_line_prefix = '%m [%p] %b %q%a '
 log_statement = none
