@@ -264,63 +264,59 @@ typedef struct Report
 	char *note; /* why not */
 } Report;
 
-PGresult *
-paxos_verify_ask(const PaxosMember *m, px_slot slot, const char *function, const char *more,
-				 px_usec deadline, char **note)
+static Report
+ask_member(const PaxosMember *m, px_slot slot, int64 table_id, px_usec deadline)
 {
 	static uint32 wait_event = 0;
+	Report report = {0};
 	const char *params[5];
-	char *query;
 	char *error = NULL;
 	PaxosConn *conn;
-	PGresult *res = NULL;
 
 	params[0] =
 		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&paxos_shared->cluster_id)));
 	params[1] = psprintf("%d", paxos_version_with(m->node));
 	params[2] = psprintf("%u", paxos_shared->node_id);
 	params[3] = psprintf(UINT64_FORMAT, slot);
-	params[4] = more;
-	query = psprintf("SELECT * FROM %s($1::uuid, $2::int, $3::int, $4::bigint%s)", function,
-					 more != NULL ? ", $5::bigint" : "");
+	params[4] = psprintf(INT64_FORMAT, table_id);
 
 	conn = paxos_conn_open(m->conninfo, paxos_connect_timeout_ms, false, &error);
 	if (conn == NULL)
 	{
-		*note = error != NULL ? error : pstrdup("could not connect");
-		return NULL;
+		report.note = error != NULL ? error : pstrdup("could not connect");
+		return report;
 	}
 	for (;;)
 	{
-		const char *state;
-		px_usec now = paxos_now_us();
-		px_usec left_ms = deadline > now ? (deadline - now) / 1000 : 0;
+		PGresult *res =
+			paxos_conn_exec(conn,
+							"SELECT * FROM paxos.verified($1::uuid, $2::int, $3::int, $4::bigint, "
+							"$5::bigint)",
+							5, params, 0, Max(paxos_connect_timeout_ms, 1000), &error);
 
-		/* Many definitions take a while to write down. */
-		res = paxos_conn_exec(
-			conn, query, more != NULL ? 5 : 4, params, 0,
-			(int) Max(Min(left_ms, PG_INT32_MAX), (px_usec) Max(paxos_connect_timeout_ms, 1000)),
-			&error);
-		if (res != NULL && PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) > 0)
-			break;
-
-		/* It had to make way for the learner there. */
-		state = res != NULL ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
-		if (res == NULL ||
-			(PQresultStatus(res) != PGRES_TUPLES_OK &&
-			 (state == NULL || strcmp(state, "40001") != 0 || paxos_now_us() >= deadline)))
+		if (res == NULL || PQresultStatus(res) != PGRES_TUPLES_OK)
 		{
-			*note = res == NULL ? (error != NULL ? error : pstrdup("no answer"))
-								: pchomp(PQresultErrorMessage(res));
+			report.note = res == NULL ? (error != NULL ? error : pstrdup("no answer"))
+									  : pchomp(PQresultErrorMessage(res));
 			PQclear(res);
-			res = NULL;
+			break;
+		}
+		if (PQntuples(res) > 0)
+		{
+			if (PQgetisnull(res, 0, 1))
+				report.note = pstrdup(PQgetvalue(res, 0, 2));
+			else
+			{
+				report.rows = pstrdup(PQgetvalue(res, 0, 0));
+				report.digest = pstrdup(PQgetvalue(res, 0, 1));
+			}
+			PQclear(res);
 			break;
 		}
 		PQclear(res);
-		res = NULL;
 		if (paxos_now_us() >= deadline)
 		{
-			*note = psprintf("it has not applied slot " UINT64_FORMAT " yet", slot);
+			report.note = psprintf("it has not applied slot " UINT64_FORMAT " yet", slot);
 			break;
 		}
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOOK_MS,
@@ -329,47 +325,7 @@ paxos_verify_ask(const PaxosMember *m, px_slot slot, const char *function, const
 		CHECK_FOR_INTERRUPTS();
 	}
 	paxos_conn_close(conn);
-	return res;
-}
-
-static Report
-ask_member(const PaxosMember *m, px_slot slot, int64 table_id, px_usec deadline)
-{
-	Report report = {0};
-	PGresult *res = paxos_verify_ask(m, slot, "paxos.verified", psprintf(INT64_FORMAT, table_id),
-									 deadline, &report.note);
-
-	if (res == NULL)
-		return report;
-	if (PQgetisnull(res, 0, 1))
-		report.note = pstrdup(PQgetvalue(res, 0, 2));
-	else
-	{
-		report.rows = pstrdup(PQgetvalue(res, 0, 0));
-		report.digest = pstrdup(PQgetvalue(res, 0, 1));
-	}
-	PQclear(res);
 	return report;
-}
-
-void
-paxos_verify_begin(const char *what)
-{
-	paxos_require_preload();
-	if (IsTransactionBlock() || IsSubTransaction())
-		ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-						errmsg("%s cannot run inside a transaction block or subtransaction", what),
-						errdetail("It would look at the other nodes under a snapshot of this one."),
-						errhint("Call it in a statement of its own.")));
-	paxos_require_member();
-}
-
-px_usec
-paxos_verify_deadline(void)
-{
-	return paxos_statement_timeout_ms == 0
-			   ? PG_INT64_MAX
-			   : paxos_now_us() + (px_usec) paxos_statement_timeout_ms * 1000;
 }
 
 /*
@@ -391,7 +347,14 @@ paxos_verify(PG_FUNCTION_ARGS)
 	px_usec deadline;
 	ListCell *lc;
 
-	paxos_verify_begin("paxos_verify()");
+	paxos_require_preload();
+	if (IsTransactionBlock() || IsSubTransaction())
+		ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+						errmsg("%s cannot run inside a transaction block or subtransaction",
+							   "paxos_verify()"),
+						errdetail("It would look at the other nodes under a snapshot of this one."),
+						errhint("Call it in a statement of its own.")));
+	paxos_require_member();
 	if (PG_ARGISNULL(0))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("tbl must not be null")));
 	relid = PG_GETARG_OID(0);
@@ -417,7 +380,9 @@ paxos_verify(PG_FUNCTION_ARGS)
 	if (result.failed && ERRCODE_TO_CATEGORY(result.sqlstate) != ERRCODE_INTERNAL_ERROR)
 		paxos_result_raise(&result);
 
-	deadline = paxos_verify_deadline();
+	deadline = paxos_statement_timeout_ms == 0
+				   ? PG_INT64_MAX
+				   : paxos_now_us() + (px_usec) paxos_statement_timeout_ms * 1000;
 	members = paxos_node_members();
 	reports = palloc0(sizeof(Report) * Max(list_length(members), 1));
 	foreach (lc, members)
