@@ -58,7 +58,6 @@
 #include "paxos_object_int.h"
 
 PG_FUNCTION_INFO_V1(paxos_sql_object_definition);
-PG_FUNCTION_INFO_V1(paxos_sql_object_rest);
 
 static void
 cannot(const ObjectAddress *object, const char *why)
@@ -388,15 +387,6 @@ paxos_object_definition(const ObjectAddress *object)
 	return out.data;
 }
 
-/* One may be dropped while the view is read, among others. */
-static bool
-is_there(const ObjectAddress *object)
-{
-	return (object->classId == NamespaceRelationId || object->classId == TypeRelationId ||
-			object->classId == ProcedureRelationId || object->classId == RelationRelationId) &&
-		   getObjectIdentity(object, true) != NULL;
-}
-
 /* paxos.object_definition(classid, objid); null: there is none */
 Datum
 paxos_sql_object_definition(PG_FUNCTION_ARGS)
@@ -405,7 +395,10 @@ paxos_sql_object_definition(PG_FUNCTION_ARGS)
 
 	ObjectAddressSet(object, PG_GETARG_OID(0), PG_GETARG_OID(1));
 
-	if (!is_there(&object))
+	/* one that is dropped while the view is read, among others */
+	if ((object.classId != NamespaceRelationId && object.classId != TypeRelationId &&
+		 object.classId != ProcedureRelationId && object.classId != RelationRelationId) ||
+		getObjectIdentity(&object, true) == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(paxos_object_definition(&object)));
 }
@@ -543,27 +536,4 @@ paxos_object_rest(const ObjectAddress *object)
 	rest = put_comments(rest, object);
 	AtEOXact_GUC(true, nest_level);
 	return rest;
-}
-
-/* paxos.object_rest(classid, objid): with the owner; null: there is none */
-Datum
-paxos_sql_object_rest(PG_FUNCTION_ARGS)
-{
-	ObjectAddress object;
-	List *rest;
-	Datum *texts;
-	int n = 0;
-	ListCell *lc;
-
-	ObjectAddressSet(object, PG_GETARG_OID(0), PG_GETARG_OID(1));
-	if (!is_there(&object))
-		PG_RETURN_NULL();
-	rest = lcons(psprintf("ALTER %s %s OWNER TO %s", paxos_object_kind(&object),
-						  paxos_object_name(&object),
-						  quote_identifier(GetUserNameFromId(paxos_object_owner(&object), false))),
-				 paxos_object_rest(&object));
-	texts = palloc_array(Datum, list_length(rest));
-	foreach (lc, rest)
-		texts[n++] = CStringGetTextDatum(lfirst(lc));
-	PG_RETURN_ARRAYTYPE_P(construct_array(texts, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
