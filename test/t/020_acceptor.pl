@@ -223,7 +223,7 @@ is(pre_vote(2), 'lease', 'it does not end with the connection: its holder may st
 $n1->kill9;
 $n1->start;
 is(pre_vote(2), 'restart', 'after a crash nobody may stand for as long as it could have lasted');
-$n1->sql("SET synchronous_commit = local; UPDATE paxos.acceptor SET longest_lease_us = 1000000");	# as if it had been a second
+$n1->sql("SET allow_system_table_mods = on; SET synchronous_commit = local; UPDATE paxos.acceptor SET longest_lease_us = 1000000");	# as if it had been a second
 $n1->kill9;
 $n1->start;
 $n1->poll_sql("SELECT refusal FROM paxos.pre_vote('$cluster', 1, 2, $w)", 0);

@@ -78,14 +78,15 @@ my $own = "backend_type = 'client backend'";
 PaxosCluster::poll('psql is gone', sub { $look->query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'psql'") == 0 });
 sub used { return $look->query("SELECT count(*) FROM pg_stat_activity WHERE $own"); }
 
-# Take what can be had; returns the error that ended it.  A single refusal may
-# be due to somebody who is just leaving.
+# Take what can be had, until so many are used; returns the error that ended it.  A few refusals
+# may be due to those who are just leaving.
 my @held;
 sub take_all
 {
-	my ($user, $name) = @_;
+	my ($user, $name, $enough) = @_;
 	my ($refusals, $error) = (0);
-	while ($refusals < 3)
+	my $end = PaxosCluster::now() + 30;
+	while ($refusals < 3 || ($enough && used() < $enough && PaxosCluster::now() < $end))
 	{
 		my $r = Client::connect($n1, $user, $name);
 		if (ref $r eq 'Client') { push @held, $r; $refusals = 0; next; }
@@ -101,7 +102,7 @@ my $message = qr/^remaining connection slots are reserved for nodes of the clust
 # ---- the others are away, and clients fill node 1 -------------------------------------------------
 $_->stop for $n2, $n3;
 PaxosCluster::poll('node 1 has noticed', sub { $look->query("SELECT count(*) FROM pg_stat_activity WHERE $own AND application_name LIKE 'paxos %'") == 1 });
-my $e = take_all('alice');
+my $e = take_all('alice', undef, $max - 13);
 is($e->{C}, '53300', 'an ordinary client is refused in the end');
 like($e->{M}, $message, 'because of the nodes');
 like($e->{H}, qr/max_connections/, 'with a hint');
@@ -110,7 +111,7 @@ is(take_all('alice', 'paxos stream')->{C}, '53300', 'one that calls itself a nod
 is(take_all('node')->{C}, '53300', 'and a role of nodes that does not');
 is(used(), $max - 13, 'and neither took any');
 
-$e = take_all('postgres');
+$e = take_all('postgres', undef, $max - 10);
 is($e->{C}, '53300', 'a superuser is refused in the end');
 like($e->{M}, $message, 'because of the nodes');
 is(used(), $max - 10, 'when 10 connections are left: 3 were for superusers only');
