@@ -4,7 +4,8 @@ use warnings;
 use PaxosCluster;
 use Test::More;
 
-my $c = PaxosCluster->new(nodes => 3, conf => "paxos.yield_timeout = '20s'\npaxos.election_timeout = '20s'\nmin_parallel_table_scan_size = 0\nparallel_setup_cost = 0\nparallel_tuple_cost = 0\n");
+# Impatient: a barrier that waits behind a definition that waits for a session that is not ended.
+my $c = PaxosCluster->new(nodes => 3, impatient => 1, conf => "paxos.yield_timeout = '20s'\npaxos.election_timeout = '20s'\nmin_parallel_table_scan_size = 0\nparallel_setup_cost = 0\nparallel_tuple_cost = 0\n");
 $c->await_leader;
 my @n = $c->nodes;
 # Nobody has noted what was changed before the first of all write sets.
