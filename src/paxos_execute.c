@@ -637,6 +637,38 @@ run_command(px_bytes bytes, px_slot slot, uint32 index, px_node origin, bool car
  * ---- one slot ----
  */
 
+/*
+ * Judged here, told after the commit.  The last sequence of the old incarnation is final
+ * from here on: whatever of it comes later is stale.
+ */
+static void
+settle(const px_origin *old, uint64 new_incarnation)
+{
+	MemoryContext caller = MemoryContextSwitchTo(result_cxt);
+	PaxosSettlement *s = palloc(sizeof(PaxosSettlement));
+
+	s->old_incarnation = old->incarnation;
+	s->old_last = old->last;
+	s->new_incarnation = new_incarnation;
+	outcome->settlements = lappend(outcome->settlements, s);
+	MemoryContextSwitchTo(caller);
+}
+
+/*
+ * Who is no member is no origin; it has governed since it is known chosen, applied or not.
+ * If that is this node, what its sessions wait for has never taken effect, nor will it.
+ */
+static void
+apply_configuration(const px_config *config)
+{
+	px_node self = paxos_shared->node_id;
+	px_origin before = px_origins_get(&working->origins, self);
+
+	if (px_config_removed(config, self))
+		settle(&before, PAXOS_NO_MORE_INCARNATIONS);
+	px_origins_configure(&working->origins, config);
+}
+
 static void
 apply_batch(const px_batch_view *batch, px_slot slot, uint32 *index, bool careful, bool *remembered)
 {
@@ -655,21 +687,8 @@ apply_batch(const px_batch_view *batch, px_slot slot, uint32 *index, bool carefu
 	working->digest = paxos_digest_fold(working->digest, batch->incarnation);
 	working->digest = paxos_digest_fold(working->digest, batch->sequence);
 
-	/*
-	 * Judged here, told after the commit.  The last sequence of the old
-	 * incarnation is final from here on: whatever of it comes later is stale.
-	 */
 	if (own && after.incarnation != before.incarnation)
-	{
-		MemoryContext old = MemoryContextSwitchTo(result_cxt);
-		PaxosSettlement *s = palloc(sizeof(PaxosSettlement));
-
-		s->old_incarnation = before.incarnation;
-		s->old_last = before.last;
-		s->new_incarnation = after.incarnation;
-		outcome->settlements = lappend(outcome->settlements, s);
-		MemoryContextSwitchTo(old);
-	}
+		settle(&before, after.incarnation);
 	if (own && verdict == PX_GAP)
 		outcome->gaps++;
 
@@ -737,11 +756,9 @@ paxos_execute_value(px_slot slot, const px_value_view *view, bool careful)
 		case PX_VALUE_NOOP:
 			break;
 		case PX_VALUE_CONFIG:
-			/* who is no member is no origin; it has governed since it is known
-			 * chosen, applied or not */
 			if (!px_value_config(view, slot, &config))
 				elog(ERROR, "slot " UINT64_FORMAT " holds no valid configuration", slot);
-			px_origins_configure(&working->origins, &config);
+			apply_configuration(&config);
 			break;
 		case PX_VALUE_BATCHES:
 			while (px_value_next_batch(view, &pos, &batch))

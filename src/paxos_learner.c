@@ -12,7 +12,7 @@
  *
  * States, of the process:
  *
- *	idle		no extension, no cluster, or fenced: looks again now and then
+ *	idle		no extension, no cluster, fenced or removed: looks again now and then
  *	following	applies what is chosen as it comes
  *	behind		fetches, because the stream began above what this node knows
  *	stuck		the slot after the watermark cannot be applied here; tried again
@@ -134,8 +134,9 @@ static PaxosReplicated working;
 static MemoryContext batch_cxt; /* one transaction: results on their way out */
 static MemoryContext value_cxt; /* one slot's value */
 
-static bool loaded = false;   /* 'committed' is what the table says */
-static bool newcomer = false; /* the log alone would not do: paxos_snapshot_needed() */
+static bool loaded = false;          /* 'committed' is what the table says */
+static bool newcomer = false;        /* the log alone would not do: paxos_snapshot_needed() */
+static bool removal_applied = false; /* and what was executed before it was told */
 static uint64 identity_seen = 0;
 static PaxosMembership membership = PAXOS_NO_DATABASE;
 static pg_uuid_t loaded_cluster; /* whose state is loaded */
@@ -487,6 +488,7 @@ tell(const PaxosOutcome *outcome)
 		PaxosSettlement *s = lfirst(lc);
 
 		paxos_queue_settle(s->old_incarnation, s->old_last, s->new_incarnation);
+		removal_applied = s->new_incarnation == PAXOS_NO_MORE_INCARNATIONS;
 	}
 	paxos_queue_applied(committed.applied);
 
@@ -574,18 +576,23 @@ trouble(px_slot slot, const char *why)
 }
 
 static void
-trouble_is_over(void)
+forget_trouble(void)
 {
 	if (attempts >= STUCK_AFTER)
-	{
-		ereport(LOG,
-				(errmsg("paxos learner: slot " UINT64_FORMAT " has been applied after %d attempts",
-						committed.applied, attempts + 1)));
 		paxos_alarm_clear_range(PAXOS_ALARM_STUCK, 0, PG_INT64_MAX);
-	}
 	attempts = 0;
 	attempts_us = 0;
 	retry_at = 0;
+}
+
+static void
+trouble_is_over(void)
+{
+	if (attempts >= STUCK_AFTER)
+		ereport(LOG,
+				(errmsg("paxos learner: slot " UINT64_FORMAT " has been applied after %d attempts",
+						committed.applied, attempts + 1)));
+	forget_trouble();
 }
 
 static void
@@ -768,6 +775,35 @@ apply_available(px_slot chosen)
 }
 
 /*
+ * This node is no member any more.  What it knows to be chosen it still applies, for its
+ * sessions wait for results; the configuration that removed it settles the others.  Who is
+ * left then waits for what does not come.  True if there may be more.
+ */
+static bool
+take_leave(void)
+{
+	PaxosMembership now;
+
+	if (loaded)
+	{
+		px_acceptor a = paxos_acceptor_look();
+
+		if (apply_available(a.chosen))
+			return true;
+		if (attempts > 0 && attempts < STUCK_AFTER)
+			return false; /* in a moment */
+		forget_trouble();
+		loaded = false;
+	}
+	LWLockAcquire(paxos_identity_lock, LW_SHARED);
+	now = paxos_shared->membership;
+	LWLockRelease(paxos_identity_lock);
+	if (!paxos_takes_part(now) && now != PAXOS_NO_DATABASE && now != PAXOS_FORMING)
+		paxos_queue_turn_away(removal_applied);
+	return false;
+}
+
+/*
  * ---- coming to life ----
  */
 
@@ -801,7 +837,7 @@ load(void)
 	ForceSyncCommit();
 	CommitTransactionCommand();
 
-	loaded = false;
+	loaded = removal_applied = false;
 	committed = now;
 	paxos_turn_begin(committed.applied);
 	n_unflushed = 0;
@@ -872,7 +908,8 @@ look_around(void)
 		LWLockRelease(paxos_identity_lock);
 
 		if (!paxos_takes_part(now))
-			loaded = false;
+			loaded = loaded && now == PAXOS_REMOVED &&
+					 memcmp(&cluster_id, &loaded_cluster, sizeof(pg_uuid_t)) == 0;
 		else if (!loaded || !paxos_takes_part(membership) ||
 				 memcmp(&cluster_id, &loaded_cluster, sizeof(pg_uuid_t)) != 0)
 		{
@@ -1349,6 +1386,8 @@ paxos_learner_main(Datum arg)
 				stats_pending = true;
 			}
 		}
+		if (!paxos_takes_part(membership))
+			busy = take_leave();
 		if (membership == PAXOS_MEMBER && !busy && gather == 0 && loaded)
 			look_again = look_after_tables();
 		if (membership == PAXOS_MEMBER && !busy)

@@ -311,6 +311,8 @@ paxos_node_load(void)
 		paxos_shared->identity_generation++;
 	LWLockRelease(paxos_identity_lock);
 	paxos_acceptor_lock_release();
+	if (changed)
+		paxos_wake_learner();
 
 	/* one reason at a time */
 	for (int k = PAXOS_ALARM_FSYNC_OFF; k <= PAXOS_ALARM_TWIN; k++)

@@ -501,6 +501,15 @@ raise_not_sent(void)
 			 "See paxos.members for the members this node reaches, and paxos.statement_timeout.")));
 }
 
+/* This node is no member any more; nothing was done, nor will be. */
+static void
+raise_no_member(const char *what)
+{
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("this node has ceased to take part in its cluster"),
+					errdetail("%s", what), errhint("See the column state of paxos.status.")));
+}
+
 /*
  * What is submitted, and so what giving up means: a command that has been numbered may
  * take effect; so may a write set, but one that has certainly lost.  A part of one has no
@@ -655,6 +664,17 @@ deadline_from(px_usec start)
 {
 	return paxos_statement_timeout_ms == 0 ? 0
 										   : start + (px_usec) paxos_statement_timeout_ms * 1000;
+}
+
+static bool
+takes_part(void)
+{
+	bool does;
+
+	LWLockAcquire(paxos_identity_lock, LW_SHARED);
+	does = paxos_takes_part(paxos_shared->membership);
+	LWLockRelease(paxos_identity_lock);
+	return does;
 }
 
 static void
@@ -817,6 +837,8 @@ submit(const char *command, Size len, const pg_uuid_t *request_id, Submitted wha
 	LWLockRelease(paxos_queue_lock);
 	RESUME_INTERRUPTS();
 
+	if (reply == PAXOS_REPLY_NO_MEMBER)
+		raise_no_member("The command did not take effect and never will.");
 	if (reply == PAXOS_REPLY_NEVER)
 		ereport(
 			ERROR,
@@ -832,7 +854,9 @@ submit(const char *command, Size len, const pg_uuid_t *request_id, Submitted wha
 				 errdetail("A paxos worker of this node was restarted, or memory was short."),
 				 errhint("The transaction might succeed if retried.")));
 	if (reply == PAXOS_REPLY_UNKNOWN)
-		raise_unknown("its result was lost by a restart of a paxos worker", what, request_id);
+		raise_unknown(takes_part() ? "its result was lost by a restart of a paxos worker"
+								   : "this node has ceased to take part in its cluster",
+					  what, request_id);
 	if (result == NULL)
 		raise_unknown("there is not enough memory for its result", what, request_id);
 
@@ -898,6 +922,7 @@ wait_for_read(int number, px_usec deadline)
 {
 	Cell *cell = &queue->cells[number];
 	CellState state;
+	PaxosReplyKind reply;
 	px_slot target;
 
 	for (;;)
@@ -939,10 +964,13 @@ wait_for_read(int number, px_usec deadline)
 	}
 
 	target = cell->target;
+	reply = cell->reply;
 	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
 	cell_release(number);
 	LWLockRelease(paxos_queue_lock);
 	RESUME_INTERRUPTS();
+	if (reply != PAXOS_REPLY_RESULT)
+		raise_no_member("What was acknowledged before the read may be missing here.");
 	return target;
 }
 
@@ -1230,7 +1258,40 @@ paxos_queue_settle(uint64 old_incarnation, uint64 old_last, uint64 new_incarnati
 			(cell->incarnation == old_incarnation && cell->sequence <= old_last))
 			cell_finish(i, PAXOS_REPLY_UNKNOWN);
 		else
-			cell_finish(i, PAXOS_REPLY_NEVER);
+			cell_finish(i, new_incarnation == PAXOS_NO_MORE_INCARNATIONS ? PAXOS_REPLY_NO_MEMBER
+																		 : PAXOS_REPLY_NEVER);
+	}
+	LWLockRelease(paxos_queue_lock);
+}
+
+void
+paxos_queue_turn_away(bool settled)
+{
+	if (!paxos_queue_anyone_waits())
+		return;
+	attach();
+	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < queue->n_cells; i++)
+	{
+		switch (queue->cells[i].state)
+		{
+			case CELL_QUEUED:
+			case CELL_READ_WANTED:
+			case CELL_READ_SENT:
+			case CELL_WAIT_APPLIED:
+				cell_finish(i, PAXOS_REPLY_NO_MEMBER);
+				break;
+			case CELL_NUMBERED:
+				cell_finish(i, settled ? PAXOS_REPLY_NO_MEMBER : PAXOS_REPLY_UNKNOWN);
+				break;
+			case CELL_TURN:
+				cell_finish(i, PAXOS_REPLY_UNKNOWN);
+				break;
+			case CELL_COMMITTING: /* is certain to end */
+			case CELL_FREE:
+			case CELL_DONE:
+				break;
+		}
 	}
 	LWLockRelease(paxos_queue_lock);
 }

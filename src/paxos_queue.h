@@ -31,9 +31,10 @@
 
 typedef enum PaxosReplyKind
 {
-	PAXOS_REPLY_RESULT, /* result bytes, see paxos_command.h */
-	PAXOS_REPLY_NEVER,  /* the command never took effect and never will */
-	PAXOS_REPLY_UNKNOWN /* decided, perhaps, but the result is lost */
+	PAXOS_REPLY_RESULT,    /* result bytes, see paxos_command.h */
+	PAXOS_REPLY_NEVER,     /* the command never took effect and never will */
+	PAXOS_REPLY_NO_MEMBER, /* nor this one, because this node is no member any more */
+	PAXOS_REPLY_UNKNOWN    /* decided, perhaps, but the result is lost */
 } PaxosReplyKind;
 
 /* ---- session side ---- */
@@ -47,7 +48,8 @@ typedef enum PaxosReplyKind
  *	40003	numbered, and no result came back: time-out, cancel, termination,
  *			restart of a worker; DETAIL gives request_id when not NULL
  *	53400	queue memory full;	54000 larger than PX_MAX_COMMAND_BYTES
- *	55000	not preloaded, no cluster, fenced
+ *	55000	not preloaded, no cluster, fenced, removed; also if that came about while
+ *			the session waited, and then the command never takes effect
  * The caller holds no lock on a consensus table.
  */
 extern char *paxos_submit(const char *command, Size len, const pg_uuid_t *request_id,
@@ -135,9 +137,19 @@ extern void paxos_queue_lost(uint64 incarnation, uint64 last);
  * A new incarnation's first batch has been applied; before it the state of this
  * origin was (old_incarnation, old_last).  Waiting cells of incarnations below
  * new_incarnation: numbered at or below old_last of old_incarnation, or in an
- * incarnation before it -> unknown; all others -> never took effect.
+ * incarnation before it -> unknown; all others -> never took effect.  With
+ * PAXOS_NO_MORE_INCARNATIONS the configuration applied is one without this node.
  */
+#define PAXOS_NO_MORE_INCARNATIONS PG_UINT64_MAX
 extern void paxos_queue_settle(uint64 old_incarnation, uint64 old_last, uint64 new_incarnation);
+
+/*
+ * This node takes part no more, and nothing more is applied here: nobody waits for what
+ * cannot come.  Those in the queue are never sent.  Numbered commands are unknown, unless
+ * the configuration that removed this node was applied with all before it, and so none of
+ * them (settled).
+ */
+extern void paxos_queue_turn_away(bool settled);
 
 /*
  * Does any session of this node wait for anything?  Only a hint: a session that

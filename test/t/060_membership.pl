@@ -126,6 +126,40 @@ ok(!(grep { !$_->{ok} && $_->{sqlstate} ne '40001' } @r), 'changes at once: carr
 my $named = $n2->sql("SELECT count(*) FROM paxos.members WHERE name LIKE 'again%'");
 is($named, scalar(grep { $_->{ok} } @r), 'and what was told is so');
 
+# ---- sessions that wait on a node while it is removed ---------------------------------------
+# The learner stands still: what was chosen before is told when the node is none any more.  The
+# proposer stands still: what it has not taken is never sent, and no read is answered.
+for my $worker ('learner', 'proposer')
+{
+	$n2->sql("SELECT paxos_transfer_leadership('" . id_of($n2) . "')");
+	$c->await_equal;
+	my $pid = $n3->worker_pid($worker);
+	PaxosCluster::stand_still($pid);
+	my $put = $n3->start_sql("SELECT applied FROM paxos_kv_put('while_$worker', '1')", name => 'waits');
+	$n2->poll_sql("SELECT count(*) = 1 FROM paxos.kv WHERE key = 'while_learner'");
+	my $read = $n3->start_sql("SET paxos.read_consistency = linearizable; SELECT count(*) FROM account", name => 'waits');
+	$n3->poll_sql("SELECT count(*) = 2 FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND application_name = 'waits'");
+	$n2->sql("SELECT paxos_remove_member('" . id_of($n3) . "')");
+	$n3->poll_sql("SELECT state = 'removed' FROM paxos.status") if $worker eq 'learner';
+	kill 'CONT', $pid;
+	my ($p, $r) = map { $n3->finish_sql($_) } $put, $read;
+	if ($worker eq 'learner')
+	{
+		is($p->{out}, 't', 'a removed node tells what became of a command before');
+		is($r->{out}, '20', 'and shows what was acknowledged before');
+	}
+	else
+	{
+		is($p->{sqlstate}, '55000', 'what was not sent when the node was removed is refused');
+		like($p->{detail}, qr/did not take effect and never will/, 'for certain');
+		is($r->{sqlstate}, '55000', 'so is a linearizable read');
+	}
+	$n3->poll_sql("SELECT state = 'removed' FROM paxos.status");
+	$n3->sql("CALL paxos_rejoin('" . $n3->member_conninfo . "')");
+	await_voter($n2, $n3);
+}
+is($n2->sql("SELECT string_agg(key, ' ' ORDER BY key) FROM paxos.kv WHERE key LIKE 'while%'"), 'while_learner', 'and was not');
+
 # ---- every node replaced, one by one, under load ---------------------------------------------
 $c->await_equal;
 my $before = $c->await_followers;
@@ -155,6 +189,7 @@ my %there = map { $_ => 1 } split /\n/, $fresh[3]->sql_after_barrier("SELECT cli
 my @acknowledged = grep { $_->[2] eq 'A' } @$records;
 my @lost = grep { !$there{"$_->[0].$_->[1]"} } @acknowledged;
 cmp_ok(scalar(@acknowledged), '>', 100, 'the writers were served');
+is(scalar(grep { $_->[4] - $_->[3] > 60 } @$records), 0, 'and nobody waited for what cannot come');
 is(scalar(@lost), 0, 'no acknowledged row was lost') or diag("lost: " . join(' ', map { "$_->[0].$_->[1]" } @lost[0 .. ($#lost > 10 ? 10 : $#lost)]));
 $c->same_everywhere("SELECT count(*), sum(hashtext(l::text)) FROM load l", 'the new nodes are equal', @fresh);
 $_->poll_sql("SELECT state = 'removed' FROM paxos.status") for $n1, $n2, $n3, $n4;
