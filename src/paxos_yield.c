@@ -48,7 +48,7 @@
 
 /* Who is in the way of a relation's lock is waited for so long (a part of paxos.yield_timeout:
  * 20 ms by default), then cancelled, terminated after paxos.yield_timeout, and given up on (an
- * error of the surroundings, so tried again) after that. */
+ * error of the surroundings, so tried again) so long after that. */
 #define YIELD_QUEUE_PART 10
 #define YIELD_LOOK_MS 50
 #define YIELD_GIVE_UP_MS 10000
@@ -188,7 +188,8 @@ clear_the_way(LOCKTAG tag, LOCKMODE mode, TransactionId xid)
 				break;
 		}
 
-		if (TimestampDifferenceExceeds(began, GetCurrentTimestamp(), YIELD_GIVE_UP_MS))
+		if (TimestampDifferenceExceeds(began, GetCurrentTimestamp(),
+									   paxos_yield_timeout_ms + YIELD_GIVE_UP_MS))
 			ereport(
 				ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),

@@ -202,6 +202,7 @@ for my $round (1 .. 4)
 # What is dropped elsewhere may go while a statement here looks at it.
 my $s3;
 ($s1, $s3) = ($n1->session, $n3->session);
+$n3->sql("SELECT paxos_barrier()");		# the statements before came from another node
 for my $round (1 .. 12)
 {
 	for my $step ([ $s3, "CREATE INDEX load_index ON load_rows (op)" ], [ $s3, "DROP INDEX load_index" ],
