@@ -20,9 +20,11 @@
  * before: that learner is stuck, alone.  Nothing that all nodes must agree on
  * depends on the answers.
  *
- * What the log itself decides is never an answer: another consensus table of
- * that name, a table that is dropped.  A member may be behind, and its answer
- * would be of yesterday.
+ * A member that is behind would give the answer of yesterday: the schema, or the table
+ * of a view, that has just been made is not there.  So it is asked whether it has applied
+ * what this node has (paxos.caught_up), waits for it a little, and is not asked if it has
+ * not.  Others may have gone on meanwhile: what the log itself decides is never an answer,
+ * another consensus table of that name, a table that is dropped.
  *
  * No state; the connections are of this one question and never taken from
  * those reserved for the cluster's work.  A crash of either side leaves nothing.
@@ -52,7 +54,12 @@
 #include "paxos_ddl_int.h"
 #include "paxos_extension.h"
 #include "paxos_node.h"
+#include "paxos_queue.h"
 
+/* The longest paxos.connect_timeout, of which it is a part. */
+#define MAX_PATIENCE_MS (60 * 1000)
+
+PG_FUNCTION_INFO_V1(paxos_sql_caught_up);
 PG_FUNCTION_INFO_V1(paxos_sql_check_statement);
 PG_FUNCTION_INFO_V1(paxos_sql_check_roles);
 PG_FUNCTION_INFO_V1(paxos_sql_check_function);
@@ -152,6 +159,30 @@ lack_here(char *schema, char *owner, int64 table_id, char **names, int n_names)
 		return psprintf("type \"%s\" of that node is in the way in schema \"%s\"", names[0],
 						schema);
 	return NULL;
+}
+
+/*
+ * paxos.caught_up(cluster, version, sender, applied, patience_ms): has this node applied that
+ * slot, or does it so in time?  One that is behind gives another answer than it will at the
+ * statement's slot: it does not know the schema, or the table, that has just been made.
+ */
+Datum
+paxos_sql_caught_up(PG_FUNCTION_ARGS)
+{
+	px_usec began = paxos_now_us();
+	px_slot applied;
+	int32 patience_ms;
+
+	(void) paxos_peer_check(fcinfo, NULL);
+	applied = paxos_arg_u64(fcinfo, 3, "applied");
+	if (PG_ARGISNULL(4))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("patience_ms must not be null")));
+	patience_ms = PG_GETARG_INT32(4);
+	if (patience_ms < 0 || patience_ms > MAX_PATIENCE_MS)
+		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+						errmsg("patience_ms must be between 0 and %d", MAX_PATIENCE_MS)));
+	PG_RETURN_BOOL(paxos_applied_in_time(applied, began + (px_usec) patience_ms * 1000));
 }
 
 /*
@@ -283,40 +314,80 @@ names_as_text(List *names)
 		F_ARRAY_OUT, PointerGetDatum(construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT)));
 }
 
-/* What one member answers; NULL: it lacks nothing, or does not answer. */
+/* What this session has seen of definitions is not of a later slot. */
+static px_slot
+applied_here(void)
+{
+	px_slot applied;
+
+	LWLockAcquire(paxos_learner_lock, LW_SHARED);
+	applied = paxos_shared->applied;
+	LWLockRelease(paxos_learner_lock);
+	return applied;
+}
+
+/* The rest of the time for one member, in milliseconds. */
+static int
+time_left_ms(px_usec deadline)
+{
+	px_usec now = paxos_now_us();
+
+	return now >= deadline ? 0 : (int) Min((deadline - now) / 1000, paxos_connect_timeout_ms);
+}
+
+/* The one value that it answers; NULL: null, or no answer. */
+static char *
+ask(PaxosConn *conn, const PaxosMember *m, const char *sql, const char *const *params, int n_params,
+	px_usec deadline)
+{
+	char *error = NULL;
+	char *value = NULL;
+	PGresult *result =
+		paxos_conn_exec(conn, sql, n_params, params, 0, time_left_ms(deadline), &error);
+
+	if (result != NULL && PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1)
+	{
+		if (!PQgetisnull(result, 0, 0))
+			value = pstrdup(PQgetvalue(result, 0, 0));
+	}
+	else
+		ereport(DEBUG1, (errmsg_internal("member \"%s\" did not answer: %s", m->name,
+										 result ? PQresultErrorMessage(result) : error)));
+	PQclear(result);
+	return value;
+}
+
+/* What one member answers; NULL: it lacks nothing, is behind, or does not answer. */
 static char *
 ask_member(PaxosMember *m, const char *sql, const char *const *params, int n_params,
 		   px_usec deadline)
 {
 	char *error = NULL;
 	char *lack = NULL;
-	px_usec now = paxos_now_us();
+	char *caught_up;
 	PaxosConn *conn;
-	PGresult *result;
 
-	if (now >= deadline)
+	if (time_left_ms(deadline) == 0)
 		return NULL;
-	conn = paxos_conn_open_as(m->conninfo, CHECK_APPLICATION_NAME,
-							  Min(paxos_connect_timeout_ms, (int) ((deadline - now) / 1000)), false,
+	conn = paxos_conn_open_as(m->conninfo, CHECK_APPLICATION_NAME, time_left_ms(deadline), false,
 							  &error);
 	if (conn == NULL)
 	{
 		ereport(DEBUG1, (errmsg_internal("member \"%s\" was not asked: %s", m->name, error)));
 		return NULL;
 	}
-	now = Min(paxos_now_us(), deadline);
-	result =
-		paxos_conn_exec(conn, sql, n_params, params, 0,
-						Min(paxos_connect_timeout_ms, (int) ((deadline - now) / 1000)), &error);
-	if (result != NULL && PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1)
 	{
-		if (!PQgetisnull(result, 0, 0))
-			lack = pstrdup(PQgetvalue(result, 0, 0));
+		const char *so_far[] = {params[0], params[1], params[2],
+								psprintf(UINT64_FORMAT, applied_here()),
+								psprintf("%d", time_left_ms(deadline) / 2)};
+
+		caught_up = ask(conn, m,
+						"SELECT paxos.caught_up($1::pg_catalog.uuid, $2::int, $3::int, "
+						"$4::bigint, $5::int)",
+						so_far, lengthof(so_far), deadline);
 	}
-	else
-		ereport(DEBUG1, (errmsg_internal("member \"%s\" did not answer: %s", m->name,
-										 result ? PQresultErrorMessage(result) : error)));
-	PQclear(result);
+	if (caught_up != NULL && strcmp(caught_up, "t") == 0)
+		lack = ask(conn, m, sql, params, n_params, deadline);
 	paxos_conn_close(conn);
 	return lack;
 }

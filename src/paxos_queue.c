@@ -914,30 +914,47 @@ paxos_submit_and_leave(const char *command, Size len)
 }
 
 /*
- * Wait for the cell, which is on its way to WAIT_APPLIED or there, to be DONE.
- * A read that is given up has done nothing: an ordinary cancel will do.
+ * Wait for the cell, which is on its way to WAIT_APPLIED or there, to be DONE, and
+ * return the state it was in last.  If that is another, it has been given up.
  */
+static CellState
+await_read(int number, px_usec deadline)
+{
+	for (;;)
+	{
+		CellState state = look(number);
+
+		if (state == CELL_DONE)
+			return state;
+		if (ProcDiePending || ClientConnectionLost || QueryCancelPending ||
+			(deadline != 0 && paxos_now_us() >= deadline))
+			return give_up(number);
+		sleep_until(deadline, paxos_wait_event(&read_event, "PaxosReadIndex"));
+	}
+}
+
+/* The answer to a read that is DONE; PAXOS_REPLY_RESULT: '*target' is applied here. */
+static PaxosReplyKind
+take_read(int number, px_slot *target)
+{
+	Cell *cell = &queue->cells[number];
+	PaxosReplyKind reply = cell->reply;
+
+	*target = cell->target;
+	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
+	cell_release(number);
+	LWLockRelease(paxos_queue_lock);
+	RESUME_INTERRUPTS();
+	return reply;
+}
+
+/* A read that is given up has done nothing: an ordinary cancel will do. */
 static px_slot
 wait_for_read(int number, px_usec deadline)
 {
-	Cell *cell = &queue->cells[number];
-	CellState state;
-	PaxosReplyKind reply;
+	CellState state = await_read(number, deadline);
 	px_slot target;
 
-	for (;;)
-	{
-		state = look(number);
-		if (state == CELL_DONE)
-			break;
-		if (ProcDiePending || ClientConnectionLost || QueryCancelPending ||
-			(deadline != 0 && paxos_now_us() >= deadline))
-		{
-			state = give_up(number);
-			break;
-		}
-		sleep_until(deadline, paxos_wait_event(&read_event, "PaxosReadIndex"));
-	}
 	if (state != CELL_DONE)
 	{
 		RESUME_INTERRUPTS();
@@ -963,13 +980,7 @@ wait_for_read(int number, px_usec deadline)
 				 "With paxos.read_consistency = local a SELECT reads what this node has applied so far.")));
 	}
 
-	target = cell->target;
-	reply = cell->reply;
-	LWLockAcquire(paxos_queue_lock, LW_EXCLUSIVE);
-	cell_release(number);
-	LWLockRelease(paxos_queue_lock);
-	RESUME_INTERRUPTS();
-	if (reply != PAXOS_REPLY_RESULT)
+	if (take_read(number, &target) != PAXOS_REPLY_RESULT)
 		raise_no_member("What was acknowledged before the read may be missing here.");
 	return target;
 }
@@ -1034,15 +1045,15 @@ wait_applied_locked(int number, px_slot target)
 		cell_finish(number, PAXOS_REPLY_RESULT);
 }
 
-void
-paxos_wait_applied(px_slot upto)
+/* Its cell, with interrupts held off; -1: nothing to wait for. */
+static int
+begin_wait_applied(px_slot upto)
 {
 	int number;
-	px_usec deadline = deadline_from(paxos_now_us());
 
 	paxos_require_member();
 	if (pg_atomic_read_u64(&queue->applied) >= upto)
-		return;
+		return -1;
 	number = my_cell();
 
 	HOLD_INTERRUPTS();
@@ -1050,8 +1061,32 @@ paxos_wait_applied(px_slot upto)
 	queue->cells[number].generation++;
 	wait_applied_locked(number, upto);
 	LWLockRelease(paxos_queue_lock);
+	return number;
+}
 
-	(void) wait_for_read(number, deadline);
+void
+paxos_wait_applied(px_slot upto)
+{
+	px_usec deadline = deadline_from(paxos_now_us());
+	int number = begin_wait_applied(upto);
+
+	if (number >= 0)
+		(void) wait_for_read(number, deadline);
+}
+
+bool
+paxos_applied_in_time(px_slot upto, px_usec deadline)
+{
+	int number = begin_wait_applied(upto);
+	px_slot target;
+
+	if (number < 0)
+		return true;
+	if (await_read(number, deadline) == CELL_DONE)
+		return take_read(number, &target) == PAXOS_REPLY_RESULT;
+	RESUME_INTERRUPTS();
+	CHECK_FOR_INTERRUPTS();
+	return false;
 }
 
 bool

@@ -87,8 +87,10 @@ extern void paxos_submit_and_leave(const char *command, Size len);
  */
 extern px_slot paxos_wait_read_index(void);
 
-/* Wait until this node has applied 'upto'; 57P03 on time-out. */
+/* Wait until this node has applied 'upto'; 57P03 on time-out.  Or until 'deadline'
+ * (CLOCK_BOOTTIME): false if it has not by then. */
 extern void paxos_wait_applied(px_slot upto);
+extern bool paxos_applied_in_time(px_slot upto, px_usec deadline);
 
 /* A read index this node asked for at 'since' or later (CLOCK_BOOTTIME); false: none. */
 extern bool paxos_queue_fresh(px_usec since, px_slot *index);

@@ -59,6 +59,13 @@ REVOKE ALL ON FUNCTION paxos.fetch FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION paxos.fetch TO paxos_peer;
 COMMENT ON FUNCTION paxos.fetch IS 'entries this node knows chosen, in order; no rows if it does not know the first of them';
 
+CREATE FUNCTION paxos.caught_up(cluster uuid, version int, sender int, applied bigint, patience_ms int)
+RETURNS boolean
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'paxos_sql_caught_up';
+REVOKE ALL ON FUNCTION paxos.caught_up FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION paxos.caught_up TO paxos_peer;
+COMMENT ON FUNCTION paxos.caught_up IS 'waits so long until this node has applied that slot: true; false: it has not';
+
 CREATE FUNCTION paxos.check_statement(
     cluster uuid, version int, sender int, schema text, owner text, table_id bigint, names text[])
 RETURNS text

@@ -90,6 +90,31 @@ $n1->fails($question =~ s/1, 2/1, 0/r, '55000', qr/node 0 is no member/, 'no str
 $n1->fails($question =~ s/1, 2/99, 2/r, '0A000', qr/protocol version/, 'nor one of another version');
 $n1->fails($question =~ s/\{new\}/{}/r, '2202E', qr/one-dimensional/, 'a question without a name');
 
+# ---- behind -------------------------------------------------------------------------------
+# A member that has not heard of what has just been made is waited for, and else not asked.
+$c->await_equal;
+for my $case ([ "CREATE SCHEMA young", "CREATE TABLE young.t (id int PRIMARY KEY) USING paxos" ],
+	[ "CREATE TABLE young.u (id int PRIMARY KEY) USING paxos", "CREATE VIEW young.v AS SELECT * FROM young.u" ])
+{
+	my ($first, $second) = @$case;
+	my $learner = $n3->worker_pid('learner');
+	PaxosCluster::stand_still($learner);
+	$n1->sql("SET paxos.ddl = 'all'; $first");
+	my $h = $n1->start_sql($second);
+	$n3->poll_sql("SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'paxos_ext check' AND wait_event_type = 'Extension'");
+	kill 'CONT', $learner;
+	is($n1->finish_sql($h)->{err}, '', "$first, on its way to a member: $second");
+	$c->await_equal;
+}
+my $learner = $n3->worker_pid('learner');
+PaxosCluster::stand_still($learner);
+$n1->sql("CREATE TABLE young.w (id int PRIMARY KEY) USING paxos");
+my $young = $n1->try("CREATE VIEW young.x AS SELECT * FROM young.w");
+kill 'CONT', $learner;
+is($young->{err}, '', 'a member that stays behind is not asked');
+$c->await_equal;
+$n1->sql("DROP VIEW young.x, young.v; DROP TABLE young.t, young.u, young.w");
+
 # ---- full, silent, down -------------------------------------------------------------------
 # Connections are closed on every path.
 for my $n ($c->nodes)

@@ -55,6 +55,7 @@ my %known = (
 	hand_over => { good => [ @head, $low ], lie => [qw(ballot)] },
 	forward => { good => [ @head, 1, 'true', "'{}'", 0 ] },
 	fetch => { good => [ @head, 1, 2, 1000 ] },
+	caught_up => { good => [ @head, 1, 100 ] },
 	check_statement => { good => [ @head, "'public'", "'node'", 'NULL', "'{t}'" ], any => [qw(schema owner table_id)] },
 	check_function => { good => [ @head, "'lower(text)'", 'NULL', 'NULL' ], any => [qw(function schema owner)] },
 	try_statement => { good => [ @head, "'\\x00'" ], fails => '08P01|22...|55000|0A000' },
@@ -138,6 +139,7 @@ sub wrong
 	push @w, [ 0, '22023' ] if "$f->{name} $name" =~ /^(accept first_slot|fetch from_slot|fetch max_bytes|prepare stream)$/;
 	push @w, [ -1, '22023' ] if $name eq 'max_bytes';
 	push @w, [ 0, '22023' ] if $name eq 'to_slot';
+	push @w, map { [ $_, '22003' ] } -1, 60001, 2147483647, -2147483648 if "$f->{name} $name" eq 'caught_up patience_ms';
 	push @w, map { [ $_, '22023' ] } 7, 65536 + $node, $sender, 65536 if $name eq 'ballot';
 	push @w, map { [ $_, '22023' ] } 7, 65536 if $name eq 'handover';
 	push @w, [ (1 << 60) + $sender, '22003' ] if $name eq 'ballot';		# it leaps

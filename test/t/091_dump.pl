@@ -83,6 +83,7 @@ $m->sql("CREATE TABLE theirs (id int DEFAULT nextval('mine_id_seq')) USING heap"
 $m->fails("ALTER SEQUENCE mine_id_seq OWNED BY mine.id", '0A000', qr/such a sequence/, 'a sequence that something of this node uses');
 $m->sql("DROP TABLE theirs");
 $m->sql("ALTER SEQUENCE mine_id_seq OWNED BY mine.id");
+$new->await_equal;
 my @ids = map { $_->sql("INSERT INTO mine DEFAULT VALUES RETURNING id") } $new->nodes;
 is("@ids", '1 2', 'a sequence whose name is taken on another node has another one there');
 $m->sql("ALTER TABLE mine ALTER COLUMN id DROP DEFAULT");

@@ -33,6 +33,18 @@ sub scene
 
 sub applied { ($apart ? $s[1][1] : $third)->query("SELECT paxos_barrier()"); $n[0]->sql("SELECT paxos_barrier()"); }
 sub rows { return $third->query("SELECT paxos_barrier()") && $third->query("SELECT string_agg(id || ':' || value, ' ' ORDER BY id) FROM test"); }
+
+# A statement that meets a lock of the other transaction, if that is on the same node; else it is
+# carried out before the other transaction goes on.
+sub meets
+{
+	my ($sql) = @_;
+	$t2->ask($sql);
+	my $n = $apart ? $n[1] : $n[0];
+	PaxosCluster::poll("$sql is done, or waits", sub {
+		return $t2->answered || $n->sql("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $t2->{pid}") eq 't';
+	});
+}
 sub finish { $_->query("ROLLBACK") for $t1, $t2; }
 sub refused { my ($answer, $name) = @_; like($answer, qr/40001/, "$name ($where)"); }
 sub fine { my ($answer, $name) = @_; is($answer, '', "$name ($where)"); }
@@ -44,7 +56,7 @@ for my $apart (0, 1)
 		# G0, write cycles: two transactions write the same two rows.
 		scene($level, $apart);
 		$t1->query("UPDATE test SET value = 11 WHERE id = 1");
-		$t2->ask("UPDATE test SET value = 12 WHERE id = 1");
+		meets("UPDATE test SET value = 12 WHERE id = 1");
 		$t1->query("UPDATE test SET value = 21 WHERE id = 2");
 		fine($t1->query("COMMIT"), 'G0: the first commits');
 		my $answer = $t2->answer;
@@ -92,7 +104,7 @@ for my $apart (0, 1)
 		scene($level, $apart);
 		$t1->query("UPDATE test SET value = 11 WHERE id = 1");
 		$t1->query("UPDATE test SET value = 19 WHERE id = 2");
-		$t2->ask("UPDATE test SET value = 12 WHERE id = 1");
+		meets("UPDATE test SET value = 12 WHERE id = 1");
 		fine($t1->query("COMMIT"), 'OTV: the first commits');
 		$answer = $t2->answer;
 		$third->query("SELECT paxos_barrier()");
@@ -116,7 +128,7 @@ for my $apart (0, 1)
 		finish();
 		scene($level, $apart);
 		$t1->query("UPDATE test SET value = value + 10");
-		$t2->ask("DELETE FROM test WHERE value = 20");
+		meets("DELETE FROM test WHERE value = 20");
 		fine($t1->query("COMMIT"), 'PMP: of a write');
 		$answer = $t2->answer;
 		$answer = $t2->query("COMMIT") if $answer eq '';
@@ -128,7 +140,7 @@ for my $apart (0, 1)
 		scene($level, $apart);
 		$_->query("SELECT value FROM test WHERE id = 1") for $t1, $t2;
 		$t1->query("UPDATE test SET value = 11 WHERE id = 1");
-		$t2->ask("UPDATE test SET value = 12 WHERE id = 1");
+		meets("UPDATE test SET value = 12 WHERE id = 1");
 		fine($t1->query("COMMIT"), 'P4: the first commits');
 		$answer = $t2->answer;
 		$answer = $t2->query("COMMIT") if $answer eq '';
