@@ -69,6 +69,7 @@ is_deeply(\%seen, { 0 => { 23514 => 9 }, 1 => { 23505 => 9 }, 2 => { '00000' => 
 	'each command has its own outcome, whatever its neighbours did');
 is($c->same_everywhere("SELECT count(*) FROM t", 'the same everywhere'), 10, 'and only the good ones are there');
 $leader->sql("CREATE TABLE words (w text COLLATE \"C\" PRIMARY KEY) USING paxos");
+$c->await_equal;
 $other->fails("SELECT paxos_insert_if_not_exists('words', jsonb_build_object('w', (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 500) i)))",
 	'54000', qr/index row/, 'an index row too large is the result of its command');
 is($other->sql("SELECT applied FROM paxos_insert_if_not_exists('words', '{\"w\": \"x\"}')"), 't', 'and the log goes on');

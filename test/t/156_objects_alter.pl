@@ -107,6 +107,29 @@ is($n[2]->sql_after_barrier("SELECT string_agg(s.first(q)::text, ',' ORDER BY id
 $n[0]->fails("CREATE TABLE u (id int PRIMARY KEY, m s.mood DEFAULT s.first(ROW(1, 'sad', NULL, NULL, NULL, NULL, NULL)::t)) USING paxos", '0A000', qr/function s\.first\(t\) cannot be used/, 'no default by one of those');
 is($n[0]->sql("SELECT count(*) FROM t"), 3, 'the table is as it was');
 
+# What a statement refers to is changed by another node while it is on its way: its node has not
+# heard of it, and wrote down what was.  It is told so at its slot, and tries again.
+define($n[0], "CREATE TYPE s.pace AS ENUM ('slow')", "CREATE FUNCTION s.walk(int) RETURNS int LANGUAGE sql AS 'SELECT \$1'", "CREATE SCHEMA street");
+$c->await_equal;
+for my $case (
+	[ "ALTER TYPE s.pace RENAME TO speed", "CREATE TABLE walks (id int PRIMARY KEY, p s.pace) USING paxos", '42704', 'a type, and a table with it' ],
+	[ "ALTER FUNCTION s.walk(int) SET SCHEMA street", "CREATE VIEW walked AS SELECT id, s.walk(id) FROM t", '42883', 'a function, and a view that calls it' ],
+	[ "DROP TYPE s.speed", "ALTER TABLE t ADD COLUMN speed s.speed", '42704', 'a type, and a column of it' ])
+{
+	my ($first, $second, $said, $name) = @$case;
+	my $h = $n[2]->held_back(sub {
+		$n[0]->sql("SET paxos.ddl = 'all'; $first");
+		my $slot = $n[0]->sql("SELECT applied FROM paxos.replicated");
+		my $h = $n[2]->start_sql("SET paxos.ddl = 'all'; $second");
+		$n[0]->poll_sql("SELECT applied > $slot FROM paxos.replicated");
+		return $h;
+	});
+	my $r = $n[2]->finish_sql($h);
+	is($r->{sqlstate}, $said, "$name: it is about what there is now") or diag($r->{err});
+	$c->await_equal;
+}
+define($n[0], "DROP FUNCTION street.walk(int)", "DROP SCHEMA street");
+
 # Who was away for longer than the log is kept has all of it; and what he had is what it is now.
 $c->misses_the_log($n[2], sub {
 	define($n[0], "CREATE TYPE s.late AS ENUM ('x')", "CREATE TABLE v (k s.late PRIMARY KEY, s s.size DEFAULT 1) USING paxos", "CREATE OR REPLACE FUNCTION s.first(t) RETURNS s.mood LANGUAGE sql AS 'SELECT ''ok''::s.mood'");
