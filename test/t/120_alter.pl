@@ -42,7 +42,9 @@ my $i = 0;
 for my $sql (@statements)
 {
 	my $n = ($n1, $n2, $n3)[ $i++ % 3 ];
-	$n->sql($sql);
+	my $r;
+	do { $r = $n->try($sql) } while $r->{sqlstate} eq '40001';		# it was in the log's way
+	die "$sql: $r->{err}\n" unless $r->{ok};
 	my $then = PaxosCluster::now();
 	$c->await_acknowledged($_, 2, $then) for $keyed, $sets;
 }

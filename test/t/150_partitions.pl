@@ -21,7 +21,7 @@ my $rows = q{SELECT string_agg(tableoid::regclass || ' ' || m::text, E'\n' ORDER
 
 # ---- definitions -------------------------------------------------------------------------------
 my $i = 0;
-$nodes[ $i++ % 3 ]->sql($_) for split /;\n/, q{
+$nodes[ $i++ % 3 ]->sql_after_barrier($_) for split /;\n/, q{
 CREATE TABLE m (id bigserial, gone int, region int NOT NULL, v text DEFAULT 'x' CHECK (v <> 'bad'), PRIMARY KEY (id, region)) PARTITION BY LIST (region) USING paxos;
 CREATE TABLE m1 PARTITION OF m FOR VALUES IN (1);
 CREATE INDEX ON m (v);

@@ -18,7 +18,7 @@ $c->await_equal;
 my $enabled = "SELECT string_agg(tgname || tgenabled::text, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 't'::regclass AND NOT tgisinternal";
 my $ours = "SELECT count(*) FROM pg_trigger WHERE tgrelid = 't'::regclass AND tgisinternal AND tgenabled = 'A'";
 
-sub v { return $_[0]->sql("INSERT INTO t (v) VALUES (1) RETURNING v"); }
+sub v { return $_[0]->sql_after_barrier("INSERT INTO t (v) VALUES (1) RETURNING v"); }
 
 is(v($n2), 4, 'both fire');
 $n1->sql("ALTER TABLE t DISABLE TRIGGER a");
@@ -39,18 +39,19 @@ $n1->fails("ALTER TABLE t DISABLE TRIGGER a, ADD COLUMN x int", '0A000', qr/toge
 $n1->sql($_)
   for "CREATE TABLE child (id int PRIMARY KEY, t int REFERENCES t) USING paxos", "ALTER TABLE child DISABLE TRIGGER USER";
 $n1->fails("ALTER TABLE child DISABLE TRIGGER ALL", '0A000', qr/triggers of foreign keys/, 'foreign keys stay');
+$c->await_equal;
 $n2->fails("INSERT INTO child VALUES (1, 12345)", '23503', qr/child_t_fkey/, 'and hold');
 
 # Sequences.
 $n1->sql("ALTER SEQUENCE t_s_seq RESTART WITH 1000");
-is(join(' ', map { $_->sql("INSERT INTO t (v) VALUES (0) RETURNING s") } @n), join(' ', map { 1000 + ($_ - 1000) % 32 } 1 .. 3),
+is(join(' ', map { $_->sql_after_barrier("INSERT INTO t (v) VALUES (0) RETURNING s") } @n), join(' ', map { 1000 + ($_ - 1000) % 32 } 1 .. 3),
 	'a serial column goes on there, each node with its own values');
-$n2->sql("ALTER TABLE t ALTER COLUMN id RESTART WITH 500 SET CACHE 5");
-is(join(' ', map { $_->sql("INSERT INTO t (v) VALUES (0) RETURNING id") } @n), join(' ', map { 500 + ($_ - 500) % 32 } 1 .. 3), 'an identity column');
+$n2->sql_after_barrier("ALTER TABLE t ALTER COLUMN id RESTART WITH 500 SET CACHE 5");
+is(join(' ', map { $_->sql_after_barrier("INSERT INTO t (v) VALUES (0) RETURNING id") } @n), join(' ', map { 500 + ($_ - 500) % 32 } 1 .. 3), 'an identity column');
 $c->same_everywhere("SELECT cache_size FROM pg_sequences WHERE sequencename = 't_id_seq'", 'CACHE');
-$n3->sql("ALTER SEQUENCE t_s_seq START WITH 64");
+$n3->sql_after_barrier("ALTER SEQUENCE t_s_seq START WITH 64");
 $n3->sql("ALTER SEQUENCE t_s_seq RESTART");
-is(join(' ', map { $_->sql("INSERT INTO t (v) VALUES (0) RETURNING s") } @n), '65 66 67', 'RESTART goes to START');
+is(join(' ', map { $_->sql_after_barrier("INSERT INTO t (v) VALUES (0) RETURNING s") } @n), '65 66 67', 'RESTART goes to START');
 $n1->fails("ALTER SEQUENCE t_s_seq $_", '0A000', qr/this change of a sequence is not supported.*counts in steps of 32/s, "refused: $_")
   for 'INCREMENT BY 5', 'MAXVALUE 100', 'CYCLE', 'AS bigint';
 $n1->fails("ALTER SEQUENCE t_s_seq RESTART WITH 2147483640", '22023', qr/RESTART value/, 'too near to the end');

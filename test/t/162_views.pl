@@ -48,7 +48,7 @@ $n2->fails("INSERT INTO checked VALUES (9, 900)", '44000', qr/violates check opt
 $n3->fails("UPDATE checked SET v = 900 WHERE id = 1", '44000', qr/violates check option/, 'an update of one row by its key');
 everywhere("SELECT count(*) FROM t WHERE v >= 100", '0', 'and nothing of it is there');
 $n1->sql("CREATE VIEW barrier WITH (security_barrier) AS SELECT id, v FROM t WHERE id < 4");
-$n2->sql("UPDATE barrier SET v = -v WHERE id = 3");
+$n2->sql_after_barrier("UPDATE barrier SET v = -v WHERE id = 3");
 everywhere("SELECT v FROM t WHERE id = 3", '-30', 'through a security barrier');
 
 # ---- changed ------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ $n3->sql($_)
   for "ALTER VIEW plain RENAME COLUMN more TO less", "ALTER VIEW plain RENAME TO simple", "ALTER VIEW simple ALTER COLUMN w SET DEFAULT 'from ' || 'view'",
   "ALTER VIEW simple SET (security_barrier = true)", "ALTER VIEW simple OWNER TO clerk", "COMMENT ON VIEW simple IS 'a view'", "COMMENT ON COLUMN simple.v IS 'a column'",
   "GRANT SELECT, UPDATE (v) ON simple TO PUBLIC", "GRANT SELECT ON t TO clerk", "GRANT INSERT ON t, u TO clerk";
-$n1->sql("INSERT INTO simple (id, v) VALUES (10, 1)");
+$n1->sql_after_barrier("INSERT INTO simple (id, v) VALUES (10, 1)");
 everywhere("SELECT w || less FROM simple WHERE id = 10", 'from viewnew', 'ALTER VIEW');
 my $all = "SELECT string_agg(x, ' | ' ORDER BY x) FROM (SELECT identity || definition || altered AS x FROM paxos.objects"
   . " UNION ALL SELECT relname || relacl::text || pg_get_userbyid(relowner) || obj_description(oid, 'pg_class') || col_description(oid, 2) FROM pg_class WHERE relname = 'simple'"

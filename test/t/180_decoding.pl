@@ -41,44 +41,44 @@ sub mirrors
 }
 
 # Every way of writing, each from a node of its own.
-$n1->sql("UPDATE a SET v = v + 1, t = 'keyed' WHERE id = 1");
-$n2->sql("INSERT INTO a VALUES (21, 1, 'new'), (1, 5, 'x') ON CONFLICT (id) DO UPDATE SET v = a.v + excluded.v");
-$n3->sql("DELETE FROM a WHERE id = 2");
-$n2->sql("SELECT paxos_cas('a', '{\"id\": 3}', '{\"v\": 0}', '{\"v\": 7}')");
-$n3->sql("SELECT paxos_txn('[]', '[{\"op\": \"update\", \"table\": \"a\", \"key\": {\"id\": 4}, \"set\": {\"v +=\": 2}}, {\"op\": \"delete\", \"table\": \"a\", \"key\": {\"id\": 5}}]', '[]')");
-$n1->sql("BEGIN; UPDATE a SET v = v + 10 WHERE id BETWEEN 6 AND 8; SAVEPOINT s; DELETE FROM a; ROLLBACK TO s; UPDATE a SET id = id + 100 WHERE id = 9; INSERT INTO log VALUES (1, 'moved'); COMMIT");
-$n2->sql("BEGIN; DELETE FROM a WHERE id = 10; INSERT INTO a VALUES (10, 1, 'again'); UPDATE a SET v = 2 WHERE id = 10; INSERT INTO log SELECT i, repeat('x', 3000) FROM generate_series(1, 20) i; COMMIT");
+$n1->sql_after_barrier("UPDATE a SET v = v + 1, t = 'keyed' WHERE id = 1");
+$n2->sql_after_barrier("INSERT INTO a VALUES (21, 1, 'new'), (1, 5, 'x') ON CONFLICT (id) DO UPDATE SET v = a.v + excluded.v");
+$n3->sql_after_barrier("DELETE FROM a WHERE id = 2");
+$n2->sql_after_barrier("SELECT paxos_cas('a', '{\"id\": 3}', '{\"v\": 0}', '{\"v\": 7}')");
+$n3->sql_after_barrier("SELECT paxos_txn('[]', '[{\"op\": \"update\", \"table\": \"a\", \"key\": {\"id\": 4}, \"set\": {\"v +=\": 2}}, {\"op\": \"delete\", \"table\": \"a\", \"key\": {\"id\": 5}}]', '[]')");
+$n1->sql_after_barrier("BEGIN; UPDATE a SET v = v + 10 WHERE id BETWEEN 6 AND 8; SAVEPOINT s; DELETE FROM a; ROLLBACK TO s; UPDATE a SET id = id + 100 WHERE id = 9; INSERT INTO log VALUES (1, 'moved'); COMMIT");
+$n2->sql_after_barrier("BEGIN; DELETE FROM a WHERE id = 10; INSERT INTO a VALUES (10, 1, 'again'); UPDATE a SET v = 2 WHERE id = 10; INSERT INTO log SELECT i, repeat('x', 3000) FROM generate_series(1, 20) i; COMMIT");
 mirrors('one of each');
 
 # Values kept out of line that a change leaves alone, and a set in several parts.
-$n3->sql("UPDATE a SET t = (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 3000) i) WHERE id IN (11, 12)");
-$n1->sql("UPDATE a SET v = 99 WHERE id = 11");
-$n2->sql("UPDATE a SET v = v + 1 WHERE t LIKE 'c%'");
-$n3->sql("INSERT INTO a SELECT i, i, repeat(md5(i::text), 10) FROM generate_series(1001, 8000) i");
+$n3->sql_after_barrier("UPDATE a SET t = (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 3000) i) WHERE id IN (11, 12)");
+$n1->sql_after_barrier("UPDATE a SET v = 99 WHERE id = 11");
+$n2->sql_after_barrier("UPDATE a SET v = v + 1 WHERE t LIKE 'c%'");
+$n3->sql_after_barrier("INSERT INTO a SELECT i, i, repeat(md5(i::text), 10) FROM generate_series(1001, 8000) i");
 mirrors('large ones');
 
-$n2->sql("TRUNCATE log");
-$n1->sql("INSERT INTO log VALUES (2, 'after')");
+$n2->sql_after_barrier("TRUNCATE log");
+$n1->sql_after_barrier("INSERT INTO log VALUES (2, 'after')");
 mirrors('TRUNCATE');
 
 # Definitions are the subscriber's own, as everywhere with logical replication.
 $_->sql("ALTER TABLE a ADD COLUMN w int DEFAULT 5", database => 'mirror') for @nodes;
-$n3->sql("ALTER TABLE a ADD COLUMN w int DEFAULT 5");
-$n1->sql("UPDATE a SET w = 6 WHERE id < 20");
-$n2->sql("INSERT INTO a (id) VALUES (-1)");
+$n3->sql_after_barrier("ALTER TABLE a ADD COLUMN w int DEFAULT 5");
+$n1->sql_after_barrier("UPDATE a SET w = 6 WHERE id < 20");
+$n2->sql_after_barrier("INSERT INTO a (id) VALUES (-1)");
 mirrors('a new column');
 
 # A node that was away publishes what it learns.
 $n3->stop;
-$n1->sql("UPDATE a SET v = -1 WHERE id > 7000");
-$n2->sql("DELETE FROM a WHERE id BETWEEN 2000 AND 3000");
+$n1->sql_after_barrier("UPDATE a SET v = -1 WHERE id > 7000");
+$n2->sql_after_barrier("DELETE FROM a WHERE id BETWEEN 2000 AND 3000");
 $n3->start;
 mirrors('after an absence');
 
 # No publication is in the way of the log.
-$n2->sql("DROP TABLE log");
+$n2->sql_after_barrier("DROP TABLE log");
 $c->same_everywhere("SELECT count(*) FROM pg_publication_tables", 'what is dropped is published no more');
-$n3->sql("UPDATE a SET v = 12345 WHERE id = 1");
+$n3->sql_after_barrier("UPDATE a SET v = 12345 WHERE id = 1");
 for my $n (@nodes)
 {
 	PaxosCluster::poll("node $n->{number} publishes the other table", sub { return $n->sql("SELECT v FROM a WHERE id = 1", database => 'mirror') eq '12345' });
