@@ -21,7 +21,7 @@ sub draw
 {
 	my ($name, @nodes) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my @r = map { $_->sql("SELECT r.applied FROM generate_series(1, 5) g, LATERAL paxos_insert_if_not_exists('t', jsonb_build_object('who', $_->{number} + 0 * g)) r") } (@nodes, @nodes);
+	my @r = map { $_->sql_after_barrier("SELECT r.applied FROM generate_series(1, 5) g, LATERAL paxos_insert_if_not_exists('t', jsonb_build_object('who', $_->{number} + 0 * g)) r") } (@nodes, @nodes);
 	is(join(' ', grep { $_ ne 't' } map { split /\n/ } @r), '', "$name: every value drawn is new");
 	is(join(' ', map { my $id = id_of($_) % 32; $_->sql("SELECT DISTINCT id % 32 = $id FROM (SELECT id FROM t WHERE who = $_->{number} ORDER BY id DESC LIMIT 5) x") } @nodes),
 		join(' ', ('t') x @nodes), "$name: each with its own remainder");

@@ -42,6 +42,7 @@ my $i = 0;
 for my $sql (@statements)
 {
 	my $n = ($n1, $n2, $n3)[ $i++ % 3 ];
+	$n->sql("SELECT paxos_barrier()");
 	my $r;
 	do { $r = $n->try($sql) } while $r->{sqlstate} eq '40001';		# it was in the log's way
 	die "$sql: $r->{err}\n" unless $r->{ok};
@@ -105,11 +106,12 @@ $c->await_equal;
 # ---- what the rows do not allow --------------------------------------------------------------
 $n1->sql("CREATE TABLE r (id int PRIMARY KEY, v text) USING paxos");
 $n1->sql("INSERT INTO r VALUES (1, 'one'), (2, '2'), (3, '3'), (4, '999999999999')");
+$c->await_equal;
 $n2->fails("ALTER TABLE r ALTER COLUMN v TYPE int USING v::int", '22000', qr/do not allow/, 'a conversion that fails');
 $n3->fails("ALTER TABLE r ADD CHECK (v <> '3')", '23514', qr/violated/, 'a check that does not hold');
 $n3->fails("ALTER TABLE r ADD COLUMN w uuid DEFAULT gen_random_uuid()", '0A000', qr/volatile/, 'values that would differ');
 $n1->sql("DELETE FROM r WHERE id IN (1, 4)");
-$n2->sql("ALTER TABLE r ADD COLUMN at timestamp DEFAULT '2020-01-01'");
+$n2->sql_after_barrier("ALTER TABLE r ADD COLUMN at timestamp DEFAULT '2020-01-01'");
 $n2->fails("ALTER TABLE r ALTER COLUMN at TYPE timestamptz", '0A000', qr/type timestamp with time zone is not immutable/, 'a conversion by settings of the session');
 $n2->sql("ALTER DATABASE postgres SET DateStyle = 'German, DMY'; ALTER DATABASE postgres SET extra_float_digits = 0");
 $n2->sql("ALTER TABLE r ALTER COLUMN at TYPE timestamptz USING at AT TIME ZONE 'Asia/Tokyo', ALTER COLUMN v TYPE float8 USING v::float8 / 3");
@@ -129,9 +131,9 @@ $n1->fails("ALTER TABLE r SET SCHEMA here", '55000', qr/schema "here" does not e
 $n3->stop;
 $c->await_leader;
 $n1->sql("ALTER TABLE t DROP COLUMN at");
-$n2->sql("ALTER TABLE t ADD COLUMN at date DEFAULT current_date");
+$n2->sql_after_barrier("ALTER TABLE t ADD COLUMN at date DEFAULT current_date");
 $n2->sql("ALTER TABLE t ALTER COLUMN client SET STATISTICS 50, ALTER COLUMN later SET (n_distinct = 1)");
-$n1->sql("ALTER TABLE t ADD CONSTRAINT noneyet CHECK (later > 100) NOT VALID");
+$n1->sql_after_barrier("ALTER TABLE t ADD CONSTRAINT noneyet CHECK (later > 100) NOT VALID");
 $n1->sql("COMMENT ON TABLE t IS 'the table'");
 $n1->sql("COMMENT ON INDEX by_op IS 'the index'");
 $n1->sql("COMMENT ON CONSTRAINT certain ON t IS 'the constraint'");
@@ -155,7 +157,7 @@ $n1->sql("ALTER TABLE rs ALTER COLUMN v SET DEFAULT 1");
 my $n4 = $c->add_newcomer('four', cut => 50, roles => ['clerk']);
 $c->same_everywhere(definition('t'), 'a newcomer has the same definition, with the same numbers of columns');
 $n1->sql("SELECT paxos_update_if('t', jsonb_build_object('id', min(id)), '{\"at\": \"2020-02-02\", \"later\": 101}', '{}') FROM t");
-$n4->sql("UPDATE t SET later = 102 WHERE at = '2020-02-02'");
+$n4->sql_after_barrier("UPDATE t SET later = 102 WHERE at = '2020-02-02'");
 $n4->sql("ALTER TABLE t ADD COLUMN last int DEFAULT 1");
 $n4->sql("INSERT INTO t (client, op, later) VALUES (1000, 1000, 1000)");
 is($c->same_everywhere("SELECT string_agg(later || ' ' || last, ', ' ORDER BY later) FROM t WHERE later > 100", 'and changes rows as others do'), '102 1, 1000 1', 'the right columns');

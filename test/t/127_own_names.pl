@@ -19,7 +19,7 @@ $n1->sql("CREATE TABLE b._t (id int PRIMARY KEY) USING paxos");
 $n1->sql("CREATE TABLE t (id serial PRIMARY KEY, v int) USING paxos");
 $n1->sql("INSERT INTO t (v) VALUES (1)");
 $n1->sql("ALTER TABLE t SET SCHEMA b");
-$n2->sql("INSERT INTO b.t (v) VALUES (2)");
+$n2->sql_after_barrier("INSERT INTO b.t (v) VALUES (2)");
 is($c->same_everywhere("SELECT count(*) FROM b.t", 'a table moves to where its sequence and array type cannot keep their names'), 2, 'with its rows');
 is($n1->sql("SELECT count(DISTINCT id) FROM b.t"), 2, 'and draws numbers');
 $n1->sql("CREATE TABLE b.f (id int PRIMARY KEY) USING paxos");
@@ -32,7 +32,7 @@ is($c->same_everywhere("SELECT array_agg(f)::text || (SELECT array_agg(g) FROM b
 $n3->sql("CREATE SEQUENCE b.s_id_seq");
 $n1->sql("CREATE TABLE s (id serial PRIMARY KEY) USING paxos");
 $n1->sql("ALTER TABLE s SET SCHEMA b");
-$n3->sql("INSERT INTO b.s DEFAULT VALUES");
+$n3->sql_after_barrier("INSERT INTO b.s DEFAULT VALUES");
 $c->same_everywhere("SELECT count(*) FROM b.s", 'a sequence of one node holds nobody up');
 $n1->sql("CREATE DOMAIN b.w AS int; CREATE DOMAIN v AS int");
 $n1->sql("CREATE TABLE w (id int PRIMARY KEY) USING paxos");
@@ -66,7 +66,7 @@ $n1->sql("REVOKE ALL ON b.t FROM clerk");
 $n1->sql("CREATE SCHEMA plain; CREATE TABLE plain.x (id serial); GRANT SELECT ON ALL TABLES IN SCHEMA plain TO clerk; GRANT USAGE ON ALL SEQUENCES IN SCHEMA plain TO clerk; DROP OWNED BY clerk");
 is($n1->sql("SELECT has_table_privilege('clerk', 'plain.x', 'SELECT')"), 'f', 'ordinary ones are as ever');
 $n1->fails("ALTER EXTENSION plpgsql ADD TABLE w", '0A000', qr/ALTER EXTENSION ADD is not supported/, 'a table that an extension would keep here');
-$n2->sql("DROP TABLE w");
+$n2->sql_after_barrier("DROP TABLE w");
 is($c->same_everywhere("SELECT to_regclass('w') IS NULL", 'nothing'), 't', 'is in the way of DROP TABLE');
 
 # ---- paxos_txn() written for another definition --------------------------------------------

@@ -81,7 +81,7 @@ is($c->same_everywhere("SELECT typowner::regrole FROM pg_type WHERE typname = 't
 $n[0]->sql("CREATE ROLE owner_here");
 $n[0]->fails("REASSIGN OWNED BY clerk TO owner_here", '0A000', qr/not supported for type theirs, which exists on every node/, 'REASSIGN OWNED');
 $n[0]->fails("DROP OWNED BY clerk", '0A000', qr/cannot drop type theirs this way/, 'DROP OWNED');
-$n[1]->sql("GRANT USAGE ON SCHEMA s TO clerk");
+$n[1]->sql_after_barrier("GRANT USAGE ON SCHEMA s TO clerk");
 is($c->same_everywhere("SELECT has_schema_privilege('clerk', 's', 'USAGE')", 'a privilege'), 't', 'GRANT');
 $n[0]->fails("SET ROLE clerk; DROP TYPE s.mood", '42501', qr/must be owner of type s\.mood/, 'somebody else may not drop it');
 $n[0]->sql("DROP TYPE theirs");
@@ -89,6 +89,7 @@ $n[0]->sql("CREATE SCHEMA away");
 $n[0]->fails("${all}CREATE TYPE away.x AS ENUM ()", '55000', qr/schema "away" does not exist/, 'in a schema of this node');
 $_->sql("CREATE SCHEMA away") for @n[1, 2];
 $n[0]->sql("${all}CREATE TYPE away.x AS ENUM ()");
+$c->await_equal;
 $n[1]->fails("ALTER SCHEMA away RENAME TO gone", '0A000', qr/type away\.x exists on every node/, 'a local schema with such an object keeps its name');
 $n[1]->fails("DROP SCHEMA away CASCADE", '0A000', qr/cannot drop type away\.x this way/, 'and stays');
 $n[0]->sql("DROP TYPE away.x");

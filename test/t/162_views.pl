@@ -102,8 +102,8 @@ my $load = $c->start_load(statement => q{UPDATE t SET value = $1::int + $2::int 
 $c->await_acknowledged($load, 5);
 for my $i (1 .. 5)
 {
-	$n[ $i % 3 ]->sql("CREATE VIEW w$i AS SELECT id, value FROM t");
-	$n[ ($i + 1) % 3 ]->sql("DROP VIEW w$i");
+	$n[ $i % 3 ]->sql_after_barrier("CREATE VIEW w$i AS SELECT id, value FROM t");
+	$n[ ($i + 1) % 3 ]->sql_after_barrier("DROP VIEW w$i");
 }
 my @records = @{ $c->finish_load($load) };
 is(join(' ', grep { $_ !~ /^40001$/ } map { $_->[5] } grep { $_->[2] ne 'A' } @records), '', 'while others write');
