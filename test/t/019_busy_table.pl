@@ -37,14 +37,14 @@ $n->sql("INSERT INTO over DEFAULT VALUES");
 is(join(' ', map { $n->finish_sql($_)->{sqlstate} } @h), join(' ', ('00000') x 6), 'nobody was ended for a statement of a moment');
 
 # Who is idle in the way is ended after the time set, however long that is.
-$n->conf("paxos.yield_timeout = '11s'");
+$n->conf("paxos.yield_timeout = '15s'");
 $n->reload;
-$n->poll_sql("SHOW paxos.yield_timeout", '11s');
+$n->poll_sql("SHOW paxos.yield_timeout", '15s');
 my $idle = $n->session;
 $idle->query("BEGIN; LOCK TABLE busy IN SHARE MODE");
 my $began = PaxosCluster::now();
 $n->sql("SELECT paxos_upsert('busy', '{\"id\": 6}')");
-cmp_ok(PaxosCluster::now() - $began, '>', 10, 'an idle session in the way has its time');
+cmp_ok(PaxosCluster::now() - $began, '>', 14, 'an idle session in the way has its time');
 like($idle->query("SELECT 1"), qr/57P01|lost|closed/, 'and no more');
 
 done_testing;
