@@ -24,35 +24,35 @@ sub everywhere
 }
 
 # ---- made, and read ---------------------------------------------------------------------
-$n1->sql("CREATE VIEW plain AS SELECT id, v, w FROM t WHERE v >= 20");
-$n2->sql("CREATE VIEW joined (a, b) AS SELECT t.v, count(*) FROM t JOIN u ON u.t = t.id GROUP BY 1 ORDER BY 1");
-$n3->sql("CREATE VIEW over AS SELECT a + 1 AS a1 FROM joined");
+$n1->sql_after_barrier("CREATE VIEW plain AS SELECT id, v, w FROM t WHERE v >= 20");
+$n2->sql_after_barrier("CREATE VIEW joined (a, b) AS SELECT t.v, count(*) FROM t JOIN u ON u.t = t.id GROUP BY 1 ORDER BY 1");
+$n3->sql_after_barrier("CREATE VIEW over AS SELECT a + 1 AS a1 FROM joined");
 everywhere("SELECT string_agg(id || w, ' ' ORDER BY id) FROM plain", '2w2 3w3 4w4 5w5', 'a view');
 everywhere("SELECT string_agg(a || ':' || b, ' ') FROM joined", '10:1 20:1 30:1', 'of two tables, with names for its columns');
 everywhere("SELECT sum(a1) FROM over", '63', 'over another view');
 $c->same_everywhere("SELECT string_agg(object_id || identity || definition || altered, '; ' ORDER BY object_id) FROM paxos.objects", 'the same objects');
-$n1->sql("CREATE VIEW odd AS WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 3) SELECT n, (SELECT max(v) FROM t) AS m, CASE WHEN n > 1 THEN 'a' || E'\\\\\\'' END AS \"A b\" FROM r");
+$n1->sql_after_barrier("CREATE VIEW odd AS WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 3) SELECT n, (SELECT max(v) FROM t) AS m, CASE WHEN n > 1 THEN 'a' || E'\\\\\\'' END AS \"A b\" FROM r");
 $c->same_everywhere("SELECT string_agg(odd::text, ' ') FROM odd", 'an odd one');
 $n1->fails("CREATE VIEW plain AS SELECT 1 FROM t", '42P07', qr/already exists/, 'its name is taken');
 $n1->fails("CREATE VIEW bad AS SELECT nothing FROM t", '42703', qr/column "nothing" does not exist/, "PostgreSQL's errors");
 
 # ---- written through -----------------------------------------------------------------------
-$n2->sql("INSERT INTO plain (id, v) VALUES (6, 60)");
-$n3->sql("UPDATE plain SET v = v + 1 WHERE id = 2");
-$n1->sql("BEGIN; DELETE FROM plain WHERE v > 45; INSERT INTO plain VALUES (7, 70, 'x'); COMMIT");
+$n2->sql_after_barrier("INSERT INTO plain (id, v) VALUES (6, 60)");
+$n3->sql_after_barrier("UPDATE plain SET v = v + 1 WHERE id = 2");
+$n1->sql_after_barrier("BEGIN; DELETE FROM plain WHERE v > 45; INSERT INTO plain VALUES (7, 70, 'x'); COMMIT");
 everywhere("SELECT string_agg(id || ':' || v || w, ' ' ORDER BY id) FROM t", '1:10w1 2:21w2 3:30w3 4:40w4 7:70x', 'INSERT, UPDATE, DELETE');
-is($n2->sql("INSERT INTO plain (id, v) VALUES (8, 80) RETURNING w"), 'w', "the table's default");
-$n2->sql("INSERT INTO plain (id, v) VALUES (8, 81) ON CONFLICT (id) DO UPDATE SET v = excluded.v");
-$n1->sql("CREATE VIEW checked AS SELECT id, v FROM t WHERE v < 100 WITH CHECK OPTION");
+is($n2->sql_after_barrier("INSERT INTO plain (id, v) VALUES (8, 80) RETURNING w"), 'w', "the table's default");
+$n2->sql_after_barrier("INSERT INTO plain (id, v) VALUES (8, 81) ON CONFLICT (id) DO UPDATE SET v = excluded.v");
+$n1->sql_after_barrier("CREATE VIEW checked AS SELECT id, v FROM t WHERE v < 100 WITH CHECK OPTION");
 $n2->fails("INSERT INTO checked VALUES (9, 900)", '44000', qr/violates check option for view "checked"/, 'WITH CHECK OPTION');
 $n3->fails("UPDATE checked SET v = 900 WHERE id = 1", '44000', qr/violates check option/, 'an update of one row by its key');
 everywhere("SELECT count(*) FROM t WHERE v >= 100", '0', 'and nothing of it is there');
-$n1->sql("CREATE VIEW barrier WITH (security_barrier) AS SELECT id, v FROM t WHERE id < 4");
+$n1->sql_after_barrier("CREATE VIEW barrier WITH (security_barrier) AS SELECT id, v FROM t WHERE id < 4");
 $n2->sql_after_barrier("UPDATE barrier SET v = -v WHERE id = 3");
 everywhere("SELECT v FROM t WHERE id = 3", '-30', 'through a security barrier');
 
 # ---- changed ------------------------------------------------------------------------------------
-$n2->sql("CREATE OR REPLACE VIEW plain AS SELECT id, v, w, 'new'::text AS more FROM t");
+$n2->sql_after_barrier("CREATE OR REPLACE VIEW plain AS SELECT id, v, w, 'new'::text AS more FROM t");
 everywhere("SELECT more FROM plain WHERE id = 1", 'new', 'OR REPLACE');
 $n2->fails("CREATE OR REPLACE VIEW plain AS SELECT 1 AS other FROM t", '42P16', qr/cannot drop columns from view/, 'which has limits');
 $n3->sql($_)
@@ -66,23 +66,23 @@ my $all = "SELECT string_agg(x, ' | ' ORDER BY x) FROM (SELECT identity || defin
   . " UNION ALL SELECT attname || attacl::text FROM pg_attribute WHERE attrelid = 'simple'::regclass AND attacl IS NOT NULL"
   . " UNION ALL SELECT column_name || column_default FROM information_schema.columns WHERE table_name = 'simple' AND column_default IS NOT NULL) x";
 $c->same_everywhere($all, 'all of it the same');
-$n1->sql("ALTER TABLE t RENAME COLUMN v TO value");
-$n1->sql("ALTER TABLE t ADD COLUMN last int");
-everywhere("SELECT sum(v) FROM checked", $n1->sql("SELECT sum(value) FROM t WHERE value < 100"), 'the table is changed below');
+$n1->sql_after_barrier("ALTER TABLE t RENAME COLUMN v TO value");
+$n1->sql_after_barrier("ALTER TABLE t ADD COLUMN last int");
+everywhere("SELECT sum(v) FROM checked", $n1->sql_after_barrier("SELECT sum(value) FROM t WHERE value < 100"), 'the table is changed below');
 $n2->fails("ALTER TABLE t ALTER COLUMN value TYPE bigint", '0A000', qr/cannot alter type of a column used by a view or rule/, 'but not the type of a column that a view shows');
 $n2->fails("ALTER TABLE t DROP COLUMN value", '2BP01', qr/cannot drop column value of table \S+ because other objects depend on it/, 'nor is it dropped');
-$n2->sql("ALTER TABLE t ALTER COLUMN secret TYPE varchar(10)");
+$n2->sql_after_barrier("ALTER TABLE t ALTER COLUMN secret TYPE varchar(10)");
 
 # ---- what stays a matter of one node ---------------------------------------------------------
-$n1->sql("CREATE TABLE own (id int)");
-$n1->sql("CREATE VIEW of_own AS SELECT * FROM own");
-is($n2->sql("SELECT to_regclass('of_own') IS NULL"), 't', 'a view of what is local is local');
+$n1->sql_after_barrier("CREATE TABLE own (id int)");
+$n1->sql_after_barrier("CREATE VIEW of_own AS SELECT * FROM own");
+is($n2->sql_after_barrier("SELECT to_regclass('of_own') IS NULL"), 't', 'a view of what is local is local');
 $n1->fails("CREATE VIEW mixed AS SELECT * FROM own JOIN t USING (id)", '0A000', qr/view mixed would depend on consensus-backed table/, 'one of both is refused');
 $n1->fails("CREATE TEMP VIEW short AS SELECT * FROM t", '0A000', qr/would depend on consensus-backed table/, 'so is a temporary one');
 $n1->fails("CREATE OR REPLACE VIEW simple AS SELECT t.id, t.value AS v, t.w, 'new'::text AS less FROM t, own", '0A000', qr/refers to table own, which is local to this node/, 'and a change into one');
 $n1->fails("ALTER TABLE t SET ACCESS METHOD heap", '2BP01', qr/objects of all nodes depend on it/, 'a table with views stays what it is');
 $n1->fails("CREATE RULE r AS ON INSERT TO simple DO INSTEAD NOTHING", '0A000', qr/CREATE RULE is not supported/, 'no rules on it');
-$n1->sql("SET paxos.ddl = 'all'; CREATE VIEW constant AS SELECT 1 AS one");
+$n1->sql_after_barrier("SET paxos.ddl = 'all'; CREATE VIEW constant AS SELECT 1 AS one");
 everywhere("SELECT one FROM constant", 1, 'paxos.ddl = all: any view');
 
 # ---- dropped ----------------------------------------------------------------------------------
@@ -90,11 +90,11 @@ $n1->fails("DROP VIEW joined", '2BP01', qr/cannot drop view joined because other
 $n2->fails("DROP TABLE u", '2BP01', qr/cannot drop table u because other objects depend on it/, 'RESTRICT, of a table');
 my $reader = $n3->session;
 $reader->query($_) for "BEGIN", "SELECT * FROM joined";
-$n2->sql("DROP TABLE u CASCADE");
+$n2->sql_after_barrier("DROP TABLE u CASCADE");
 $reader->close;
 everywhere("SELECT to_regclass('joined') IS NULL AND to_regclass('over') IS NULL", 't', 'CASCADE takes views along, and those over them');
-$n3->sql("DROP VIEW odd, checked");
-$n3->sql("DROP VIEW IF EXISTS nothing");
+$n3->sql_after_barrier("DROP VIEW odd, checked");
+$n3->sql_after_barrier("DROP VIEW IF EXISTS nothing");
 everywhere("SELECT string_agg(identity, ' ' ORDER BY identity) FROM paxos.objects", 'public.barrier public.constant public.simple', 'what is left');
 
 # While others write and read.
