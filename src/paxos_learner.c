@@ -788,10 +788,10 @@ take_leave(void)
 	{
 		px_acceptor a = paxos_acceptor_look();
 
-		if (apply_available(a.chosen))
+		if (!newcomer && apply_available(a.chosen))
 			return true;
-		if (attempts > 0 && attempts < STUCK_AFTER)
-			return false; /* in a moment */
+		if (!newcomer && committed.applied < a.chosen && attempts < STUCK_AFTER)
+			return false; /* tried again in a moment */
 		forget_trouble();
 		loaded = false;
 	}
