@@ -285,16 +285,12 @@ append_to(Client *c, const char *key, bool roll_back)
 
 /* ---- transactions ---- */
 
+/* A cancellation may strike once more, just before the server begins with ROLLBACK. */
 static void
 roll_back(Client *c)
 {
-	PGresult *r;
-
-	if (c->conn != NULL && PQtransactionStatus(c->conn) != PQTRANS_IDLE)
-	{
-		r = ask(&c->conn, "ROLLBACK", 0, NULL);
-		PQclear(r);
-	}
+	for (int i = 0; i < 10 && c->conn != NULL && PQtransactionStatus(c->conn) != PQTRANS_IDLE; i++)
+		PQclear(ask(&c->conn, "ROLLBACK", 0, NULL));
 }
 
 static Told
